@@ -1,0 +1,243 @@
+package apikey
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// access is who calls: the Manager, for whom everything is open, or an
+// OwnerManager, which is confined to one owner. Both have the same operations;
+// their rules are written once, on access.
+type access struct {
+	m        *Manager
+	confined bool
+	owner    string
+	grant    Scopes // all that an owner may give to a key
+	err      error  // the owner or the scopes were refused
+}
+
+// A Condition makes a change depend on what the key is; see IfRevision.
+type Condition struct {
+	revision int64
+}
+
+// IfRevision lets a change happen only if the key is at revision n, as in the
+// Key.Revision that was shown to whoever decided; else the change fails with
+// ErrConflict. Of several changes with the same n exactly one succeeds. A
+// revision below 1 is refused with a *FieldError for "revision".
+func IfRevision(n int64) Condition { return Condition{n} }
+
+// operation is one kind of change.
+type operation struct {
+	name   string // in errors
+	action Action
+	rule   rule
+
+	// retry runs the operation again, on the key as it then is, when someone
+	// else changed the key in between. Only what means the same whatever came
+	// in between may set it.
+	retry bool
+}
+
+// maxAttempts bounds retries. Each lost one means that another change of the
+// same key was made, so even this many are only seen under attack or in tests.
+const maxAttempts = 100
+
+// change is the one way in which a stored key is changed: load, owner,
+// authorize, rule, commit on the very revision that was authorized.
+func (a access) change(ctx context.Context, op operation, id, reason string, conditions []Condition) (Key, error) {
+	record, err := a.tryChange(ctx, op, id, reason, conditions)
+	if err != nil {
+		return Key{}, &operationError{op.name, id, err}
+	}
+	return record.view(), nil
+}
+
+func (a access) tryChange(ctx context.Context, op operation, id, reason string, conditions []Condition) (Record, error) {
+	c, err := a.cause(ctx, reason)
+	if err != nil {
+		return Record{}, err
+	}
+	for _, condition := range conditions {
+		if condition.revision < 1 {
+			return Record{}, &FieldError{Field: "revision", Problem: "must be at least 1"}
+		}
+	}
+	for attempt := 1; ; attempt++ {
+		record, err := a.load(ctx, op.action, id)
+		if err != nil {
+			return Record{}, err
+		}
+		for _, condition := range conditions {
+			if record.Key.Revision != condition.revision {
+				return Record{}, ErrConflict
+			}
+		}
+		event, err := op.rule(&record, c)
+		if err != nil {
+			return Record{}, err
+		}
+		if event.Kind == "" {
+			return record, nil
+		}
+		record, err = a.m.write(ctx, record, event, 0)
+		if errors.Is(err, ErrConflict) && op.retry && len(conditions) == 0 && attempt < maxAttempts {
+			continue
+		}
+		return record, err
+	}
+}
+
+// cause checks who and why and reads the clock.
+func (a access) cause(ctx context.Context, reason string) (cause, error) {
+	if err := a.ready(ctx); err != nil {
+		return cause{}, err
+	}
+	if err := checkText("reason", reason, maxReasonLen); err != nil {
+		return cause{}, err
+	}
+	actor := actorOf(ctx)
+	if err := checkText("actor", actor, maxActorLen); err != nil {
+		return cause{}, err
+	}
+	if actor == "" {
+		actor = a.owner
+	}
+	now, err := a.m.now()
+	return cause{at: now, actor: actor, reason: reason, byOwner: a.confined, reissue: a.m.reissue}, err
+}
+
+// ready refuses calls of an OwnerManager that was made of bad input, and calls
+// that were given up before they began.
+func (a access) ready(ctx context.Context) error {
+	if a.err != nil {
+		return a.err
+	}
+	return ctx.Err()
+}
+
+// load reads a key for an action and asks whether the caller may do it. A key
+// of another owner is not there; an owner that is disabled can only look.
+func (a access) load(ctx context.Context, action Action, id string) (Record, error) {
+	if err := checkID(id); err != nil {
+		return Record{}, err
+	}
+	record, err := a.m.store.Get(ctx, id)
+	if err != nil {
+		return Record{}, err
+	}
+	if !a.confined {
+		return record, nil
+	}
+	if record.Key.Owner != a.owner {
+		return Record{}, ErrNotFound
+	}
+	if action != ActionGet && action != ActionEvents {
+		if err := a.m.ownerEnabled(ctx, a.owner); err != nil {
+			return Record{}, err
+		}
+	}
+	return record, a.authorize(ctx, action, record.view())
+}
+
+func (m *Manager) ownerEnabled(ctx context.Context, id string) error {
+	owner, err := m.store.Owner(ctx, id)
+	if err == nil && owner.Disabled() {
+		err = ErrOwnerDisabled
+	}
+	return err
+}
+
+// authorize asks the host about a call of an owner.
+func (a access) authorize(ctx context.Context, action Action, key Key) error {
+	if authorize := a.m.options.Authorize; a.confined && authorize != nil {
+		if err := authorize(ctx, action, key); err != nil {
+			return fmt.Errorf("%w: %w", ErrForbidden, err)
+		}
+	}
+	return nil
+}
+
+// write commits a changed record with its event and returns it as it is stored
+// then. With ErrOutcomeUnknown it returns it as well.
+func (m *Manager) write(ctx context.Context, r Record, e Event, limit int) (Record, error) {
+	e.Position.Nonce = newNonce()
+	r.Nonce = e.Position.Nonce
+	err := m.commit(ctx, Commit{Records: []Record{r}, Events: []Event{e}, Limit: limit}, func() (verdict, error) {
+		stored, err := m.store.Get(ctx, r.Key.ID)
+		switch {
+		case errors.Is(err, ErrNotFound):
+			return notMade, nil
+		case err != nil:
+			return unclear, err
+		default:
+			return judge(stored, r, e.Kind), nil
+		}
+	})
+	r.Key.Revision++
+	return r, err
+}
+
+// judge tells from the stored record whether ours was written.
+func judge(stored, ours Record, kind EventKind) verdict {
+	later := stored.Key.Revision - (ours.Key.Revision + 1)
+	switch {
+	case stored.Nonce == ours.Nonce:
+		return made
+	case later <= 0:
+		return notMade // nothing was, or another change came instead
+	case kind != EventIssued && kind != EventRegenerated && kind != EventRotated:
+		return unclear
+	case stored.credential(ours.Key.CredentialID) != nil:
+		return made // and was changed since
+	case later < maxHistory/2:
+		return notMade // its credential would still be kept
+	}
+	return unclear
+}
+
+// verdict is what a read says of a commit whose answer was lost.
+type verdict int
+
+const (
+	unclear verdict = iota
+	made
+	notMade
+)
+
+// commit commits. If the answer is lost it commits the same again: compare-
+// and-swap lets at most one of the two land, and if the second does not, look
+// tells whether the first one had. A change is reported as not made only if
+// the store's answer to the second rules out that the first can still land.
+func (m *Manager) commit(ctx context.Context, c Commit, look func() (verdict, error)) error {
+	_, lost := m.store.Commit(ctx, c)
+	if lost == nil || definite(lost) {
+		return lost
+	}
+	_, err := m.store.Commit(ctx, c)
+	if err == nil {
+		return nil
+	}
+	answer, lookErr := look()
+	switch {
+	case answer == made:
+		return nil
+	case answer == notMade && definite(err) && !errors.Is(err, ErrAborted):
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrOutcomeUnknown, errors.Join(lost, err, lookErr))
+}
+
+// definite reports whether an error of Commit means that nothing was written.
+func definite(err error) bool {
+	return errors.Is(err, ErrConflict) || errors.Is(err, ErrExists) ||
+		errors.Is(err, ErrLimit) || errors.Is(err, ErrAborted)
+}
+
+// view returns the key as callers see it.
+func (r *Record) view() Key {
+	k := r.Key
+	k.RetiringUntil, k.LastUsedAt, k.Uses = r.usage()
+	return k
+}

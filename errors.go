@@ -1,0 +1,95 @@
+package apikey
+
+import "errors"
+
+// Validate refuses with exactly these values, unwrapped, so that a refusal
+// costs no allocation and the same refusal is always the same error.
+var (
+	// ErrInvalid refuses a text that is no token, an unknown access key and a
+	// wrong access secret alike: who has not shown the right secret learns
+	// nothing more.
+	ErrInvalid = errors.New("apikey: invalid key")
+
+	// The others are told only to who presented the right secret.
+
+	ErrDeleted       = errors.New("apikey: key is deleted")
+	ErrReplaced      = errors.New("apikey: key was replaced by a newer one")
+	ErrOwnerDisabled = errors.New("apikey: owner is disabled")
+	ErrDisabled      = errors.New("apikey: key is disabled")
+	ErrExpired       = errors.New("apikey: key has expired")
+	ErrAddress       = errors.New("apikey: key may not be used from this address")
+	ErrScope         = errors.New("apikey: key lacks the scope")
+)
+
+// ErrUnavailable is wrapped by every error of Validate that is not a refusal:
+// the store failed, the context ended, a pepper is missing, the clock is
+// wrong. It says nothing about the key. Answer 503, never 401 and never 200.
+var ErrUnavailable = errors.New("apikey: key cannot be checked now")
+
+var (
+	// ErrPepper means that a credential was hashed under a pepper that is not
+	// in Options.Peppers: a fault of configuration, never a wrong key.
+	ErrPepper = errors.New("apikey: pepper of a stored credential is not configured")
+
+	// ErrClock means that Options.Now returned a time outside of the years
+	// 1970 (its first instant excluded) to 9999.
+	ErrClock = errors.New("apikey: clock is outside of the years 1970 to 9999")
+)
+
+// Errors of the calls that manage keys. ErrDeleted, ErrDisabled, ErrExpired
+// and ErrOwnerDisabled are used by them too, for a key or owner that is in
+// that state where the call does not allow it.
+var (
+	// ErrNotFound means that there is no such key, or, for an OwnerManager,
+	// none of its owner's: the two cannot be told apart.
+	ErrNotFound = errors.New("apikey: not found")
+
+	// ErrHeld means that the key was disabled through the Manager, and only
+	// the Manager may change it; its owner may still delete it.
+	ErrHeld = errors.New("apikey: key is held")
+
+	// ErrNotRotating means that no overlap of a rotation is running.
+	ErrNotRotating = errors.New("apikey: key is not rotating")
+
+	// ErrTooSoon means that Options.ReissueLimit is used up; see TooSoonError.
+	ErrTooSoon = errors.New("apikey: too many reissues")
+
+	// ErrForbidden means that Options.Authorize refused; the error also wraps
+	// the one that it returned.
+	ErrForbidden = errors.New("apikey: not authorized")
+
+	// ErrOutcomeUnknown means that the answer of the store was lost, and that
+	// asking again did not tell whether the change was made. It was made
+	// whole or not at all. Issue, Regenerate and Rotate return the new token
+	// with this error: it works if the change was made.
+	ErrOutcomeUnknown = errors.New("apikey: outcome of the change is unknown")
+)
+
+// Errors of Store.Commit; each means that nothing was written.
+var (
+	// ErrConflict means that the key or owner is not at the expected
+	// revision: someone else changed it.
+	ErrConflict = errors.New("apikey: changed by someone else")
+
+	// ErrExists means that the id is taken; from Issue: that the
+	// IdempotencyKey was used before.
+	ErrExists = errors.New("apikey: exists already")
+
+	// ErrLimit means that the owner has as many keys as it may have.
+	ErrLimit = errors.New("apikey: owner has too many keys")
+
+	// ErrAborted means that the store gave up for another reason, which the
+	// error also wraps, and is sure that nothing was written.
+	ErrAborted = errors.New("apikey: change was not made")
+)
+
+// FieldError says which input was refused and why. It never holds the input.
+type FieldError struct {
+	Field   string // as in the parameter's name: "owner", "scopes", "expires_at"
+	Problem string // for people: "must not be empty"
+	Err     error  // what errors.Is finds in it, or nil
+}
+
+func (e *FieldError) Error() string { return "apikey: " + e.Field + ": " + e.Problem }
+
+func (e *FieldError) Unwrap() error { return e.Err }

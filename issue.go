@@ -1,0 +1,218 @@
+package apikey
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"net/netip"
+	"time"
+)
+
+// IssueParams say what key to issue.
+type IssueParams struct {
+	// Owner is the host's name for who will hold the key: 1 to 255 bytes of
+	// printable text, compared byte for byte. Through an OwnerManager it is
+	// that one's, and may be left out.
+	Owner string
+
+	// Name is for people: 1 to 200 bytes of printable text.
+	Name string
+
+	Scopes   []string          // see Scopes
+	Networks []netip.Prefix    // see Networks
+	Rate     Rate              // see Rate
+	Metadata map[string]string // see NewMetadata
+
+	// ExpiresAt is the first instant at which the key is refused, cut to the
+	// microsecond; Lifetime is the time until then. At most one of them may
+	// be set; with neither, Options.Lifetime applies.
+	ExpiresAt time.Time
+	Lifetime  time.Duration
+
+	// Reason is recorded with the event: at most 500 bytes of printable text.
+	Reason string
+
+	// IdempotencyKey makes it safe to ask again: of all calls with one text
+	// for one owner the first makes the key, the others get ErrExists with an
+	// Issued that holds that key but no token. At most 255 bytes.
+	IdempotencyKey string
+}
+
+// Issued is a new token, which is returned this once, with its key.
+type Issued struct {
+	Key Key
+
+	// Token is what the client sends: see the format in the package comment.
+	Token Secret
+}
+
+// AccessKey returns the public half of the token.
+func (i Issued) AccessKey() string { return i.Key.AccessKey() }
+
+// AccessSecret returns the secret half of the token: what follows the access
+// key and an underscore.
+func (i Issued) AccessSecret() Secret {
+	text := i.Token.Reveal()
+	if len(text) < secretLen+checksumLen {
+		return Secret{}
+	}
+	return NewSecret(text[len(text)-secretLen-checksumLen:])
+}
+
+// Issue makes a new key. Its errors: a *FieldError for bad input,
+// ErrOwnerDisabled, ErrLimit, ErrExists (see IssueParams.IdempotencyKey),
+// ErrOutcomeUnknown (with the Issued), what the store returned. An Issue at
+// the same time as a DisableOwner may still succeed; the key is refused like
+// all others of that owner.
+func (m *Manager) Issue(ctx context.Context, p IssueParams) (Issued, error) {
+	return m.all.issue(ctx, p)
+}
+
+// Issue makes a new key of the owner; see Manager.Issue. Scopes that the
+// OwnerManager was not made with are refused with a *FieldError that is an
+// ErrScope.
+func (o *OwnerManager) Issue(ctx context.Context, p IssueParams) (Issued, error) {
+	return o.access.issue(ctx, p)
+}
+
+func (a access) issue(ctx context.Context, p IssueParams) (Issued, error) {
+	issued, err := a.tryIssue(ctx, p)
+	if err != nil {
+		return issued, &operationError{"issue", issued.Key.ID, err}
+	}
+	return issued, nil
+}
+
+func (a access) tryIssue(ctx context.Context, p IssueParams) (Issued, error) {
+	if a.confined {
+		if p.Owner != "" && p.Owner != a.owner {
+			return Issued{}, &FieldError{Field: "owner", Problem: "must be the owner that is logged in, or left out"}
+		}
+		p.Owner = a.owner
+	}
+	c, err := a.cause(ctx, p.Reason)
+	if err != nil {
+		return Issued{}, err
+	}
+	record := Record{Key: Key{Owner: p.Owner, CreatedAt: c.at}}
+	if err := checkRequired("owner", p.Owner, maxOwnerLen); err != nil {
+		return Issued{}, err
+	}
+	if err := checkText("idempotency_key", p.IdempotencyKey, maxOwnerLen); err != nil {
+		return Issued{}, err
+	}
+	if err := a.apply(&record.Key, Changes{
+		Name: &p.Name, Scopes: &p.Scopes, Networks: &p.Networks, Rate: &p.Rate, Metadata: &p.Metadata,
+	}); err != nil {
+		return Issued{}, err
+	}
+	expiry, err := a.m.expiry(c.at, p)
+	if err != nil {
+		return Issued{}, err
+	}
+	fresh, secret := a.m.newCredential(c.at, expiry)
+	record.install(fresh, c)
+	if p.IdempotencyKey == "" {
+		record.Key.ID = randomBase62(keyIDLen)
+	} else {
+		record.Key.ID = derivedID(p.Owner, p.IdempotencyKey)
+	}
+
+	if err := a.m.ownerEnabled(ctx, p.Owner); err != nil {
+		return Issued{}, err
+	}
+	if err := a.authorize(ctx, ActionIssue, record.Key); err != nil {
+		return Issued{}, err
+	}
+	event := record.event(EventIssued, c)
+	event.Data = Metadata{describe(record.Key, nil)}
+	record, err = a.m.write(ctx, record, event, a.m.options.KeysPerOwner)
+	switch {
+	case err == nil, errors.Is(err, ErrOutcomeUnknown):
+		return Issued{record.view(), secret}, err
+	case errors.Is(err, ErrExists), errors.Is(err, ErrLimit):
+		if p.IdempotencyKey == "" {
+			return Issued{}, err
+		}
+		// A repeat at the limit is a repeat first. The key was made by this
+		// owner: the id is derived from it.
+		made, readErr := a.m.store.Get(ctx, record.Key.ID)
+		switch {
+		case readErr == nil:
+			return Issued{Key: made.view()}, ErrExists
+		case !errors.Is(readErr, ErrNotFound):
+			return Issued{}, readErr
+		}
+	}
+	return Issued{}, err
+}
+
+// expiry returns when a key issued now ends, as asked for or by default, and
+// refuses what is not after now or past the bounds.
+func (m *Manager) expiry(now time.Time, p IssueParams) (time.Time, error) {
+	switch {
+	case !p.ExpiresAt.IsZero() && p.Lifetime != 0:
+		return time.Time{}, &FieldError{Field: "lifetime", Problem: "must not be set together with expires_at"}
+	case !p.ExpiresAt.IsZero():
+		return m.checkExpiry("expires_at", p.ExpiresAt, now, now)
+	case p.Lifetime != 0:
+		return m.checkExpiry("lifetime", now.Add(p.Lifetime), now, now)
+	}
+	return m.checkExpiry("lifetime", m.defaultExpiry(now), now, now)
+}
+
+// defaultExpiry returns when a credential made now ends if nothing is asked.
+func (m *Manager) defaultExpiry(now time.Time) time.Time {
+	end := earlier(m.options.Lifetime.After(now), m.options.MaxLifetime.After(now))
+	return earlier(end, lastExpiry)
+}
+
+// checkExpiry refuses an end that is not after now, or past what a credential
+// created at an instant may have.
+func (m *Manager) checkExpiry(field string, end, created, now time.Time) (time.Time, error) {
+	if end.After(lastExpiry) {
+		return time.Time{}, &FieldError{Field: field, Problem: "must not end after 9999-12-31T00:00:00Z"}
+	}
+	if !end.After(now) || !microseconds(end).After(now) {
+		return time.Time{}, &FieldError{Field: field, Problem: "must end at least a microsecond from now"}
+	}
+	if end.After(m.options.MaxLifetime.After(created)) {
+		return time.Time{}, &FieldError{Field: field, Problem: "must not end after the longest lifetime allowed"}
+	}
+	return microseconds(end), nil
+}
+
+// newCredential makes a credential and its token.
+func (m *Manager) newCredential(now, expiry time.Time) (Credential, Secret) {
+	id, secret := randomBase62(credentialIDLen), randomBase62(secretLen)
+	hash := m.peppers[0]
+	return Credential{
+		ID: id, Prefix: m.options.Prefix, CreatedAt: now, ExpiresAt: expiry,
+		Scheme: digestScheme, PepperID: hash.id, Digest: hash.digest(id, secret),
+	}, NewSecret(formatToken(token{m.options.Prefix, id, secret}))
+}
+
+// derivedID returns the id of the key that an owner issues with an idempotency
+// key: base62 digits of a hash of both. It is no secret. 20 digits take 119
+// bits, so that no two texts that anyone can find share one.
+func derivedID(owner, text string) string {
+	h := sha256.New()
+	h.Write([]byte("apikey idempotency 1"))
+	h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(owner))))
+	h.Write([]byte(owner))
+	h.Write([]byte(text))
+	id := make([]byte, 0, keyIDLen)
+	for block := h.Sum(nil); ; {
+		for _, b := range block {
+			if b < 248 && len(id) < keyIDLen {
+				id = append(id, base62[b%62])
+			}
+		}
+		if len(id) == keyIDLen {
+			return string(id)
+		}
+		next := sha256.Sum256(block)
+		block = next[:]
+	}
+}

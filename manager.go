@@ -1,0 +1,246 @@
+package apikey
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Manager issues keys, validates them and carries them through their life. It
+// may do everything: hand OwnerManagers, from ForOwner, to code that acts for
+// one owner. A Manager is safe for concurrent use.
+type Manager struct {
+	store   Store
+	options Options
+	peppers ring
+	reissue ReissueLimit
+	usage   usageCounter
+	all     access // of the Manager itself: everything
+}
+
+// Options of a Manager. The zero value of a field is its default.
+type Options struct {
+	// Prefix begins every token issued: 1 to 20 characters that match
+	// [a-z][a-z0-9]*(_[a-z0-9]+)*. Default "ak". Tokens issued under another
+	// prefix stay valid.
+	Prefix string
+
+	// Peppers are secrets of at least 32 random bytes, kept outside of the
+	// database. The first hashes new secrets, all verify: put a new one first
+	// and remove the old one when Check no longer needs it. Default: one that
+	// is public; see NoPepper for what that gives up.
+	Peppers []Secret
+
+	// Lifetime is how long a new credential is valid. Default one year.
+	Lifetime Period
+
+	// MaxLifetime bounds what IssueParams and Changes can ask for. Default
+	// one year. Nothing is valid past 9999-12-31T00:00:00Z.
+	MaxLifetime Period
+
+	// KeysPerOwner is how many keys an owner may have that are not deleted; 0
+	// = no limit.
+	KeysPerOwner int
+
+	// ReissueLimit binds OwnerManagers. Default, nil: 5 in 24 hours.
+	ReissueLimit *ReissueLimit
+
+	// RotateAfter is the age of a credential from which RotationDue lists its
+	// key. Default 90 days.
+	RotateAfter Period
+
+	// Retain is how long Sweep keeps deleted keys and old credentials.
+	// Default 90 days.
+	Retain Period
+
+	// Authorize, if set, is asked before every call of an OwnerManager, with
+	// the key as it is stored (for ActionIssue: as it would be); an error
+	// refuses the call. It is not asked about the calls of a Manager.
+	Authorize func(ctx context.Context, action Action, key Key) error
+
+	// Observe, if set, is told of every Validate, for metrics and logs. It
+	// runs before Validate returns and must be safe for concurrent use.
+	Observe func(ctx context.Context, o Observation)
+
+	// Now is the clock. Default time.Now.
+	Now func() time.Time
+}
+
+// Action names what Options.Authorize is asked about.
+type Action string
+
+const (
+	ActionIssue          Action = "issue"
+	ActionGet            Action = "get" // also Credentials and Find
+	ActionList           Action = "list"
+	ActionEvents         Action = "events"
+	ActionUpdate         Action = "update"
+	ActionDisable        Action = "disable"
+	ActionEnable         Action = "enable"
+	ActionRegenerate     Action = "regenerate"
+	ActionRotate         Action = "rotate"
+	ActionFinishRotation Action = "finish_rotation"
+	ActionExtendRotation Action = "extend_rotation"
+	ActionDelete         Action = "delete"
+)
+
+// New returns a Manager on a Store. It copies and checks the options, nil for
+// all defaults, and refuses bad ones with a *FieldError. It does no I/O: see
+// Check.
+func New(store Store, options *Options) (*Manager, error) {
+	m, err := newManager(store, options)
+	if err != nil {
+		return nil, &operationError{operation: "new manager", err: err}
+	}
+	return m, nil
+}
+
+func newManager(store Store, options *Options) (*Manager, error) {
+	if store == nil {
+		return nil, &FieldError{Field: "store", Problem: "must not be nil"}
+	}
+	m := &Manager{store: store, reissue: ReissueLimit{N: 5, Window: 24 * time.Hour}}
+	m.all = access{m: m}
+	if options != nil {
+		m.options = *options
+	}
+	o := &m.options
+	if o.Prefix == "" {
+		o.Prefix = "ak"
+	}
+	if problem := prefixProblem(o.Prefix); problem != "" {
+		return nil, &FieldError{Field: "prefix", Problem: problem}
+	}
+	for _, p := range []struct {
+		field  string
+		period *Period
+		def    Period
+	}{
+		{"lifetime", &o.Lifetime, Period{Years: 1}},
+		{"max_lifetime", &o.MaxLifetime, Period{Years: 1}},
+		{"rotate_after", &o.RotateAfter, Period{Days: 90}},
+		{"retain", &o.Retain, Period{Days: 90}},
+	} {
+		if *p.period == (Period{}) {
+			*p.period = p.def
+		}
+		if err := checkPeriod(p.field, *p.period); err != nil {
+			return nil, err
+		}
+	}
+	if start := time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC); o.Lifetime.After(start).After(o.MaxLifetime.After(start)) {
+		return nil, &FieldError{Field: "lifetime", Problem: "must not be longer than max_lifetime"}
+	}
+	if o.KeysPerOwner < 0 {
+		return nil, &FieldError{Field: "keys_per_owner", Problem: "must not be negative"}
+	}
+	if o.ReissueLimit != nil {
+		m.reissue = *o.ReissueLimit
+		if m.reissue.N < 0 || m.reissue.N > maxHistory/2 || m.reissue.Window < 0 {
+			return nil, &FieldError{Field: "reissue_limit", Problem: "must be 0 to 50 in a window that is not negative"}
+		}
+	}
+	var err error
+	if m.peppers, err = newRing(o.Peppers); err != nil {
+		return nil, err
+	}
+	o.Peppers = nil // the ring has them
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return m, nil
+}
+
+// Check tells at start-up what would otherwise fail request by request: a
+// store that is not fit for use (if it is a Checker), a clock that is wrong
+// (ErrClock), and stored credentials whose pepper is not configured
+// (ErrPepper; the error names the ids of the missing peppers). With a Store
+// that is no PepperLister it reads every record.
+func (m *Manager) Check(ctx context.Context) error {
+	if err := m.check(ctx); err != nil {
+		return &operationError{operation: "check", err: err}
+	}
+	return nil
+}
+
+func (m *Manager) check(ctx context.Context) error {
+	var errs []error
+	if _, err := m.now(); err != nil {
+		errs = append(errs, err)
+	}
+	if checker, ok := storeAs[Checker](m.store); ok {
+		errs = append(errs, checker.Check(ctx))
+	}
+	ids, err := m.pepperIDs(ctx)
+	if err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	var missing []string
+	for _, id := range ids {
+		if m.peppers.find(id) == nil {
+			missing = append(missing, pepperName(id))
+		}
+	}
+	if missing != nil {
+		slices.Sort(missing)
+		errs = append(errs, fmt.Errorf("%w: %s", ErrPepper, strings.Join(missing, ", ")))
+	}
+	return errors.Join(errs...)
+}
+
+func (m *Manager) pepperIDs(ctx context.Context) ([]string, error) {
+	if lister, ok := storeAs[PepperLister](m.store); ok {
+		return lister.PepperIDs(ctx)
+	}
+	seen := map[string]bool{}
+	q := Query{Limit: maxPage, IncludeDeleted: true}
+	for {
+		page, err := m.store.List(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range page {
+			for _, c := range r.Credentials {
+				seen[c.PepperID] = true
+			}
+		}
+		if len(page) < q.Limit {
+			break
+		}
+		q.After = page[len(page)-1].Key.ID
+	}
+	var ids []string
+	for id := range seen {
+		ids = append(ids, id)
+	}
+	return ids, nil
+}
+
+// now reads the clock, once for each call.
+func (m *Manager) now() (time.Time, error) {
+	t := m.options.Now()
+	if !storable(t) {
+		return time.Time{}, ErrClock
+	}
+	return microseconds(t), nil
+}
+
+// operationError names the operation and, where there is one, the key.
+type operationError struct {
+	operation string
+	keyID     string
+	err       error
+}
+
+func (e *operationError) Error() string {
+	s := "apikey: " + e.operation
+	if checkID(e.keyID) == nil {
+		s += " " + e.keyID
+	}
+	return s + ": " + strings.TrimPrefix(e.err.Error(), "apikey: ")
+}
+
+func (e *operationError) Unwrap() error { return e.err }

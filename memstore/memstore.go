@@ -1,0 +1,185 @@
+// Package memstore keeps keys in memory, for tests, for single programs whose
+// keys may end with them, and as the measure for other stores. It is a complete
+// [apikey.Store]: what it does not do is survive the program.
+//
+// The event log is never cut, so memory grows with the number of changes.
+package memstore
+
+import (
+	"context"
+	"sync"
+
+	"github.com/keyturn/apikey"
+)
+
+// Store is an [apikey.Store] in memory. The zero value is empty and ready. It
+// must not be copied after its first use.
+type Store struct {
+	mu          sync.RWMutex
+	keys        map[string]*key
+	credentials map[string]*credential
+	owners      map[string]*owner
+	byID        index // all keys, by id
+	byOwner     index // all keys, by owner and id
+	log         []apikey.Event
+	logOf       map[string][]int // positions in log, by key id
+}
+
+var (
+	_ apikey.Store        = (*Store)(nil)
+	_ apikey.PepperLister = (*Store)(nil)
+)
+
+// New returns an empty Store.
+func New() *Store { return &Store{} }
+
+// Lookup implements [apikey.Store].
+func (s *Store) Lookup(ctx context.Context, credentialID string) (m apikey.Match, err error) {
+	if err := ctx.Err(); err != nil {
+		return m, err
+	}
+	s.mu.RLock()
+	c := s.credentials[credentialID]
+	if c == nil {
+		s.mu.RUnlock()
+		return m, apikey.ErrNotFound
+	}
+	c.key.copyTo(&m.Key)
+	c.copyTo(&m.Credential)
+	m.Owner = c.key.owner.state
+	s.mu.RUnlock()
+	return m, nil
+}
+
+// Get implements [apikey.Store].
+func (s *Store) Get(ctx context.Context, id string) (apikey.Record, error) {
+	if err := ctx.Err(); err != nil {
+		return apikey.Record{}, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	k := s.keys[id]
+	if k == nil {
+		return apikey.Record{}, apikey.ErrNotFound
+	}
+	return k.record(), nil
+}
+
+// List implements [apikey.Store].
+func (s *Store) List(ctx context.Context, q apikey.Query) ([]apikey.Record, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	keys := s.byID.after(func(k *key) bool { return k.id > q.After })
+	if q.Owner != "" {
+		keys = s.byOwner.after(func(k *key) bool {
+			return k.owner.state.ID > q.Owner || k.owner.state.ID == q.Owner && k.id > q.After
+		})
+	}
+	var records []apikey.Record
+	for k := range keys {
+		if q.Owner != "" && k.owner.state.ID != q.Owner || len(records) == q.Limit {
+			break
+		}
+		if k.selected(q) {
+			records = append(records, k.record())
+		}
+	}
+	return records, nil
+}
+
+// selected reports whether a key is what a Query asks for.
+func (k *key) selected(q apikey.Query) bool {
+	retired := q.RetiredBefore.IsZero()
+	for _, c := range k.credentials {
+		retired = retired || c.id != k.current && c.expiresAt < micros(q.RetiredBefore)
+	}
+	deleted := k.deletedAt != 0
+	if !q.DeletedBefore.IsZero() {
+		return deleted && k.deletedAt < micros(q.DeletedBefore) && retired && k.within(q)
+	}
+	return (!deleted || q.IncludeDeleted) && retired && k.within(q)
+}
+
+// within applies the intervals of the current credential.
+func (k *key) within(q apikey.Query) bool {
+	return (q.ExpiresFrom.IsZero() || k.expiresAt >= micros(q.ExpiresFrom)) &&
+		(q.ExpiresBefore.IsZero() || k.expiresAt < micros(q.ExpiresBefore)) &&
+		(q.IssuedBefore.IsZero() || k.issuedAt < micros(q.IssuedBefore))
+}
+
+// Owner implements [apikey.Store].
+func (s *Store) Owner(ctx context.Context, id string) (apikey.Owner, error) {
+	if err := ctx.Err(); err != nil {
+		return apikey.Owner{}, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if o := s.owners[id]; o != nil {
+		return o.state, nil
+	}
+	return apikey.Owner{ID: id}, nil
+}
+
+// Events implements [apikey.Store].
+func (s *Store) Events(ctx context.Context, q apikey.EventQuery) ([]apikey.Event, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var events []apikey.Event
+	if q.KeyID != "" {
+		for _, at := range s.logOf[q.KeyID] {
+			if e := s.log[at]; e.Position.Seq > q.After.Seq && len(events) < q.Limit {
+				events = append(events, e)
+			}
+		}
+		return events, nil
+	}
+	from := min(max(q.After.Seq, 0), int64(len(s.log)))
+	to := min(from+int64(q.Limit), int64(len(s.log)))
+	return append(events, s.log[from:to]...), nil
+}
+
+// Touch implements [apikey.Store].
+func (s *Store) Touch(ctx context.Context, uses []apikey.Usage) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, u := range uses {
+		c := s.credentials[u.CredentialID]
+		if c == nil {
+			continue
+		}
+		c.uses += u.Uses
+		c.lastUsedAt = max(c.lastUsedAt, micros(u.LastUsedAt))
+		if c.days == nil {
+			c.days = map[int64]int64{}
+		}
+		c.days[micros(u.Day)] += u.Uses
+	}
+	return nil
+}
+
+// PepperIDs implements [apikey.PepperLister].
+func (s *Store) PepperIDs(ctx context.Context) ([]string, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	seen := map[string]bool{}
+	var ids []string
+	for _, c := range s.credentials {
+		if !seen[c.pepperID] {
+			seen[c.pepperID] = true
+			ids = append(ids, c.pepperID)
+		}
+	}
+	return ids, nil
+}

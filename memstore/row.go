@@ -1,0 +1,124 @@
+package memstore
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/keyturn/apikey"
+)
+
+// key is an apikey.Record in less memory: a time is 8 bytes instead of 24, and
+// what belongs to the current credential stands there alone.
+type key struct {
+	id             string
+	owner          *owner
+	name           string
+	scopes         apikey.Scopes
+	networks       apikey.Networks
+	rate           apikey.Rate
+	metadata       apikey.Metadata
+	createdAt      int64 // Unix microseconds, as all times here; 0 = unset
+	disabledAt     int64
+	disabledBy     string
+	disabledReason string
+	deletedAt      int64
+	prefix         string
+	current        string
+	issuedAt       int64
+	expiresAt      int64
+	retiring       string
+	revision       int64
+	nonce          apikey.Nonce
+	seal           string
+	held           bool
+	credentials    []*credential
+}
+
+type credential struct {
+	key          *key
+	id           string
+	prefix       string
+	createdAt    int64
+	expiresAt    int64
+	retireBefore int64
+	pepperID     string
+	digest       apikey.Digest
+	seal         string
+	scheme       uint8
+	kept         bool // during Commit
+	lastUsedAt   int64
+	uses         int64
+	days         map[int64]int64 // uses by day
+}
+
+type owner struct {
+	state apikey.Owner
+	live  int // keys that are not deleted
+}
+
+func (k *key) set(r *apikey.Record) {
+	from := &r.Key
+	k.name, k.scopes, k.networks = from.Name, from.Scopes, from.Networks
+	k.rate, k.metadata = from.Rate, from.Metadata
+	k.createdAt = micros(from.CreatedAt)
+	k.disabledAt, k.disabledBy, k.disabledReason = micros(from.DisabledAt), from.DisabledBy, from.DisabledReason
+	k.held, k.deletedAt = from.Held, micros(from.DeletedAt)
+	k.prefix, k.current, k.retiring = from.Prefix, from.CredentialID, from.RetiringID
+	k.issuedAt, k.expiresAt = micros(from.IssuedAt), micros(from.ExpiresAt)
+	k.revision = from.Revision + 1
+	k.nonce, k.seal = r.Nonce, r.Seal
+}
+
+func (k *key) copyTo(to *apikey.Key) {
+	to.ID, to.Owner, to.Name = k.id, k.owner.state.ID, k.name
+	to.Scopes, to.Networks, to.Rate, to.Metadata = k.scopes, k.networks, k.rate, k.metadata
+	to.CreatedAt = utc(k.createdAt)
+	to.DisabledAt, to.DisabledBy, to.DisabledReason = utc(k.disabledAt), k.disabledBy, k.disabledReason
+	to.Held, to.DeletedAt = k.held, utc(k.deletedAt)
+	to.Prefix, to.CredentialID, to.RetiringID = k.prefix, k.current, k.retiring
+	to.IssuedAt, to.ExpiresAt = utc(k.issuedAt), utc(k.expiresAt)
+	to.Revision = k.revision
+}
+
+func (k *key) record() apikey.Record {
+	r := apikey.Record{Nonce: k.nonce, Seal: k.seal, Credentials: make([]apikey.Credential, len(k.credentials))}
+	k.copyTo(&r.Key)
+	for i, c := range k.credentials {
+		c.copyTo(&r.Credentials[i])
+	}
+	return r
+}
+
+func (c *credential) set(from *apikey.Credential) {
+	c.id, c.prefix = from.ID, from.Prefix
+	c.createdAt, c.expiresAt, c.retireBefore = micros(from.CreatedAt), micros(from.ExpiresAt), micros(from.RetireBefore)
+	c.scheme, c.pepperID, c.digest, c.seal = from.Scheme, from.PepperID, from.Digest, from.Seal
+}
+
+func (c *credential) copyTo(to *apikey.Credential) {
+	to.ID, to.Prefix = c.id, c.prefix
+	to.CreatedAt, to.ExpiresAt, to.RetireBefore = utc(c.createdAt), utc(c.expiresAt), utc(c.retireBefore)
+	to.Scheme, to.PepperID, to.Digest, to.Seal = c.scheme, c.pepperID, c.digest, c.seal
+	to.LastUsedAt, to.Uses = utc(c.lastUsedAt), c.uses
+}
+
+func sortCredentials(list []*credential) {
+	slices.SortFunc(list, func(a, b *credential) int {
+		return cmp.Or(cmp.Compare(a.createdAt, b.createdAt), cmp.Compare(a.id, b.id))
+	})
+}
+
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func utc(micros int64) time.Time {
+	if micros == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(micros).UTC()
+}

@@ -1,0 +1,128 @@
+package apikey
+
+import (
+	"encoding/json"
+	"iter"
+	"slices"
+	"strings"
+)
+
+// Scopes is an immutable set of scopes: what a key may do. The zero value is
+// the empty set, with which nothing is allowed that needs a scope. Scopes can
+// be compared with ==.
+//
+// A scope is a scope-token of RFC 6749, section 3.3: printable ASCII without
+// space, quote and backslash; here at most 100 bytes. A scope that ends in
+// ":*" covers every scope that begins with what stands before the star:
+// "orders:*" covers "orders:read", "orders:read:own" and "orders:*", but not
+// "orders". A star anywhere else is refused.
+type Scopes struct {
+	list string // sorted, each once, separated by one space
+}
+
+const (
+	maxScopes   = 100
+	maxScopeLen = 100
+)
+
+// NewScopes returns the set of the scopes given. It refuses a malformed scope,
+// and more than 100, with a *FieldError for "scopes".
+func NewScopes(scopes ...string) (Scopes, error) {
+	if len(scopes) > maxScopes {
+		return Scopes{}, &FieldError{Field: "scopes", Problem: "must be at most 100"}
+	}
+	for _, s := range scopes {
+		if problem := scopeProblem(s); problem != "" {
+			return Scopes{}, &FieldError{Field: "scopes", Problem: problem}
+		}
+	}
+	sorted := slices.Compact(slices.Sorted(slices.Values(scopes)))
+	return Scopes{strings.Join(sorted, " ")}, nil
+}
+
+// ParseScopes is the inverse of Scopes.String: scopes separated by single
+// spaces, as in the scope parameter of RFC 6749.
+func ParseScopes(text string) (Scopes, error) {
+	if text == "" {
+		return Scopes{}, nil
+	}
+	return NewScopes(strings.Split(text, " ")...)
+}
+
+// Allows reports whether a scope of the set is the one asked for, or covers
+// it.
+func (s Scopes) Allows(scope string) bool {
+	for held := range s.All() {
+		if held == scope {
+			return true
+		}
+		if stem, ok := strings.CutSuffix(held, "*"); ok && strings.HasPrefix(scope, stem) && len(scope) > len(stem) {
+			return true
+		}
+	}
+	return false
+}
+
+// All yields the scopes in ascending order.
+func (s Scopes) All() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for rest := s.list; rest != ""; {
+			var scope string
+			scope, rest, _ = strings.Cut(rest, " ")
+			if !yield(scope) {
+				return
+			}
+		}
+	}
+}
+
+// Slice returns the scopes in ascending order, in a slice of the caller's own.
+func (s Scopes) Slice() []string { return slices.Collect(s.All()) }
+
+// Len returns how many scopes the set has.
+func (s Scopes) Len() int {
+	if s.list == "" {
+		return 0
+	}
+	return strings.Count(s.list, " ") + 1
+}
+
+// String returns the scopes separated by single spaces.
+func (s Scopes) String() string { return s.list }
+
+// MarshalJSON writes the set as an array of strings.
+func (s Scopes) MarshalJSON() ([]byte, error) {
+	return json.Marshal(append([]string{}, s.Slice()...))
+}
+
+// UnmarshalJSON reads an array of strings, with the checks of NewScopes.
+func (s *Scopes) UnmarshalJSON(b []byte) error {
+	var list []string
+	if err := json.Unmarshal(b, &list); err != nil {
+		return err
+	}
+	scopes, err := NewScopes(list...)
+	if err == nil {
+		*s = scopes
+	}
+	return err
+}
+
+// scopeProblem says what is wrong with a scope, or nothing.
+func scopeProblem(s string) string {
+	if s == "" {
+		return "must not hold an empty scope"
+	}
+	if len(s) > maxScopeLen {
+		return "must not hold a scope of more than 100 bytes"
+	}
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c <= ' ' || c >= 0x7f || c == '"' || c == '\\':
+			return "must hold printable ASCII without space, quote and backslash"
+		case c == '*' && (i != len(s)-1 || i < 2 || s[i-1] != ':'):
+			return `may hold a star only after a colon at the end, as in "orders:*"`
+		}
+	}
+	return ""
+}

@@ -1,0 +1,234 @@
+package apikey
+
+import (
+	"context"
+	"time"
+)
+
+// A Store keeps Records, Owners, the event log and usage. It only stores: it
+// knows no life cycle, never reads a clock and never decides whether a key is
+// good. Everything it must do is said in this file, one sentence a rule; each
+// sentence of a list below is a test of package storetest, which any Store
+// passes before it is used:
+//
+//	func TestStore(t *testing.T) {
+//		storetest.Run(t, func(t testing.TB) apikey.Store { return mystore.New() })
+//	}
+//
+// A Store is safe for concurrent use. A call whose context has ended returns
+// an error that wraps the context's. Identifiers, owners and all other texts
+// are compared byte for byte: a database column must not fold case, pad
+// spaces or normalize Unicode. Times are kept to the microsecond; the zero
+// Time means unset.
+type Store interface {
+	// Lookup is the hot path, run for every request a host serves: one
+	// indexed read.
+	//
+	//   - Lookup returns the Credential with exactly that id, retired ones too, with its Key and the state of the Key's owner.
+	//   - Lookup returns ErrNotFound for any other id.
+	Lookup(ctx context.Context, credentialID string) (Match, error)
+
+	// Get reads one Record.
+	//
+	//   - Get returns the Record with exactly that id, with all its Credentials and their usage.
+	//   - Get returns ErrNotFound for any other id.
+	//   - What Get and List return is the caller's own: changing it changes nothing in the Store.
+	//   - Every field of a Record comes back as it was committed, times in UTC to the microsecond, texts byte for byte.
+	//   - Credentials are returned in the order of their CreatedAt, and of their ids where that is the same.
+	Get(ctx context.Context, id string) (Record, error)
+
+	// List reads Records in pages; Query says which.
+	//
+	//   - List returns Records in ascending byte order of their ids, only those after q.After, at most q.Limit.
+	//   - Pages that each begin after the last id of the one before hold every Record exactly once.
+	//   - List returns only what each set field of the Query asks for, and all of it.
+	List(ctx context.Context, q Query) ([]Record, error)
+
+	// Owner reads one owner's state.
+	//
+	//   - Owner returns the state that was committed last, or Owner{ID: owner} for an owner never committed.
+	Owner(ctx context.Context, owner string) (Owner, error)
+
+	// Commit applies a Commit; the type says how.
+	//
+	//   - Commit is all or nothing: after an error nothing of it is seen, no position is used and no event is kept.
+	//   - What a Commit wrote is seen by every call that begins after it has returned.
+	//   - A Record or Owner replaces the stored one only if its Revision equals the stored Revision, else ErrConflict, and is stored with the Revision after it.
+	//   - A Record with Revision 0 is new, and ErrExists if its id is taken.
+	//   - A Record with another Revision whose id is not stored is ErrConflict.
+	//   - A new Credential is ErrExists if its id is taken by another Record.
+	//   - The Credentials of a Record become exactly those given; the usage of those that stay is kept, that of those that go is removed.
+	//   - Commit ignores Key.RetiringUntil, Key.LastUsedAt, Key.Uses and a Credential's LastUsedAt and Uses; a Store returns the first three zero.
+	//   - Of concurrent Commits that replace the same Revision exactly one succeeds.
+	//   - With a Limit, a Commit after which the owner of a new Record would have more than Limit Records that are not deleted is ErrLimit; expired and disabled ones count.
+	//   - The Limit is exact, however many Commits run at once.
+	//   - A Purge removes the Record with its Credentials and their usage, but no event, if its Revision equals the stored Revision, else ErrConflict.
+	//   - What Commit was given stays the caller's: changing it afterwards changes nothing in the Store.
+	//   - A Commit whose context has already ended writes nothing.
+	//   - Events get the next positions in their order; positions begin at 1 and have no gaps, and the Position of the last one is returned.
+	//   - Who has seen position n can read every position up to n: the order of positions is the order in which Commits become visible.
+	//
+	// The errors ErrConflict, ErrExists, ErrLimit and ErrAborted mean that
+	// nothing was written. After any other the Manager takes the outcome for
+	// unknown, and commits the same again to find out. A Store may run a
+	// Commit again by itself only while it is sure that nothing was written.
+	Commit(ctx context.Context, c Commit) (Position, error)
+
+	// Events reads the log.
+	//
+	//   - Events returns events in ascending order of position, only those after q.After.Seq, at most q.Limit, as they were committed.
+	//   - With a KeyID, Events returns only the events of that key.
+	Events(ctx context.Context, q EventQuery) ([]Event, error)
+
+	// Touch adds usage. A key is used far more often than it is changed, so
+	// usage has a place of its own.
+	//
+	//   - Touch adds Uses to what is stored and moves last-used forward, never back.
+	//   - Touch never changes anything else: not the Record, not its Revision, not the log.
+	//   - Touch ignores a Credential that is not stored.
+	//   - Concurrent Touches lose no use.
+	Touch(ctx context.Context, uses []Usage) error
+}
+
+// Match is what Lookup returns: a plain value. It shares nothing that could be
+// changed, so that a hit copies nothing to the heap.
+type Match struct {
+	Key        Key        // as in a Record
+	Credential Credential // the one asked for; its usage fields may be zero
+	Owner      Owner      // of Key.Owner
+}
+
+// Record is what a Store keeps as one aggregate: a Key with all its
+// Credentials, replaced as a whole under compare-and-swap on Key.Revision.
+type Record struct {
+	Key         Key
+	Credentials []Credential
+	Nonce       Nonce  // of the event that wrote this Record last
+	Seal        string // opaque bytes
+}
+
+// Owner is the state of an owner as a whole.
+type Owner struct {
+	ID string
+
+	// DisabledAt is when the owner was disabled, with all its keys; zero
+	// while it is enabled. DisabledBy is the actor, DisabledReason the reason.
+	DisabledAt     time.Time
+	DisabledBy     string
+	DisabledReason string
+
+	Revision int64 // counts the changes; 0 if there was none
+	Nonce    Nonce // of the event that wrote this Owner last
+	Seal     string
+}
+
+// Disabled reports whether the owner is disabled as a whole.
+func (o Owner) Disabled() bool { return !o.DisabledAt.IsZero() }
+
+// Commit is one change, all or nothing. It holds at least one Event and names
+// each Record, Owner and Ref at most once.
+//
+// Databases take their locks in this order, which no two Commits can turn into
+// a deadlock: owners in ascending order of id, Records in ascending order of
+// id, the counter of positions last.
+type Commit struct {
+	Records []Record // each replaces its Key.Revision; 0 = new
+	Owners  []Owner  // each replaces its Revision; 0 = never changed
+	Purge   []Ref    // Records to remove
+	Events  []Event  // Seq is given by the Store
+	Limit   int      // > 0: at most so many Records, not deleted, for the owner of each new Record
+}
+
+// Ref names one Revision of a Record.
+type Ref struct {
+	ID       string
+	Revision int64
+}
+
+// Query selects Records. The zero value of a field asks for nothing; several
+// set fields must all hold. Intervals are half-open: From <= t < Before.
+type Query struct {
+	Owner string // only this owner's
+	After string // only ids after this one
+	Limit int    // at most so many; a Store is always given one > 0
+
+	// IncludeDeleted also returns deleted Records, which are left out
+	// otherwise.
+	IncludeDeleted bool
+
+	ExpiresFrom   time.Time // only Key.ExpiresAt at or after it
+	ExpiresBefore time.Time // only Key.ExpiresAt before it
+	IssuedBefore  time.Time // only Key.IssuedAt before it
+
+	// DeletedBefore returns only Records deleted before it, whatever
+	// IncludeDeleted says.
+	DeletedBefore time.Time
+
+	// RetiredBefore returns only Records that hold a Credential other than
+	// the current one which ended before it.
+	RetiredBefore time.Time
+}
+
+// EventQuery selects events of the log.
+type EventQuery struct {
+	After Position // only positions after After.Seq
+	KeyID string   // only this key's
+	Limit int      // at most so many; a Store is always given one > 0
+}
+
+// Position is an event's place in the log. Seq is 1 for the first event and
+// one more for each next. Nonce is random: a follower that asks again for the
+// last event it has seen, and finds another Nonce there, knows that the log
+// was replaced (a restored backup, a failover that lost events).
+type Position struct {
+	Seq   int64
+	Nonce Nonce
+}
+
+// Nonce is 16 random bytes that name one event.
+type Nonce [16]byte
+
+// Usage is what one Credential was used since the last Touch.
+type Usage struct {
+	KeyID        string
+	CredentialID string
+	Day          time.Time // 00:00 UTC of the day the uses belong to
+	Uses         int64     // > 0
+	LastUsedAt   time.Time
+}
+
+// An Unwrapper is a Store in front of another. The Manager looks for the
+// optional interfaces of this package (Checker, PepperLister) along the chain,
+// as errors.As does.
+type Unwrapper interface {
+	Unwrap() Store
+}
+
+// A Checker is a Store that can tell at start-up whether it is fit for use:
+// its schema is there and current, its settings are safe. Manager.Check asks
+// it.
+type Checker interface {
+	Check(ctx context.Context) error
+}
+
+// A PepperLister is a Store that can tell the pepper ids in use faster than by
+// reading every Record, each once and in any order.
+type PepperLister interface {
+	PepperIDs(ctx context.Context) ([]string, error)
+}
+
+// storeAs finds the first Store of the chain that is a T.
+func storeAs[T any](s Store) (T, bool) {
+	for s != nil {
+		if t, ok := s.(T); ok {
+			return t, true
+		}
+		u, ok := s.(Unwrapper)
+		if !ok {
+			break
+		}
+		s = u.Unwrap()
+	}
+	var zero T
+	return zero, false
+}

@@ -1,0 +1,256 @@
+package apikey
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/json"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"iter"
+	"log/slog"
+	"strings"
+	"unsafe"
+)
+
+// A token is prefix + "_" + credential id + "_" + secret + checksum. It is
+// read from the right by these fixed lengths, so a prefix may hold an
+// underscore, and tokens with an earlier Options.Prefix still parse.
+//
+// The checksum is CRC-32 (IEEE 802.3, as in package hash/crc32) over all that
+// stands before it, in base62, most significant digit first, padded with zeros
+// to 6. It lets scanners tell a token from a random text offline and spares
+// the store look-ups of mistyped ones; it protects nothing. The construction
+// is the one of GitHub's tokens.
+const (
+	keyIDLen        = 20
+	credentialIDLen = 16
+	secretLen       = 32 // log2(62^32) = 190.5 bits
+	checksumLen     = 6  // 62^6 > 2^32
+	maxPrefixLen    = 20
+
+	// tailLen is what follows the prefix.
+	tailLen = 1 + credentialIDLen + 1 + secretLen + checksumLen
+)
+
+const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+// isBase62 tells the characters of base62 from all other bytes.
+var isBase62 = func() (is [256]bool) {
+	for i := range len(base62) {
+		is[base62[i]] = true
+	}
+	return is
+}()
+
+// token is a token taken apart; its strings share the memory of the whole.
+type token struct {
+	prefix       string
+	credentialID string
+	secret       string // without the checksum
+}
+
+// parseToken takes a token apart. It accepts exactly the texts that
+// formatToken makes.
+func parseToken(text string) (token, bool) {
+	n := len(text) - tailLen
+	if n < 1 || n > maxPrefixLen {
+		return token{}, false
+	}
+	id, secret := text[n+1:n+1+credentialIDLen], text[n+2+credentialIDLen:]
+	if text[n] != '_' || text[n+1+credentialIDLen] != '_' ||
+		!allBase62(id) || !allBase62(secret) || prefixProblem(text[:n]) != "" {
+		return token{}, false
+	}
+	if parseChecksum(secret[secretLen:]) != uint64(checksum(text[:len(text)-checksumLen])) {
+		return token{}, false
+	}
+	return token{text[:n], id, secret[:secretLen]}, true
+}
+
+// formatToken is the inverse of parseToken.
+func formatToken(t token) string {
+	body := accessKey(t.prefix, t.credentialID) + "_" + t.secret
+	var digits [checksumLen]byte
+	for i, sum := checksumLen-1, checksum(body); i >= 0; i-- {
+		digits[i] = base62[sum%62]
+		sum /= 62
+	}
+	return body + string(digits[:])
+}
+
+func checksum(text string) uint32 {
+	// hash/crc32 takes bytes and calls through a variable, so that a
+	// conversion would copy the text to the heap. It only reads.
+	return crc32.ChecksumIEEE(unsafe.Slice(unsafe.StringData(text), len(text)))
+}
+
+// parseChecksum reads base62 digits; more than 32 bits equal no checksum.
+func parseChecksum(digits string) uint64 {
+	var sum uint64
+	for i := range len(digits) {
+		c := digits[i]
+		switch {
+		case c <= '9':
+			c -= '0'
+		case c <= 'Z':
+			c -= 'A' - 10
+		default:
+			c -= 'a' - 36
+		}
+		sum = sum*62 + uint64(c)
+	}
+	return sum
+}
+
+func allBase62(text string) bool {
+	for i := range len(text) {
+		if !isBase62[text[i]] {
+			return false
+		}
+	}
+	return true
+}
+
+// prefixProblem says what is wrong with a prefix, or nothing: it must match
+// [a-z][a-z0-9]*(_[a-z0-9]+)* in at most 20 bytes.
+func prefixProblem(prefix string) string {
+	if prefix == "" || len(prefix) > maxPrefixLen {
+		return "must have 1 to 20 characters"
+	}
+	if prefix[0] < 'a' || prefix[0] > 'z' {
+		return "must begin with a lower-case letter"
+	}
+	for i := range len(prefix) {
+		c := prefix[i]
+		switch {
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
+		case c == '_' && prefix[i-1] != '_' && i < len(prefix)-1:
+		default:
+			return "may hold lower-case letters, digits and single underscores between them"
+		}
+	}
+	return ""
+}
+
+// randomBase62 returns n random characters, each of the 62 equally likely.
+func randomBase62(n int) string {
+	var text strings.Builder
+	text.Grow(n)
+	var buf [64]byte
+	for text.Len() < n {
+		rand.Read(buf[:]) // never fails: it ends the program instead
+		for _, b := range buf {
+			// 248 = 4 * 62: a higher byte would make the first characters
+			// more likely than the others.
+			if b < 248 && text.Len() < n {
+				text.WriteByte(base62[b%62])
+			}
+		}
+	}
+	clear(buf[:])
+	return text.String()
+}
+
+// Found is a token found by Scan.
+type Found struct {
+	Offset    int    // of its first byte in the text
+	AccessKey string // names it: see Manager.Find
+	Token     Secret
+}
+
+// Scan yields every token with the prefix in the text, wherever it stands and
+// whatever stands around it: in a log, a source file, a URL. It needs no
+// store, only the checksum in the token, which one random text in 4 billion
+// has by chance.
+func Scan(text []byte, prefix string) iter.Seq[Found] {
+	return func(yield func(Found) bool) {
+		if prefixProblem(prefix) != "" {
+			return
+		}
+		start, length := []byte(prefix+"_"), len(prefix)+tailLen
+		for at := 0; ; at++ {
+			next := bytes.Index(text[at:], start)
+			if next < 0 || at+next+length > len(text) {
+				return
+			}
+			at += next
+			found := string(text[at : at+length])
+			t, ok := parseToken(found)
+			if ok && !yield(Found{at, strings.Clone(accessKey(t.prefix, t.credentialID)), NewSecret(found)}) {
+				return
+			}
+		}
+	}
+}
+
+// Secret is a text that cannot be printed by accident: every way of formatting,
+// encoding and logging it shows "[secret]" or nothing. Only Reveal returns the
+// text. The zero value is the empty text.
+type Secret struct {
+	// A function is the one shape that shows its content through none of the
+	// verbs of fmt, also in an unexported field of another struct, where fmt
+	// calls no methods.
+	reveal func() string
+}
+
+const redacted = "[secret]"
+
+// NewSecret returns a Secret that holds the text.
+func NewSecret(text string) Secret { return Secret{func() string { return text }} }
+
+// Reveal returns the text.
+func (s Secret) Reveal() string {
+	if s.reveal == nil {
+		return ""
+	}
+	return s.reveal()
+}
+
+// IsZero reports whether the text is empty.
+func (s Secret) IsZero() bool { return s.Reveal() == "" }
+
+// Equal reports whether both hold the same text, in a time that depends on
+// nothing but the lengths.
+func (s Secret) Equal(other Secret) bool {
+	return subtle.ConstantTimeCompare([]byte(s.Reveal()), []byte(other.Reveal())) == 1
+}
+
+// String returns "[secret]".
+func (s Secret) String() string { return redacted }
+
+// GoString returns "[secret]".
+func (s Secret) GoString() string { return redacted }
+
+// Format writes "[secret]" for every verb.
+func (s Secret) Format(f fmt.State, _ rune) { io.WriteString(f, redacted) }
+
+// LogValue returns "[secret]" for log/slog.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalText returns "[secret]".
+func (s Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// Digest is the stored form of an access secret, opaque bytes. It is written to
+// JSON as base64; fmt and log/slog show "[digest]" in its place.
+type Digest string
+
+// Format writes "[digest]" for every verb.
+func (d Digest) Format(f fmt.State, _ rune) { io.WriteString(f, "[digest]") }
+
+// LogValue returns "[digest]" for log/slog.
+func (d Digest) LogValue() slog.Value { return slog.StringValue("[digest]") }
+
+// MarshalJSON writes the bytes in base64.
+func (d Digest) MarshalJSON() ([]byte, error) { return json.Marshal([]byte(d)) }
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (d *Digest) UnmarshalJSON(b []byte) error {
+	var raw []byte
+	if err := json.Unmarshal(b, &raw); err != nil {
+		return err
+	}
+	*d = Digest(raw)
+	return nil
+}

@@ -1,0 +1,158 @@
+package apikey
+
+import (
+	"context"
+	"net/netip"
+	"strconv"
+	"time"
+)
+
+// Changes say what Update changes. A nil field is left as it is; a pointer to
+// an empty value clears it:
+//
+//	m.Update(ctx, id, apikey.Changes{Name: new("billing"), Scopes: new([]string{})}, "")
+type Changes struct {
+	Name     *string // cannot be cleared
+	Scopes   *[]string
+	Networks *[]netip.Prefix
+	Rate     *Rate
+	Metadata *map[string]string
+
+	// ExpiresAt moves the end of the current credential: after now, at most
+	// its own creation plus Options.MaxLifetime. A key that has expired can
+	// be made valid again so, if that bound allows it. It cannot be cleared.
+	ExpiresAt *time.Time
+}
+
+// Update changes what a key is. It is allowed in every state but Deleted,
+// keeps the key's tokens, and returns the key as it is then. Changes that
+// change nothing record nothing. Besides the errors that all changes share it
+// returns a *FieldError for bad input, and one for "changes" if there are none.
+func (m *Manager) Update(ctx context.Context, id string, changes Changes, reason string, conditions ...Condition) (Key, error) {
+	return m.all.update(ctx, id, changes, reason, conditions)
+}
+
+// Update changes what a key of the owner is; see Manager.Update. A held key is
+// refused with ErrHeld, scopes that the OwnerManager was not made with with a
+// *FieldError that is an ErrScope.
+func (o *OwnerManager) Update(ctx context.Context, id string, changes Changes, reason string, conditions ...Condition) (Key, error) {
+	return o.access.update(ctx, id, changes, reason, conditions)
+}
+
+func (a access) update(ctx context.Context, id string, changes Changes, reason string, conditions []Condition) (Key, error) {
+	rule := func(r *Record, c cause) (Event, error) {
+		if err := r.mutable(c); err != nil {
+			return Event{}, err
+		}
+		if changes == (Changes{}) {
+			return Event{}, &FieldError{Field: "changes", Problem: "must not be empty"}
+		}
+		before := r.Key
+		if err := a.apply(&r.Key, changes); err != nil {
+			return Event{}, err
+		}
+		if changes.ExpiresAt != nil {
+			end, err := a.m.checkExpiry("expires_at", *changes.ExpiresAt, r.Key.IssuedAt, c.at)
+			if err != nil {
+				return Event{}, err
+			}
+			r.Key.ExpiresAt = end
+			if current := r.credential(r.Key.CredentialID); current != nil {
+				current.ExpiresAt = end
+			}
+		}
+		data := describe(r.Key, &before)
+		if len(data) == 0 {
+			return Event{}, nil
+		}
+		e := r.event(EventUpdated, c)
+		e.Data = Metadata{data}
+		return e, nil
+	}
+	return a.change(ctx, operation{"update", ActionUpdate, rule, true}, id, reason, conditions)
+}
+
+// apply checks changes and makes them, all but ExpiresAt. An owner cannot give
+// scopes that it was not granted; those that the key has already, from the
+// host, may stay.
+func (a access) apply(k *Key, changes Changes) error {
+	if changes.Name != nil {
+		if err := checkName(*changes.Name); err != nil {
+			return err
+		}
+		k.Name = *changes.Name
+	}
+	if changes.Scopes != nil {
+		scopes, err := NewScopes(*changes.Scopes...)
+		if err != nil {
+			return err
+		}
+		for scope := range scopes.All() {
+			if a.confined && !a.grant.Allows(scope) && !k.Scopes.Allows(scope) {
+				return &FieldError{Field: "scopes", Problem: "must be among those that you may give", Err: ErrScope}
+			}
+		}
+		k.Scopes = scopes
+	}
+	if changes.Networks != nil {
+		networks, err := NewNetworks(*changes.Networks...)
+		if err != nil {
+			return err
+		}
+		k.Networks = networks
+	}
+	if changes.Rate != nil {
+		if err := checkRate(*changes.Rate); err != nil {
+			return err
+		}
+		k.Rate = *changes.Rate
+	}
+	if changes.Metadata != nil {
+		if err := checkMetadata(*changes.Metadata); err != nil {
+			return err
+		}
+		k.Metadata = NewMetadata(*changes.Metadata)
+	}
+	return nil
+}
+
+// describe writes down, for an event, the fields in which a key differs from
+// what it was before; with nil, all that are set.
+func describe(k Key, before *Key) map[string]string {
+	was := Key{}
+	if before != nil {
+		was = *before
+	}
+	data := map[string]string{}
+	if k.Name != was.Name {
+		data["name"] = k.Name
+	}
+	if k.Scopes != was.Scopes {
+		data["scopes"] = k.Scopes.String()
+	}
+	if !k.Networks.Equal(was.Networks) {
+		data["networks"] = k.Networks.String()
+	}
+	if k.Rate != was.Rate {
+		data["rate"] = strconv.Itoa(k.Rate.Requests) + " per " + k.Rate.Period.String()
+	}
+	if !k.ExpiresAt.Equal(was.ExpiresAt) {
+		data["expires_at"] = formatTime(k.ExpiresAt)
+	}
+	if !k.Metadata.Equal(was.Metadata) {
+		// Values may be the host's secrets, and a log is kept for ever.
+		names := ""
+		for name, value := range k.Metadata.All() {
+			if old, ok := was.Metadata.Get(name); !ok || old != value {
+				names += " " + name
+			}
+		}
+		for name := range was.Metadata.All() {
+			if _, ok := k.Metadata.Get(name); !ok {
+				names += " -" + name
+			}
+		}
+		data["metadata"] = names[1:]
+	}
+	return data
+}

@@ -1,0 +1,169 @@
+package apikey
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+)
+
+// Validator is what checks tokens: a Manager, or a stand-in for tests.
+type Validator interface {
+	Validate(ctx context.Context, token string, needs ...Need) (Key, error)
+}
+
+// Need is one thing that a request needs of its key; see Scope and From.
+type Need struct {
+	scope string
+	addr  netip.Addr
+	kind  needKind
+}
+
+type needKind uint8
+
+const (
+	needNothing needKind = iota
+	needScope
+	needAddress
+	needBadScope
+)
+
+// Scope needs the key's scopes to allow a scope: see Scopes.Allows. Validate
+// refuses a malformed one with a *FieldError for "scope".
+func Scope(scope string) Need {
+	if scopeProblem(scope) != "" {
+		return Need{kind: needBadScope}
+	}
+	return Need{kind: needScope, scope: scope}
+}
+
+// From gives the address that the request came from, which a key that is bound
+// to networks needs. The zero Addr is no address.
+func From(addr netip.Addr) Need { return Need{kind: needAddress, addr: addr} }
+
+// Observation is what Options.Observe is told of one call of Validate, and of
+// each flush of Run that failed.
+type Observation struct {
+	// CredentialID is the one in the token; empty if the text was no token.
+	// It is what the caller sent, made of letters and digits only.
+	CredentialID string
+
+	// KeyID and Owner are set only if the secret was right.
+	KeyID string
+	Owner string
+
+	Flush bool  // set for a flush; all but Err is empty then
+	Err   error // what Validate, or Flush, returned
+}
+
+// Validate checks a token as the client sent it, and whether its key meets the
+// needs. It is the one way to accept a request. It returns the key, named by
+// the access key that was presented, and counts the use in memory (see Flush);
+// it writes nothing.
+//
+// A refusal is one of these errors, in the order in which they are looked for.
+// Only who knows the secret is told more than the first:
+//
+//   - ErrInvalid: no token, no such access key, or the wrong secret
+//   - ErrDeleted
+//   - ErrReplaced: regenerated, or the overlap of its rotation has ended
+//   - ErrOwnerDisabled
+//   - ErrDisabled
+//   - ErrExpired: valid is what now < ExpiresAt is
+//   - ErrAddress: not From one of the key's networks, or From nowhere known
+//   - ErrScope
+//
+// Every other error is no answer about the key: ErrUnavailable with its cause,
+// or a *FieldError for a malformed need. The request must not be served, and
+// the client should be told 503 or 500, not that its key is bad.
+//
+// A text that is no token, by its shape or its checksum, costs no read of the
+// clock and no call of the Store; any other costs one Lookup.
+func (m *Manager) Validate(ctx context.Context, token string, needs ...Need) (Key, error) {
+	var match Match
+	earned, err := m.validate(ctx, token, needs, &match)
+	if m.options.Observe != nil {
+		o := Observation{Err: err}
+		if t, ok := parseToken(token); ok {
+			o.CredentialID = t.credentialID
+		}
+		if earned {
+			o.KeyID, o.Owner = match.Key.ID, match.Key.Owner
+		}
+		m.options.Observe(ctx, o)
+	}
+	if err != nil {
+		return Key{}, err
+	}
+	return match.Key, nil
+}
+
+// validate leaves what the token belongs to in match, and reports whether its
+// secret was right.
+func (m *Manager) validate(ctx context.Context, text string, needs []Need, match *Match) (earned bool, err error) {
+	for i := range needs {
+		if needs[i].kind == needBadScope {
+			return false, &FieldError{Field: "scope", Problem: "must be a scope"}
+		}
+	}
+	t, ok := parseToken(text)
+	if !ok {
+		return false, ErrInvalid
+	}
+	*match, err = m.store.Lookup(ctx, t.credentialID)
+	switch {
+	case err == nil:
+	case errors.Is(err, ErrNotFound):
+		// The same work as for a credential that is there.
+		m.peppers[0].verify(t.credentialID, t.secret, fixedDigest)
+		return false, ErrInvalid
+	default:
+		return false, unavailable(err)
+	}
+	hash := m.peppers.find(match.Credential.PepperID)
+	if hash == nil || match.Credential.Scheme != digestScheme {
+		return false, unavailable(ErrPepper)
+	}
+	if !hash.verify(t.credentialID, t.secret, match.Credential.Digest) || match.Credential.Prefix != t.prefix {
+		return false, ErrInvalid
+	}
+	now, err := m.now()
+	if err != nil {
+		return true, unavailable(err)
+	}
+	if err := match.refusal(now); err != nil {
+		return true, err
+	}
+	if err := match.Key.meets(needs); err != nil {
+		return true, err
+	}
+	k, c := &match.Key, &match.Credential
+	k.Prefix, k.CredentialID, k.IssuedAt, k.ExpiresAt = c.Prefix, c.ID, c.CreatedAt, c.ExpiresAt
+	m.usage.count(k.ID, c.ID, now)
+	return true, nil
+}
+
+// meets returns why a key does not meet the needs of a request, or nil.
+func (k *Key) meets(needs []Need) error {
+	if k.Networks.Len() > 0 {
+		inside := false
+		for i := range needs {
+			if needs[i].kind == needAddress {
+				if inside = k.Networks.Contains(needs[i].addr); !inside {
+					break
+				}
+			}
+		}
+		if !inside {
+			return ErrAddress
+		}
+	}
+	for i := range needs {
+		if needs[i].kind == needScope && !k.Scopes.Allows(needs[i].scope) {
+			return ErrScope
+		}
+	}
+	return nil
+}
+
+func unavailable(err error) error { return fmt.Errorf("%w: %w", ErrUnavailable, err) }

@@ -226,7 +226,9 @@ func (m *Manager) commit(ctx context.Context, c Commit, look func() (verdict, er
 	case answer == notMade && definite(err) && !errors.Is(err, ErrAborted):
 		return err
 	}
-	return fmt.Errorf("%w: %w", ErrOutcomeUnknown, errors.Join(lost, err, lookErr))
+	// The definite answer to the second is not the answer to the call: an
+	// ErrConflict in here would be taken for one.
+	return fmt.Errorf("%w: %w", ErrOutcomeUnknown, errors.Join(lost, lookErr))
 }
 
 // definite reports whether an error of Commit means that nothing was written.

@@ -87,6 +87,9 @@ func (s Scopes) Len() int {
 	return strings.Count(s.list, " ") + 1
 }
 
+// Equal reports whether two sets hold the same scopes, as == does.
+func (s Scopes) Equal(other Scopes) bool { return s == other }
+
 // String returns the scopes separated by single spaces.
 func (s Scopes) String() string { return s.list }
 

@@ -232,8 +232,9 @@ func (s Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 // MarshalText returns "[secret]".
 func (s Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
-// Digest is the stored form of an access secret, opaque bytes. It is written to
-// JSON as base64; fmt and log/slog show "[digest]" in its place.
+// Digest is the stored form of an access secret, opaque bytes. It is no secret
+// that could be used, but has no place in a log either: fmt and log/slog show
+// "[digest]". JSON holds its bytes in base64.
 type Digest string
 
 // Format writes "[digest]" for every verb.

@@ -1,0 +1,140 @@
+// Package coretest holds the tests of the Manager that must come out the same
+// on every Store. The root package runs them on memstore, internal/dbtest on
+// databases.
+package coretest
+
+import (
+	"context"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/benbjohnson/clock"
+
+	"github.com/keyturn/apikey"
+)
+
+// NewStore returns an empty Store.
+type NewStore func(t testing.TB) apikey.Store
+
+// Run runs all tests of the package.
+func Run(t *testing.T, newStore NewStore) {
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T, NewStore)
+	}{
+		{"LifeCycle", lifeCycle},
+		{"OwnerAsAWhole", ownerAsAWhole},
+		{"Expiry", expiry},
+		{"ExpiryInEveryZone", expiryZones},
+		{"RotationEnds", rotationEnds},
+		{"Reissues", reissues},
+		{"RacesOnOneRevision", racesOnOneRevision},
+		{"RacesWithoutRevision", racesWithoutRevision},
+		{"RacesForTheLimit", racesForTheLimit},
+		{"TouchNeverRevives", touchNeverRevives},
+		{"Sweep", sweeping},
+		{"Lists", lists},
+		{"Idempotency", idempotency},
+		{"LostAnswers", lostAnswers},
+		{"Tampering", tampering},
+		{"Check", checkPeppers},
+	} {
+		t.Run(test.name, func(t *testing.T) { test.run(t, newStore) })
+	}
+}
+
+// Long reports whether the long forms of the tests were asked for.
+func Long() bool { return os.Getenv("APIKEY_LONG") != "" }
+
+// rounds returns how often a race is run.
+func rounds() int {
+	if Long() {
+		return 1000
+	}
+	return 20
+}
+
+// start is when the tests begin: a moment with a fraction that cutting to the
+// microsecond changes.
+var start = time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC)
+
+// fixture is a Manager on a store, with a clock that stands still.
+type fixture struct {
+	testing.TB
+	ctx   context.Context
+	store apikey.Store
+	clock *clock.Mock
+	m     *apikey.Manager
+}
+
+const owner = "acme"
+
+func newFixture(t testing.TB, newStore NewStore, options apikey.Options) *fixture {
+	t.Helper()
+	f := &fixture{TB: t, ctx: t.Context(), store: newStore(t), clock: clock.NewMock()}
+	f.clock.Set(start)
+	f.m = f.manager(options)
+	return f
+}
+
+// manager returns another Manager on the same store and clock.
+func (f *fixture) manager(options apikey.Options) *apikey.Manager {
+	f.Helper()
+	options.Now = f.clock.Now
+	m, err := apikey.New(f.store, &options)
+	f.no(err)
+	return m
+}
+
+func (f *fixture) no(err error) {
+	f.Helper()
+	if err != nil {
+		f.Fatal(err)
+	}
+}
+
+func (f *fixture) issue(p apikey.IssueParams) apikey.Issued {
+	f.Helper()
+	if p.Owner == "" {
+		p.Owner = owner
+	}
+	if p.Name == "" {
+		p.Name = "test"
+	}
+	issued, err := f.m.Issue(f.ctx, p)
+	f.no(err)
+	return issued
+}
+
+func (f *fixture) get(id string) apikey.Key {
+	f.Helper()
+	key, err := f.m.Get(f.ctx, id)
+	f.no(err)
+	return key
+}
+
+// validate returns the error of a Validate.
+func (f *fixture) validate(token apikey.Secret, needs ...apikey.Need) error {
+	_, err := f.m.Validate(f.ctx, token.Reveal(), needs...)
+	return err
+}
+
+// events returns all events of a key; all of the log for "".
+func (f *fixture) events(id string) []apikey.Event {
+	f.Helper()
+	var all []apikey.Event
+	q := apikey.EventQuery{KeyID: id, Limit: 1000}
+	for {
+		page, err := f.m.Events(f.ctx, q)
+		f.no(err)
+		all = append(all, page...)
+		if len(page) < q.Limit {
+			return all
+		}
+		q.After = page[len(page)-1].Position
+	}
+}
+
+// now is the clock as keys keep it.
+func (f *fixture) now() time.Time { return time.UnixMicro(f.clock.Now().UnixMicro()).UTC() }

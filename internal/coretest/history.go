@@ -1,0 +1,245 @@
+package coretest
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/keyturn/apikey"
+)
+
+// reissues: an owner can reissue a key only so often; the Manager, and killing
+// a key, know no limit.
+func reissues(t *testing.T, newStore NewStore) {
+	f := newFixture(t, newStore, apikey.Options{ReissueLimit: &apikey.ReissueLimit{N: 3, Window: 24 * time.Hour}})
+	o := f.m.ForOwner(owner)
+	id := f.issue(apikey.IssueParams{}).Key.ID
+	first := f.now()
+	f.clock.Add(time.Hour)
+	_, err := o.Regenerate(f.ctx, id, "")
+	f.no(err)
+	f.clock.Add(time.Hour)
+	_, err = o.Rotate(f.ctx, id, time.Hour, "")
+	f.no(err)
+
+	for _, reissue := range []func() (apikey.Issued, error){
+		func() (apikey.Issued, error) { return o.Regenerate(f.ctx, id, "") },
+		func() (apikey.Issued, error) { return o.Rotate(f.ctx, id, time.Hour, "") },
+	} {
+		var soon *apikey.TooSoonError
+		if _, err := reissue(); !errors.As(err, &soon) || !errors.Is(err, apikey.ErrTooSoon) || !soon.At.Equal(first.Add(24*time.Hour)) {
+			t.Fatalf("a fourth: %v", err)
+		}
+	}
+	// The Manager's count as well, but are not bound.
+	f.clock.Add(time.Hour)
+	_, err = f.m.Regenerate(f.ctx, id, "")
+	f.no(err)
+	f.clock.Set(first.Add(24*time.Hour - time.Microsecond))
+	if _, err := o.Regenerate(f.ctx, id, ""); !errors.Is(err, apikey.ErrTooSoon) {
+		t.Fatalf("a microsecond too early: %v", err)
+	}
+	f.clock.Set(first.Add(25 * time.Hour)) // now two are in the window
+	_, err = o.Regenerate(f.ctx, id, "")
+	f.no(err)
+
+	_, err = o.Disable(f.ctx, id, "")
+	f.no(err)
+	_, err = o.Delete(f.ctx, id, "")
+	f.no(err)
+
+	free := f.manager(apikey.Options{ReissueLimit: &apikey.ReissueLimit{}}).ForOwner(owner)
+	id = f.issue(apikey.IssueParams{}).Key.ID
+	for range 20 {
+		_, err := free.Regenerate(f.ctx, id, "")
+		f.no(err)
+	}
+	usual := f.manager(apikey.Options{}).ForOwner(owner) // 5 in 24 hours
+	id = f.issue(apikey.IssueParams{}).Key.ID
+	for range 4 {
+		_, err := usual.Regenerate(f.ctx, id, "")
+		f.no(err)
+	}
+	if _, err := usual.Regenerate(f.ctx, id, ""); !errors.Is(err, apikey.ErrTooSoon) {
+		t.Errorf("a fifth reissue in a day: %v", err)
+	}
+}
+
+// sweeping removes what ended long ago, and nothing else.
+func sweeping(t *testing.T, newStore NewStore) {
+	f := newFixture(t, newStore, apikey.Options{Retain: apikey.Period{Days: 30}})
+	const day = 24 * time.Hour
+	deleted, kept := f.issue(apikey.IssueParams{}), f.issue(apikey.IssueParams{})
+	rotating := f.issue(apikey.IssueParams{})
+	_, err := f.m.Delete(f.ctx, deleted.Key.ID, "")
+	f.no(err)
+	old := kept
+	kept, err = f.m.Regenerate(f.ctx, kept.Key.ID, "")
+	f.no(err)
+	rotated, err := f.m.Rotate(f.ctx, rotating.Key.ID, 10*day, "")
+	f.no(err)
+	expired := f.issue(apikey.IssueParams{Lifetime: day})
+
+	sweep := func(want apikey.Swept) {
+		t.Helper()
+		got, err := f.m.Sweep(f.ctx)
+		f.no(err)
+		if got != want {
+			t.Errorf("swept %+v at %v, want %+v", got, f.now(), want)
+		}
+	}
+	f.clock.Add(30 * day)
+	sweep(apikey.Swept{})
+	for token, want := range map[*apikey.Issued]error{
+		&deleted: apikey.ErrDeleted, &old: apikey.ErrReplaced, &rotating: apikey.ErrReplaced, &expired: apikey.ErrExpired,
+		&kept: nil, &rotated: nil,
+	} {
+		if err := f.validate(token.Token); err != want {
+			t.Errorf("before the sweep: %v, want %v", err, want)
+		}
+	}
+	f.clock.Add(time.Microsecond)
+	sweep(apikey.Swept{Keys: 1, Credentials: 1})
+	sweep(apikey.Swept{})
+	f.clock.Add(10 * day)
+	sweep(apikey.Swept{Credentials: 1})
+	for token, want := range map[*apikey.Issued]error{
+		&deleted: apikey.ErrInvalid, &old: apikey.ErrInvalid, &rotating: apikey.ErrInvalid, &expired: apikey.ErrExpired,
+		&kept: nil, &rotated: nil,
+	} {
+		if err := f.validate(token.Token); err != want {
+			t.Errorf("after the sweep: %v, want %v", err, want)
+		}
+	}
+	if _, err := f.m.Get(f.ctx, deleted.Key.ID); !errors.Is(err, apikey.ErrNotFound) {
+		t.Errorf("a purged key: %v", err)
+	}
+	if got := f.get(rotating.Key.ID); got.RetiringID != "" || got.CredentialID != rotated.Key.CredentialID {
+		t.Errorf("after the sweep of the retiring credential: %+v", got)
+	}
+	var kinds []apikey.EventKind
+	for _, e := range f.events("") {
+		if e.Kind == apikey.EventPurged || e.Kind == apikey.EventSwept {
+			kinds = append(kinds, e.Kind)
+		}
+	}
+	if diff := cmp.Diff([]apikey.EventKind{apikey.EventPurged, apikey.EventSwept, apikey.EventSwept}, kinds); diff != "" {
+		t.Error(diff)
+	}
+
+	// A key that is reissued without end sheds what ended first, and keeps
+	// what is accepted.
+	id := rotating.Key.ID
+	var last apikey.Issued
+	for range 150 {
+		last, err = f.m.Regenerate(f.ctx, id, "")
+		f.no(err)
+	}
+	rotated, err = f.m.Rotate(f.ctx, id, day, "")
+	f.no(err)
+	credentials, err := f.m.Credentials(f.ctx, id)
+	f.no(err)
+	if len(credentials) != 100 {
+		t.Errorf("%d credentials are kept, want 100", len(credentials))
+	}
+	f.no(f.validate(last.Token))
+	f.no(f.validate(rotated.Token))
+}
+
+// lists: List, RotationDue and Expiring return what they say, page by page.
+func lists(t *testing.T, newStore NewStore) {
+	f := newFixture(t, newStore, apikey.Options{})
+	const day = 24 * time.Hour
+	byName := map[string]string{}
+	add := func(name string, p apikey.IssueParams) {
+		p.Name = name
+		byName[name] = f.issue(p).Key.ID
+	}
+	add("old", apikey.IssueParams{})
+	add("old, disabled", apikey.IssueParams{})
+	add("old, rotating", apikey.IssueParams{})
+	add("old, expired", apikey.IssueParams{Lifetime: day})
+	add("old, deleted", apikey.IssueParams{})
+	add("old, another owner's", apikey.IssueParams{Owner: "other"})
+	f.clock.Add(90*day - time.Microsecond)
+	due := func() []string { return f.names(f.m.RotationDue(f.ctx, apikey.Query{Owner: owner})) }
+	if got := due(); got != nil {
+		t.Errorf("due a microsecond early: %q", got)
+	}
+	f.clock.Add(time.Microsecond)
+	_, err := f.m.Disable(f.ctx, byName["old, disabled"], "")
+	f.no(err)
+	_, err = f.m.Delete(f.ctx, byName["old, deleted"], "")
+	f.no(err)
+	if diff := cmp.Diff([]string{"old", "old, rotating"}, due()); diff != "" {
+		t.Error(diff)
+	}
+	_, err = f.m.Rotate(f.ctx, byName["old, rotating"], day, "")
+	f.no(err)
+	if diff := cmp.Diff([]string{"old"}, due()); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"old", "old, another owner's"}, f.names(f.m.RotationDue(f.ctx, apikey.Query{}))); diff != "" {
+		t.Error(diff)
+	}
+
+	add("ends in 10 days", apikey.IssueParams{Lifetime: 10 * day})
+	add("ends in 30 days", apikey.IssueParams{Lifetime: 30 * day})
+	add("ends in 10 days, disabled", apikey.IssueParams{Lifetime: 10 * day})
+	_, err = f.m.Disable(f.ctx, byName["ends in 10 days, disabled"], "")
+	f.no(err)
+	expiring := func(within time.Duration) []string {
+		return f.names(f.m.Expiring(f.ctx, within, apikey.Query{Owner: owner}))
+	}
+	if diff := cmp.Diff([]string{"ends in 10 days"}, expiring(30*day)); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"ends in 10 days", "ends in 30 days"}, expiring(30*day+time.Microsecond)); diff != "" {
+		t.Error(diff)
+	}
+
+	// Pages of an owner whose keys the host lets it see only in part.
+	secretive := f.manager(apikey.Options{Authorize: func(ctx context.Context, a apikey.Action, k apikey.Key) error {
+		if a == apikey.ActionList && k.Name[0] == 'o' {
+			return errors.New("no")
+		}
+		return nil
+	}}).ForOwner(owner)
+	var seen []apikey.Key
+	q := apikey.Query{Limit: 2, IncludeDeleted: true}
+	for {
+		page, err := secretive.List(f.ctx, q)
+		f.no(err)
+		seen = append(seen, page...)
+		if len(page) < q.Limit {
+			break
+		}
+		q.After = page[len(page)-1].ID
+	}
+	want := []string{"ends in 10 days", "ends in 10 days, disabled", "ends in 30 days"}
+	if diff := cmp.Diff(want, f.names(seen, nil)); diff != "" {
+		t.Error(diff)
+	}
+	all, err := f.m.List(f.ctx, apikey.Query{})
+	f.no(err)
+	withDeleted, err := f.m.List(f.ctx, apikey.Query{IncludeDeleted: true})
+	f.no(err)
+	if len(all) != len(byName)-1 || len(withDeleted) != len(byName) {
+		t.Errorf("%d keys, %d with deleted ones, want %d and %d", len(all), len(withDeleted), len(byName)-1, len(byName))
+	}
+}
+
+func (f *fixture) names(keys []apikey.Key, err error) []string {
+	f.Helper()
+	f.no(err)
+	var names []string
+	for _, k := range keys {
+		names = append(names, k.Name)
+	}
+	slices.Sort(names)
+	return names
+}

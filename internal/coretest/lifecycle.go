@@ -1,0 +1,447 @@
+package coretest
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/keyturn/apikey"
+)
+
+// A state is what a key is when an operation comes. The tokens at its start
+// are c, the current one's, and r, the retiring one's.
+var states = []string{"active", "disabled", "held", "expired", "rotating", "deleted"}
+
+// want is what an operation must lead to.
+type want struct {
+	err    error
+	status apikey.Status
+	held   bool
+	valid  string // the tokens that validate afterwards: c, r, and n for a new one
+	event  apikey.EventKind
+}
+
+const (
+	active   = apikey.StatusActive
+	disabled = apikey.StatusDisabled
+	expired  = apikey.StatusExpired
+	deleted  = apikey.StatusDeleted
+)
+
+// unchanged is what each state is if nothing happens to it.
+var unchanged = map[string]want{
+	"active":   {nil, active, false, "c", ""},
+	"disabled": {nil, disabled, false, "", ""},
+	"held":     {nil, disabled, true, "", ""},
+	"expired":  {nil, expired, false, "", ""},
+	"rotating": {nil, active, false, "cr", ""},
+	"deleted":  {nil, deleted, false, "", ""},
+}
+
+func refused(state string, err error) want {
+	w := unchanged[state]
+	w.err = err
+	return w
+}
+
+// lifeCycleTable holds every operation, through the Manager and through an
+// OwnerManager, from every state.
+func lifeCycleTable() map[string]map[string]want {
+	const (
+		upd = apikey.EventUpdated
+		dis = apikey.EventDisabled
+		ena = apikey.EventEnabled
+		reg = apikey.EventRegenerated
+		rot = apikey.EventRotated
+		fin = apikey.EventRotationFinished
+		ext = apikey.EventRotationExtended
+		del = apikey.EventDeleted
+	)
+	all := func(w want) map[string]want {
+		m := map[string]want{}
+		for _, s := range states {
+			m[s] = w
+		}
+		return m
+	}
+	with := func(m map[string]want, changes map[string]want) map[string]want {
+		for s, w := range changes {
+			m[s] = w
+		}
+		return m
+	}
+	notRotating := func(held error) map[string]want {
+		return map[string]want{
+			"active":   refused("active", apikey.ErrNotRotating),
+			"disabled": refused("disabled", apikey.ErrNotRotating),
+			"held":     refused("held", held),
+			"expired":  refused("expired", apikey.ErrNotRotating),
+			"deleted":  refused("deleted", apikey.ErrDeleted),
+		}
+	}
+	return map[string]map[string]want{
+		"update": {
+			"active":   {nil, active, false, "c", upd},
+			"disabled": {nil, disabled, false, "", upd},
+			"held":     {nil, disabled, true, "", upd},
+			"expired":  {nil, expired, false, "", upd},
+			"rotating": {nil, active, false, "cr", upd},
+			"deleted":  refused("deleted", apikey.ErrDeleted),
+		},
+		"owner update": {
+			"active":   {nil, active, false, "c", upd},
+			"disabled": {nil, disabled, false, "", upd},
+			"held":     refused("held", apikey.ErrHeld),
+			"expired":  {nil, expired, false, "", upd},
+			"rotating": {nil, active, false, "cr", upd},
+			"deleted":  refused("deleted", apikey.ErrDeleted),
+		},
+		"disable": with(all(want{nil, disabled, true, "", dis}), map[string]want{
+			"held":    unchanged["held"],
+			"deleted": refused("deleted", apikey.ErrDeleted),
+		}),
+		"owner disable": with(all(want{nil, disabled, false, "", dis}), map[string]want{
+			"disabled": unchanged["disabled"],
+			"held":     unchanged["held"],
+			"deleted":  refused("deleted", apikey.ErrDeleted),
+		}),
+		"enable": {
+			"active":   unchanged["active"],
+			"disabled": {nil, active, false, "c", ena},
+			"held":     {nil, active, false, "c", ena},
+			"expired":  refused("expired", apikey.ErrExpired),
+			"rotating": unchanged["rotating"],
+			"deleted":  refused("deleted", apikey.ErrDeleted),
+		},
+		"owner enable": {
+			"active":   unchanged["active"],
+			"disabled": {nil, active, false, "c", ena},
+			"held":     refused("held", apikey.ErrHeld),
+			"expired":  refused("expired", apikey.ErrExpired),
+			"rotating": unchanged["rotating"],
+			"deleted":  refused("deleted", apikey.ErrDeleted),
+		},
+		"regenerate": with(all(want{nil, active, false, "n", reg}), map[string]want{
+			"deleted": refused("deleted", apikey.ErrDeleted),
+		}),
+		"owner regenerate": with(all(want{nil, active, false, "n", reg}), map[string]want{
+			"held":    refused("held", apikey.ErrHeld),
+			"deleted": refused("deleted", apikey.ErrDeleted),
+		}),
+		"rotate": {
+			"active":   {nil, active, false, "cn", rot},
+			"disabled": refused("disabled", apikey.ErrDisabled),
+			"held":     refused("held", apikey.ErrDisabled),
+			"expired":  refused("expired", apikey.ErrExpired),
+			"rotating": {nil, active, false, "cn", rot}, // the oldest dies
+			"deleted":  refused("deleted", apikey.ErrDeleted),
+		},
+		"owner rotate": {
+			"active":   {nil, active, false, "cn", rot},
+			"disabled": refused("disabled", apikey.ErrDisabled),
+			"held":     refused("held", apikey.ErrHeld),
+			"expired":  refused("expired", apikey.ErrExpired),
+			"rotating": {nil, active, false, "cn", rot},
+			"deleted":  refused("deleted", apikey.ErrDeleted),
+		},
+		"finish": with(notRotating(apikey.ErrNotRotating), map[string]want{
+			"rotating": {nil, active, false, "c", fin},
+		}),
+		"owner finish": with(notRotating(apikey.ErrHeld), map[string]want{
+			"rotating": {nil, active, false, "c", fin},
+		}),
+		"extend": with(notRotating(apikey.ErrNotRotating), map[string]want{
+			"rotating": {nil, active, false, "cr", ext},
+		}),
+		"owner extend": with(notRotating(apikey.ErrHeld), map[string]want{
+			"rotating": {nil, active, false, "cr", ext},
+		}),
+		"delete": with(all(want{nil, deleted, false, "", del}), map[string]want{
+			"held":    {nil, deleted, true, "", del},
+			"deleted": unchanged["deleted"],
+		}),
+		"owner delete": with(all(want{nil, deleted, false, "", del}), map[string]want{
+			"held":    {nil, deleted, true, "", del},
+			"deleted": unchanged["deleted"],
+		}),
+		"nothing": unchanged,
+	}
+}
+
+func lifeCycle(t *testing.T, newStore NewStore) {
+	newStore = sharedStore(t, newStore)
+	for op, byState := range lifeCycleTable() {
+		for _, state := range states {
+			w, ok := byState[state]
+			if !ok {
+				t.Fatalf("no case for %s from %s", op, state)
+			}
+			t.Run(op+" from "+state, func(t *testing.T) {
+				f := newFixture(t, newStore, apikey.Options{})
+				o := f.m.ForOwner(owner)
+				id, tokens := f.bring(o, state)
+				before, eventsBefore := f.get(id), len(f.events(id))
+
+				fresh, err := f.operate(op, o, id)
+				if !errors.Is(err, w.err) || (err == nil) != (w.err == nil) {
+					t.Fatalf("error %v, want %v", err, w.err)
+				}
+				if !fresh.IsZero() {
+					tokens['n'] = fresh
+				}
+				after := f.get(id)
+				if got := after.Status(f.clock.Now()); got != w.status || after.Held != w.held {
+					t.Errorf("status %s, held %v, want %s, %v", got, after.Held, w.status, w.held)
+				}
+				f.accepts(tokens, w.valid)
+
+				events := f.events(id)[eventsBefore:]
+				if w.event == "" {
+					if len(events) != 0 {
+						t.Errorf("events %v, want none", events)
+					}
+					if diff := cmp.Diff(before, after); diff != "" {
+						t.Errorf("the key changed:\n%s", diff)
+					}
+					return
+				}
+				if len(events) != 1 {
+					t.Fatalf("%d events, want 1", len(events))
+				}
+				actor := "support"
+				if strings.HasPrefix(op, "owner ") {
+					actor = "alice"
+				}
+				e := events[0]
+				got := apikey.Event{
+					At: e.At, Kind: e.Kind, KeyID: e.KeyID, Owner: e.Owner, CredentialID: e.CredentialID,
+					Revision: e.Revision, Actor: e.Actor, Reason: e.Reason,
+				}
+				if diff := cmp.Diff(apikey.Event{
+					At: f.now(), Kind: w.event, KeyID: id, Owner: owner, CredentialID: after.CredentialID,
+					Revision: before.Revision + 1, Actor: actor, Reason: "the reason",
+				}, got); diff != "" {
+					t.Errorf("event:\n%s", diff)
+				}
+				if after.Revision != before.Revision+1 {
+					t.Errorf("revision %d, want %d", after.Revision, before.Revision+1)
+				}
+				if w.event == apikey.EventDisabled && (after.DisabledBy != actor || after.DisabledReason != "the reason") {
+					t.Errorf("disabled by %q because %q", after.DisabledBy, after.DisabledReason)
+				}
+				f.oldEnds(e, w)
+			})
+		}
+	}
+}
+
+// sharedStore hands out one store again and again: the cases of a table do not
+// meet, and a database file for each would take most of the time.
+func sharedStore(t *testing.T, newStore NewStore) NewStore {
+	store := newStore(t)
+	return func(testing.TB) apikey.Store { return store }
+}
+
+// bring issues a key and brings it to a state.
+func (f *fixture) bring(o *apikey.OwnerManager, state string) (id string, tokens map[rune]apikey.Secret) {
+	f.Helper()
+	issued := f.issue(apikey.IssueParams{})
+	id = issued.Key.ID
+	tokens = map[rune]apikey.Secret{'c': issued.Token}
+	f.clock.Add(24 * time.Hour)
+	var err error
+	switch state {
+	case "disabled":
+		_, err = o.Disable(f.ctx, id, "")
+	case "held":
+		_, err = f.m.Disable(f.ctx, id, "")
+	case "expired":
+		f.clock.Set(issued.Key.ExpiresAt)
+	case "rotating":
+		var rotated apikey.Issued
+		rotated, err = o.Rotate(f.ctx, id, 48*time.Hour, "")
+		tokens['r'], tokens['c'] = issued.Token, rotated.Token
+		f.clock.Add(24 * time.Hour)
+	case "deleted":
+		_, err = o.Delete(f.ctx, id, "")
+	}
+	f.no(err)
+	return id, tokens
+}
+
+// operate does one operation and returns the new token, if it made one.
+func (f *fixture) operate(op string, o *apikey.OwnerManager, id string) (apikey.Secret, error) {
+	host, alice := apikey.WithActor(f.ctx, "support"), apikey.WithActor(f.ctx, "alice")
+	const reason, overlap = "the reason", time.Hour
+	changes := apikey.Changes{Name: new("renamed")}
+	var issued apikey.Issued
+	var err error
+	switch op {
+	case "update":
+		_, err = f.m.Update(host, id, changes, reason)
+	case "owner update":
+		_, err = o.Update(alice, id, changes, reason)
+	case "disable":
+		_, err = f.m.Disable(host, id, reason)
+	case "owner disable":
+		_, err = o.Disable(alice, id, reason)
+	case "enable":
+		_, err = f.m.Enable(host, id, reason)
+	case "owner enable":
+		_, err = o.Enable(alice, id, reason)
+	case "regenerate":
+		issued, err = f.m.Regenerate(host, id, reason)
+	case "owner regenerate":
+		issued, err = o.Regenerate(alice, id, reason)
+	case "rotate":
+		issued, err = f.m.Rotate(host, id, overlap, reason)
+	case "owner rotate":
+		issued, err = o.Rotate(alice, id, overlap, reason)
+	case "finish":
+		_, err = f.m.FinishRotation(host, id, reason)
+	case "owner finish":
+		_, err = o.FinishRotation(alice, id, reason)
+	case "extend":
+		_, err = f.m.ExtendRotation(host, id, overlap, reason)
+	case "owner extend":
+		_, err = o.ExtendRotation(alice, id, overlap, reason)
+	case "delete":
+		_, err = f.m.Delete(host, id, reason)
+	case "owner delete":
+		_, err = o.Delete(alice, id, reason)
+	case "nothing":
+	default:
+		f.Fatalf("no operation %q", op)
+	}
+	return issued.Token, err
+}
+
+// accepts checks which tokens validate.
+func (f *fixture) accepts(tokens map[rune]apikey.Secret, valid string) {
+	f.Helper()
+	var got []rune
+	for name, token := range tokens {
+		if f.validate(token) == nil {
+			got = append(got, name)
+		}
+	}
+	slices.Sort(got)
+	wanted := []rune(valid)
+	slices.Sort(wanted)
+	if string(got) != string(wanted) {
+		f.Errorf("tokens %q validate, want %q", string(got), string(wanted))
+	}
+}
+
+// oldEnds checks what an event says of the credential that it ended.
+func (f *fixture) oldEnds(e apikey.Event, w want) {
+	f.Helper()
+	var end time.Time
+	switch w.event {
+	case apikey.EventRegenerated, apikey.EventRotationFinished:
+		end = f.now()
+	case apikey.EventRotated, apikey.EventRotationExtended:
+		end = f.now().Add(time.Hour)
+	default:
+		if e.OldCredentialID != "" || !e.OldExpiresAt.IsZero() {
+			f.Errorf("an old credential in the event: %+v", e)
+		}
+		return
+	}
+	if !e.OldExpiresAt.Equal(end) || e.OldCredentialID == "" || e.OldCredentialID == e.CredentialID {
+		f.Errorf("old credential %q ends %v, want %v", e.OldCredentialID, e.OldExpiresAt, end)
+	}
+}
+
+func ownerAsAWhole(t *testing.T, newStore NewStore) {
+	f := newFixture(t, newStore, apikey.Options{})
+	o := f.m.ForOwner(owner)
+	tokens := map[string]map[rune]apikey.Secret{}
+	ids := map[string]string{}
+	for _, state := range []string{"active", "disabled", "held", "rotating", "deleted"} {
+		ids[state], tokens[state] = f.bring(o, state)
+		f.clock.Set(start)
+	}
+	f.clock.Set(start.Add(49 * time.Hour)) // all were brought to their state by then
+	other := f.issue(apikey.IssueParams{Owner: owner + " "})
+	keys := map[string]apikey.Key{}
+	for state, id := range ids {
+		keys[state] = f.get(id)
+	}
+
+	ctx := apikey.WithActor(f.ctx, "billing")
+	state, err := f.m.DisableOwner(ctx, owner, "left")
+	f.no(err)
+	again, err := f.m.DisableOwner(ctx, owner, "left again")
+	f.no(err)
+	if diff := cmp.Diff(state, again); diff != "" {
+		t.Errorf("disabling twice changed the owner:\n%s", diff)
+	}
+	if !state.Disabled() || state.DisabledBy != "billing" || state.DisabledReason != "left" || !state.DisabledAt.Equal(f.now()) {
+		t.Errorf("owner %+v", state)
+	}
+	for state, list := range tokens {
+		for name, token := range list {
+			err := f.validate(token)
+			want := apikey.ErrOwnerDisabled
+			if state == "deleted" {
+				want = apikey.ErrDeleted
+			}
+			if err != want {
+				t.Errorf("token %c of the %s key: %v, want %v", name, state, err, want)
+			}
+		}
+	}
+	f.no(f.validate(other.Token))
+
+	// The owner can look, but change nothing; nobody can issue.
+	if _, err := o.Get(f.ctx, ids["active"]); err != nil {
+		t.Error(err)
+	}
+	for op := range lifeCycleTable() {
+		if strings.HasPrefix(op, "owner ") {
+			if _, err := f.operate(op, o, ids["active"]); !errors.Is(err, apikey.ErrOwnerDisabled) {
+				t.Errorf("%s: %v", op, err)
+			}
+		}
+	}
+	for name, issue := range map[string]func() error{
+		"manager": func() error {
+			_, err := f.m.Issue(f.ctx, apikey.IssueParams{Owner: owner, Name: "x"})
+			return err
+		},
+		"owner": func() error { _, err := o.Issue(f.ctx, apikey.IssueParams{Name: "x"}); return err },
+	} {
+		if err := issue(); !errors.Is(err, apikey.ErrOwnerDisabled) {
+			t.Errorf("issue by the %s: %v", name, err)
+		}
+	}
+
+	_, err = f.m.EnableOwner(ctx, owner, "is back")
+	f.no(err)
+	if state, err = f.m.EnableOwner(ctx, owner, "again"); err != nil || state.Disabled() || state.Revision != 2 {
+		t.Errorf("enabled twice: %+v, %v", state, err)
+	}
+	for state, id := range ids {
+		if diff := cmp.Diff(keys[state], f.get(id)); diff != "" {
+			t.Errorf("the %s key is not what it was:\n%s", state, diff)
+		}
+		f.accepts(tokens[state], unchanged[state].valid)
+	}
+	var kinds []apikey.EventKind
+	for _, e := range f.events("") {
+		if e.KeyID == "" {
+			kinds = append(kinds, e.Kind)
+			if e.Owner != owner || e.Actor != "billing" || e.Revision != int64(len(kinds)) {
+				t.Errorf("event %+v", e)
+			}
+		}
+	}
+	if diff := cmp.Diff([]apikey.EventKind{apikey.EventOwnerDisabled, apikey.EventOwnerEnabled}, kinds); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -1,0 +1,205 @@
+package apikey_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/matryer/is"
+
+	"github.com/keyturn/apikey"
+	"github.com/keyturn/apikey/memstore"
+)
+
+// touchStore records what is touched and fails on demand.
+type touchStore struct {
+	apikey.Store
+	mu    sync.Mutex
+	got   [][]apikey.Usage
+	fail  func(call int) error
+	calls int
+}
+
+func (s *touchStore) Touch(ctx context.Context, uses []apikey.Usage) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls++
+	if s.fail != nil {
+		if err := s.fail(s.calls); err != nil {
+			return err
+		}
+	}
+	s.got = append(s.got, append([]apikey.Usage{}, uses...))
+	return s.Store.Touch(ctx, uses)
+}
+
+func TestUsageIsCountedByDay(t *testing.T) {
+	is := is.New(t)
+	m, counting, mock := newManager(t, apikey.Options{})
+	store := &touchStore{Store: counting.Store}
+	m, err := apikey.New(store, &apikey.Options{Now: mock.Now})
+	is.NoErr(err)
+	ctx := t.Context()
+	a := issue(t, m, apikey.IssueParams{})
+	use := func(n int) {
+		for range n {
+			_, err := m.Validate(ctx, a.Token.Reveal())
+			is.NoErr(err)
+		}
+	}
+	use(2)
+	m.Validate(ctx, a.Token.Reveal(), apikey.Scope("x")) // a refusal is no use
+	midnight := time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
+	mock.Set(midnight.Add(-time.Microsecond))
+	use(1)
+	mock.Set(midnight)
+	use(3)
+	is.NoErr(m.Flush(ctx))
+	is.NoErr(m.Flush(ctx)) // nothing is left to write
+	mock.Add(time.Hour)
+	use(1)
+	is.NoErr(m.Flush(ctx))
+	usage := func(day time.Time, uses int64, last time.Time) apikey.Usage {
+		return apikey.Usage{KeyID: a.Key.ID, CredentialID: a.Key.CredentialID, Day: day, Uses: uses, LastUsedAt: last}
+	}
+	want := [][]apikey.Usage{
+		{usage(midnight.AddDate(0, 0, -1), 3, midnight.Add(-time.Microsecond)), usage(midnight, 3, midnight)},
+		{usage(midnight, 1, midnight.Add(time.Hour))},
+	}
+	if diff := cmp.Diff(want, store.got); diff != "" {
+		t.Error(diff)
+	}
+	key, err := m.Get(ctx, a.Key.ID)
+	is.NoErr(err)
+	is.Equal(key.Uses, int64(7))
+	is.Equal(key.LastUsedAt, midnight.Add(time.Hour))
+	is.Equal(key.Revision, int64(1)) // a use is no change
+}
+
+// TestFlushFailures: what the store is sure not to have written is written
+// later, what it may have written never again, what was not tried later too.
+func TestFlushFailures(t *testing.T) {
+	lost := errors.New("connection lost")
+	for name, test := range map[string]struct {
+		err  error
+		want int64 // uses in the store, of 2,500, after a second flush
+	}{
+		"aborted": {errors.Join(apikey.ErrAborted, lost), 2500},
+		"unknown": {lost, 1500},
+	} {
+		t.Run(name, func(t *testing.T) {
+			is := is.New(t)
+			store := &touchStore{Store: memstore.New()}
+			m, err := apikey.New(store, nil)
+			is.NoErr(err)
+			ctx := t.Context()
+			for range 2500 {
+				_, err := m.Validate(ctx, issue(t, m, apikey.IssueParams{}).Token.Reveal())
+				is.NoErr(err)
+			}
+			store.fail = func(call int) error {
+				if call == 2 {
+					return test.err
+				}
+				return nil
+			}
+			err = m.Flush(ctx)
+			is.True(errors.Is(err, lost))
+			is.Equal(store.calls, 2) // the third batch was not tried
+			is.NoErr(m.Flush(ctx))
+			is.NoErr(m.Flush(ctx))
+			var sum int64
+			q := apikey.Query{Limit: 1000}
+			for {
+				page, err := m.List(ctx, q)
+				is.NoErr(err)
+				for _, k := range page {
+					sum += k.Uses
+					q.After = k.ID
+				}
+				if len(page) < q.Limit {
+					break
+				}
+			}
+			is.Equal(sum, test.want)
+		})
+	}
+}
+
+// TestFlushWhileValidating loses no use.
+func TestFlushWhileValidating(t *testing.T) {
+	is := is.New(t)
+	m, _, _ := newManager(t, apikey.Options{})
+	a := issue(t, m, apikey.IssueParams{})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for i := range 1000 {
+				if _, err := m.Validate(t.Context(), a.Token.Reveal()); err != nil {
+					t.Error(err)
+				}
+				if i%50 == 0 {
+					if err := m.Flush(t.Context()); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	is.NoErr(m.Flush(t.Context()))
+	key, err := m.Get(t.Context(), a.Key.ID)
+	is.NoErr(err)
+	is.Equal(key.Uses, int64(4000))
+}
+
+// TestRun: it flushes every ten seconds, goes on over errors, and flushes once
+// more at its end. The time that passes is that of the bubble.
+func TestRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		lost := errors.New("connection lost")
+		var observed []apikey.Observation
+		store := &touchStore{Store: memstore.New()}
+		m, err := apikey.New(store, &apikey.Options{Observe: func(_ context.Context, o apikey.Observation) {
+			if o.Flush {
+				observed = append(observed, o)
+			}
+		}})
+		is.NoErr(err)
+		a := issue(t, m, apikey.IssueParams{})
+		use := func() { _, err := m.Validate(t.Context(), a.Token.Reveal()); is.NoErr(err) }
+
+		ctx, cancel := context.WithCancel(t.Context())
+		result := make(chan error)
+		go func() { result <- m.Run(ctx) }()
+		use()
+		time.Sleep(9 * time.Second)
+		synctest.Wait()
+		is.Equal(len(store.got), 0)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		is.Equal(len(store.got), 1)
+		use()
+		store.fail = func(int) error { return lost }
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		is.Equal(len(observed), 1)
+		is.True(errors.Is(observed[0].Err, lost))
+		store.fail = nil
+		use()
+		cancel()
+		is.NoErr(<-result)
+		is.Equal(len(store.got), 2)
+		is.Equal(store.got[1][0].Uses, int64(1))
+
+		// The last flush's error is Run's.
+		use()
+		store.fail = func(int) error { return lost }
+		is.True(errors.Is(m.Run(ctx), lost))
+	})
+}

@@ -1,0 +1,378 @@
+package apikey_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/benbjohnson/clock"
+
+	"github.com/keyturn/apikey"
+	"github.com/keyturn/apikey/memstore"
+)
+
+var ctx = context.Background()
+
+// exampleManager returns a Manager whose clock stands at 1 March 2026.
+func exampleManager() (*apikey.Manager, *clock.Mock) {
+	mock := clock.NewMock()
+	mock.Set(time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC))
+	m, _ := apikey.New(memstore.New(), &apikey.Options{Now: mock.Now})
+	return m, mock
+}
+
+func check(m *apikey.Manager, name string, token apikey.Secret) {
+	_, err := m.Validate(ctx, token.Reveal())
+	fmt.Printf("%s: %v\n", name, err)
+}
+
+func Example() {
+	m, err := apikey.New(memstore.New(), nil)
+	if err != nil {
+		panic(err)
+	}
+	issued, err := m.Issue(ctx, apikey.IssueParams{
+		Owner: "acme", Name: "billing", Scopes: []string{"invoices:read"},
+	})
+	if err != nil {
+		panic(err)
+	}
+	token := issued.Token.Reveal() // shown to the owner, this once
+
+	key, err := m.Validate(ctx, token, apikey.Scope("invoices:read"))
+	fmt.Println(key.Owner, key.Name, err)
+	_, err = m.Validate(ctx, token, apikey.Scope("invoices:write"))
+	fmt.Println(err)
+	_, err = m.Validate(ctx, "ak_guess")
+	fmt.Println(err)
+	// Output:
+	// acme billing <nil>
+	// apikey: key lacks the scope
+	// apikey: invalid key
+}
+
+func ExampleManager_Issue() {
+	m, _ := exampleManager()
+	issued, err := m.Issue(ctx, apikey.IssueParams{
+		Owner:    "acme",
+		Name:     "nightly export",
+		Scopes:   []string{"orders:*"},
+		Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},
+		Lifetime: 30 * 24 * time.Hour,
+	})
+	fmt.Println(issued.Key.Name, "ends", issued.Key.ExpiresAt.Format(time.DateOnly), err)
+	fmt.Println("printing the token shows", issued.Token)
+
+	_, err = m.Issue(ctx, apikey.IssueParams{Owner: "acme"})
+	var field *apikey.FieldError
+	fmt.Println(errors.As(err, &field), field.Field, field.Problem)
+	// Output:
+	// nightly export ends 2026-03-31 <nil>
+	// printing the token shows [secret]
+	// true name must not be empty
+}
+
+// A form that may be sent twice carries a text of its own.
+func ExampleIssueParams_idempotencyKey() {
+	m, _ := exampleManager()
+	p := apikey.IssueParams{Owner: "acme", Name: "billing", IdempotencyKey: "form 4711"}
+	first, _ := m.Issue(ctx, p)
+	second, err := m.Issue(ctx, p)
+	fmt.Println(errors.Is(err, apikey.ErrExists), second.Key.ID == first.Key.ID, second.Token.IsZero())
+	// Output: true true true
+}
+
+func ExampleManager_Validate() {
+	m, _ := exampleManager()
+	issued, _ := m.Issue(ctx, apikey.IssueParams{Owner: "acme", Name: "billing", Scopes: []string{"orders:*"}})
+
+	answer := func(token string) {
+		key, err := m.Validate(ctx, token, apikey.Scope("orders:read"), apikey.From(netip.MustParseAddr("192.0.2.1")))
+		switch {
+		case err == nil:
+			fmt.Println(200, key.Owner)
+		case errors.Is(err, apikey.ErrUnavailable):
+			fmt.Println(503) // no answer about the key: never let it in, never call it bad
+		case errors.Is(err, apikey.ErrScope), errors.Is(err, apikey.ErrAddress):
+			fmt.Println(403, err)
+		default:
+			fmt.Println(401, err)
+		}
+	}
+	answer(issued.Token.Reveal())
+	answer("something else")
+	m.Disable(ctx, issued.Key.ID, "leaked")
+	answer(issued.Token.Reveal())
+	// Output:
+	// 200 acme
+	// 401 apikey: invalid key
+	// 401 apikey: key is disabled
+}
+
+func ExampleManager_Disable() {
+	m, _ := exampleManager()
+	issued, _ := m.Issue(ctx, apikey.IssueParams{Owner: "acme", Name: "billing"})
+	key, _ := m.Disable(apikey.WithActor(ctx, "support"), issued.Key.ID, "seen in a public repository")
+	fmt.Println(key.DisabledBy, "-", key.DisabledReason)
+	check(m, "disabled", issued.Token)
+	m.Enable(ctx, issued.Key.ID, "false alarm")
+	check(m, "enabled", issued.Token)
+	// Output:
+	// support - seen in a public repository
+	// disabled: apikey: key is disabled
+	// enabled: <nil>
+}
+
+func ExampleManager_Regenerate() {
+	m, _ := exampleManager()
+	issued, _ := m.Issue(ctx, apikey.IssueParams{Owner: "acme", Name: "billing"})
+	fresh, _ := m.Regenerate(ctx, issued.Key.ID, "an employee left")
+	check(m, "old", issued.Token)
+	check(m, "new", fresh.Token)
+	fmt.Println("the same key:", fresh.Key.ID == issued.Key.ID)
+	// Output:
+	// old: apikey: key was replaced by a newer one
+	// new: <nil>
+	// the same key: true
+}
+
+func ExampleManager_Rotate() {
+	m, mock := exampleManager()
+	issued, _ := m.Issue(ctx, apikey.IssueParams{Owner: "acme", Name: "billing"})
+	fresh, _ := m.Rotate(ctx, issued.Key.ID, 24*time.Hour, "every 90 days")
+	check(m, "old, in the overlap", issued.Token)
+	check(m, "new", fresh.Token)
+
+	// Is the old one still in use?
+	mock.Add(time.Hour)
+	check(m, "old, an hour later", issued.Token)
+	m.Flush(ctx)
+	credentials, _ := m.Credentials(ctx, issued.Key.ID)
+	for _, c := range credentials {
+		if c.AccessKey() == issued.AccessKey() {
+			fmt.Println("old used", c.Uses, "times, last at", c.LastUsedAt.Format(time.TimeOnly))
+		}
+	}
+
+	m.FinishRotation(ctx, issued.Key.ID, "all applications have the new one")
+	check(m, "old, finished", issued.Token)
+	// Output:
+	// old, in the overlap: <nil>
+	// new: <nil>
+	// old, an hour later: <nil>
+	// old used 2 times, last at 01:00:00
+	// old, finished: apikey: key was replaced by a newer one
+}
+
+func ExampleManager_ExtendRotation() {
+	m, mock := exampleManager()
+	issued, _ := m.Issue(ctx, apikey.IssueParams{Owner: "acme", Name: "billing", Lifetime: 48 * time.Hour})
+	m.Rotate(ctx, issued.Key.ID, time.Hour, "")
+	key, _ := m.ExtendRotation(ctx, issued.Key.ID, 12*time.Hour, "one application is late")
+	fmt.Println(key.RetiringUntil.Format(time.DateTime))
+	mock.Add(time.Hour)
+	key, _ = m.ExtendRotation(ctx, issued.Key.ID, 1000*time.Hour, "never past its own end")
+	fmt.Println(key.RetiringUntil.Format(time.DateTime))
+	// Output:
+	// 2026-03-01 12:00:00
+	// 2026-03-03 00:00:00
+}
+
+func ExampleManager_Update() {
+	m, _ := exampleManager()
+	issued, _ := m.Issue(ctx, apikey.IssueParams{Owner: "acme", Name: "billing", Scopes: []string{"orders:read"}})
+	key, _ := m.Update(ctx, issued.Key.ID, apikey.Changes{
+		Name:   new("billing, Europe"),
+		Scopes: new([]string{"orders:read", "orders:write"}),
+	}, "asked for by mail")
+	fmt.Printf("%s may %s\n", key.Name, key.Scopes)
+	// Output: billing, Europe may orders:read orders:write
+}
+
+func ExampleManager_Delete() {
+	m, mock := exampleManager()
+	issued, _ := m.Issue(ctx, apikey.IssueParams{Owner: "acme", Name: "billing"})
+	m.Delete(ctx, issued.Key.ID, "not needed any more")
+	check(m, "deleted", issued.Token)
+	_, err := m.Regenerate(ctx, issued.Key.ID, "")
+	fmt.Println("regenerate:", errors.Is(err, apikey.ErrDeleted))
+
+	mock.Add(91 * 24 * time.Hour)
+	swept, _ := m.Sweep(ctx)
+	fmt.Println("swept:", swept.Keys)
+	check(m, "unknown", issued.Token)
+	// Output:
+	// deleted: apikey: key is deleted
+	// regenerate: true
+	// swept: 1
+	// unknown: apikey: invalid key
+}
+
+func ExampleManager_DisableOwner() {
+	m, _ := exampleManager()
+	issued, _ := m.Issue(ctx, apikey.IssueParams{Owner: "acme", Name: "billing"})
+	m.DisableOwner(ctx, "acme", "the contract ended")
+	check(m, "disabled", issued.Token)
+	m.EnableOwner(ctx, "acme", "renewed")
+	check(m, "enabled", issued.Token)
+	// Output:
+	// disabled: apikey: owner is disabled
+	// enabled: <nil>
+}
+
+func ExampleManager_ForOwner() {
+	m, _ := exampleManager()
+	theirs, _ := m.Issue(ctx, apikey.IssueParams{Owner: "other", Name: "theirs"})
+
+	acme := m.ForOwner("acme", "orders:*") // after the login; these scopes are all it can give
+	mine, _ := acme.Issue(ctx, apikey.IssueParams{Name: "mine", Scopes: []string{"orders:read"}})
+	_, err := acme.Issue(ctx, apikey.IssueParams{Name: "more", Scopes: []string{"admin"}})
+	fmt.Println("admin:", errors.Is(err, apikey.ErrScope))
+	_, err = acme.Get(ctx, theirs.Key.ID)
+	fmt.Println("theirs:", errors.Is(err, apikey.ErrNotFound))
+
+	m.Disable(ctx, mine.Key.ID, "under investigation")
+	_, err = acme.Enable(ctx, mine.Key.ID, "please")
+	fmt.Println("held:", errors.Is(err, apikey.ErrHeld))
+	// Output:
+	// admin: true
+	// theirs: true
+	// held: true
+}
+
+func ExampleIfRevision() {
+	m, _ := exampleManager()
+	issued, _ := m.Issue(ctx, apikey.IssueParams{Owner: "acme", Name: "billing"})
+	shown := issued.Key // on a page, in two tabs
+	_, first := m.Regenerate(ctx, shown.ID, "", apikey.IfRevision(shown.Revision))
+	_, second := m.Regenerate(ctx, shown.ID, "", apikey.IfRevision(shown.Revision))
+	fmt.Println(first, errors.Is(second, apikey.ErrConflict))
+	// Output: <nil> true
+}
+
+func ExampleManager_List() {
+	m, _ := exampleManager()
+	for range 5 {
+		m.Issue(ctx, apikey.IssueParams{Owner: "acme", Name: "billing"})
+	}
+	q := apikey.Query{Owner: "acme", Limit: 2}
+	for {
+		page, _ := m.List(ctx, q)
+		fmt.Println(len(page), "keys")
+		if len(page) < q.Limit {
+			break
+		}
+		q.After = page[len(page)-1].ID
+	}
+	// Output:
+	// 2 keys
+	// 2 keys
+	// 1 keys
+}
+
+func ExampleManager_RotationDue() {
+	m, mock := exampleManager()
+	m.Issue(ctx, apikey.IssueParams{Owner: "acme", Name: "old"})
+	mock.Add(90 * 24 * time.Hour)
+	m.Issue(ctx, apikey.IssueParams{Owner: "acme", Name: "new"})
+	keys, _ := m.RotationDue(ctx, apikey.Query{})
+	for _, k := range keys {
+		fmt.Println(k.Name, "is from", k.IssuedAt.Format(time.DateOnly))
+	}
+	// Output: old is from 2026-03-01
+}
+
+func ExampleManager_Expiring() {
+	m, mock := exampleManager()
+	m.Issue(ctx, apikey.IssueParams{Owner: "acme", Name: "billing"})
+	mock.Set(time.Date(2027, 2, 15, 0, 0, 0, 0, time.UTC))
+	keys, _ := m.Expiring(ctx, 30*24*time.Hour, apikey.Query{})
+	for _, k := range keys {
+		fmt.Println(k.Name, "ends", k.ExpiresAt.Format(time.DateOnly))
+	}
+	// Output: billing ends 2027-03-01
+}
+
+func ExampleManager_Events() {
+	m, _ := exampleManager()
+	alice := apikey.WithActor(ctx, "alice")
+	issued, _ := m.Issue(alice, apikey.IssueParams{Owner: "acme", Name: "billing"})
+	m.Disable(alice, issued.Key.ID, "on holiday")
+	m.Regenerate(apikey.WithActor(ctx, "bob"), issued.Key.ID, "compromised")
+	var q apikey.EventQuery
+	for {
+		events, _ := m.Events(ctx, q)
+		if len(events) == 0 {
+			break
+		}
+		for _, e := range events {
+			fmt.Printf("%d %s by %s: %q\n", e.Position.Seq, e.Kind, e.Actor, e.Reason)
+			q.After = e.Position
+		}
+	}
+	// Output:
+	// 1 key.issued by alice: ""
+	// 2 key.disabled by alice: "on holiday"
+	// 3 key.regenerated by bob: "compromised"
+}
+
+func ExampleManager_Find() {
+	m, _ := exampleManager()
+	issued, _ := m.Issue(ctx, apikey.IssueParams{Owner: "acme", Name: "billing"})
+	leaked := []byte("curl -H 'Authorization: Bearer " + issued.Token.Reveal() + "' https://api.example.com")
+	for found := range apikey.Scan(leaked, "ak") {
+		key, err := m.Find(ctx, found.AccessKey)
+		fmt.Println("leaked:", key.Name, err)
+		m.Disable(ctx, key.ID, "found in a log")
+	}
+	check(m, "now", issued.Token)
+	// Output:
+	// leaked: billing <nil>
+	// now: apikey: key is disabled
+}
+
+func ExampleScan() {
+	for found := range apikey.Scan([]byte("key=ak_0000000000000000_00000000000000000000000000000000404j71;"), "ak") {
+		fmt.Println(found.Offset, found.AccessKey, found.Token)
+	}
+	// Output: 4 ak_0000000000000000 [secret]
+}
+
+func ExampleManager_Check() {
+	store := memstore.New()
+	pepper := apikey.NewSecret("32 random bytes from a safe place")
+	m, _ := apikey.New(store, &apikey.Options{Peppers: []apikey.Secret{pepper}})
+	m.Issue(ctx, apikey.IssueParams{Owner: "acme", Name: "billing"})
+	fmt.Println(m.Check(ctx))
+
+	forgotten, _ := apikey.New(store, nil)
+	fmt.Println(errors.Is(forgotten.Check(ctx), apikey.ErrPepper))
+	// Output:
+	// <nil>
+	// true
+}
+
+func ExampleManager_Flush() {
+	m, _ := exampleManager()
+	issued, _ := m.Issue(ctx, apikey.IssueParams{Owner: "acme", Name: "billing"})
+	for range 3 {
+		m.Validate(ctx, issued.Token.Reveal())
+	}
+	m.Flush(ctx) // Manager.Run does it every ten seconds
+	key, _ := m.Get(ctx, issued.Key.ID)
+	fmt.Println(key.Uses, "uses, last at", key.LastUsedAt.Format(time.DateOnly))
+	// Output: 3 uses, last at 2026-03-01
+}
+
+func ExampleFromContext() {
+	m, _ := exampleManager()
+	issued, _ := m.Issue(ctx, apikey.IssueParams{Owner: "acme", Name: "billing"})
+	key, _ := m.Validate(ctx, issued.Token.Reveal())
+
+	request := apikey.NewContext(ctx, key) // the middleware does this
+	who, ok := apikey.FromContext(request)
+	fmt.Println(who.Owner, ok)
+	// Output: acme true
+}

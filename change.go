@@ -124,6 +124,9 @@ func (a access) load(ctx context.Context, action Action, id string) (Record, err
 		return Record{}, err
 	}
 	record, err := a.m.store.Get(ctx, id)
+	if errors.Is(err, ErrNotFound) {
+		err = ErrNotFound // without what the store adds: it is one answer
+	}
 	if err != nil {
 		return Record{}, err
 	}
@@ -223,8 +226,8 @@ func (m *Manager) commit(ctx context.Context, c Commit, look func() (verdict, er
 	switch {
 	case answer == made:
 		return nil
-	case answer == notMade && definite(err) && !errors.Is(err, ErrAborted):
-		return err
+	case answer == notMade && (errors.Is(err, ErrConflict) || errors.Is(err, ErrExists)):
+		return err // the first one, if it is still under way, will meet the same
 	}
 	// The definite answer to the second is not the answer to the call: an
 	// ErrConflict in here would be taken for one.

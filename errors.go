@@ -28,7 +28,8 @@ var ErrUnavailable = errors.New("apikey: key cannot be checked now")
 
 var (
 	// ErrPepper means that a credential was hashed under a pepper that is not
-	// in Options.Peppers: a fault of configuration, never a wrong key.
+	// in Options.Peppers, or by a Scheme that this version does not know: a
+	// fault of configuration, never a wrong key.
 	ErrPepper = errors.New("apikey: pepper of a stored credential is not configured")
 
 	// ErrClock means that Options.Now returned a time outside of the years
@@ -54,8 +55,9 @@ var (
 	// ErrTooSoon means that Options.ReissueLimit is used up; see TooSoonError.
 	ErrTooSoon = errors.New("apikey: too many reissues")
 
-	// ErrForbidden means that Options.Authorize refused; the error also wraps
-	// the one that it returned.
+	// ErrForbidden means that an owner may not do this: Options.Authorize
+	// refused (the error also wraps the one that it returned), or the field is
+	// the host's.
 	ErrForbidden = errors.New("apikey: not authorized")
 
 	// ErrOutcomeUnknown means that the answer of the store was lost, and that

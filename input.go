@@ -3,6 +3,7 @@ package apikey
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -16,9 +17,9 @@ const (
 	maxReasonLen = 500
 )
 
-// checkText refuses what is not valid UTF-8, longer than max bytes, or holds
-// characters that do not show: controls, line breaks, direction overrides,
-// spaces other than the ordinary one ([unicode.IsPrint]).
+// checkText refuses what is not valid UTF-8, longer than max bytes, or holds a
+// control, a line break, a direction override, another space than the ordinary
+// one ([unicode.IsPrint]), or one of the letters that are blank.
 func checkText(field, text string, max int) error {
 	if len(text) > max {
 		return &FieldError{Field: field, Problem: "must have at most " + strconv.Itoa(max) + " bytes"}
@@ -27,12 +28,16 @@ func checkText(field, text string, max int) error {
 		return &FieldError{Field: field, Problem: "must be valid UTF-8"}
 	}
 	for _, r := range text {
-		if !unicode.IsPrint(r) {
+		if !unicode.IsPrint(r) || strings.ContainsRune(blankLetters, r) {
 			return &FieldError{Field: field, Problem: "must hold printable characters only"}
 		}
 	}
 	return nil
 }
+
+// blankLetters are the Hangul fillers and the empty Braille pattern: letters and
+// symbols by their category that draw nothing.
+const blankLetters = "\u115f\u1160\u3164\uffa0\u2800"
 
 func checkRequired(field, text string, max int) error {
 	if text == "" {

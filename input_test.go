@@ -35,6 +35,8 @@ var badTexts = map[string]string{
 	"no-break":      "a\u00a0b",
 	"private use":   "a\ue000",
 	"noncharacter":  "a\uffff",
+	"filler":        "a\u3164",
+	"empty Braille": "\u2800",
 }
 
 // badIDs cannot be ids of keys; look-alikes are no letters of base62.
@@ -208,10 +210,11 @@ func TestBadInput(t *testing.T) {
 		"rotate_after":   {RotateAfter: apikey.Period{Days: math.MaxInt}},
 		"retain":         {Retain: apikey.Period{Days: -1}},
 		"keys_per_owner": {KeysPerOwner: -1},
-		"reissue_limit":  {ReissueLimit: &apikey.ReissueLimit{N: -1}},
+		"reissue_limit":  {ReissueLimit: &apikey.ReissueLimit{N: 1}},
 	} {
 		check(field, field, second(apikey.New(memstore.New(), &bad)))
 	}
+	check("-1", "reissue_limit", second(apikey.New(memstore.New(), &apikey.Options{ReissueLimit: &apikey.ReissueLimit{N: -1, Window: 1}})))
 	check("51", "reissue_limit", second(apikey.New(memstore.New(), &apikey.Options{ReissueLimit: &apikey.ReissueLimit{N: 51}})))
 	check("nil store", "store", second(apikey.New(nil, nil)))
 

@@ -62,7 +62,7 @@ func (i Issued) AccessSecret() Secret {
 
 // Issue makes a new key. Its errors: a *FieldError for bad input,
 // ErrOwnerDisabled, ErrLimit, ErrExists (see IssueParams.IdempotencyKey),
-// ErrOutcomeUnknown (with the Issued), what the store returned. An Issue at
+// ErrClock, ErrOutcomeUnknown (with the Issued), what the store returned. An Issue at
 // the same time as a DisableOwner may still succeed; the key is refused like
 // all others of that owner.
 func (m *Manager) Issue(ctx context.Context, p IssueParams) (Issued, error) {
@@ -71,7 +71,8 @@ func (m *Manager) Issue(ctx context.Context, p IssueParams) (Issued, error) {
 
 // Issue makes a new key of the owner; see Manager.Issue. Scopes that the
 // OwnerManager was not made with are refused with a *FieldError that is an
-// ErrScope.
+// ErrScope, a rate and metadata, which are the host's, with one that is an
+// ErrForbidden; so is what Options.Authorize refuses.
 func (o *OwnerManager) Issue(ctx context.Context, p IssueParams) (Issued, error) {
 	return o.access.issue(ctx, p)
 }

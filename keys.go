@@ -31,7 +31,8 @@ type Key struct {
 
 	// Prefix, CredentialID, IssuedAt and ExpiresAt are the current
 	// credential's; in a Key from Validate those of the credential that was
-	// presented. ExpiresAt is the first instant at which it is refused.
+	// presented. ExpiresAt is the first instant at which it is refused. A key
+	// whose current credential has expired accepts no other either.
 	Prefix       string
 	CredentialID string
 	IssuedAt     time.Time
@@ -77,7 +78,7 @@ func (k Key) Status(now time.Time) Status {
 // running, so that two tokens of the key are accepted (unless it is disabled
 // or deleted). It is always false for a Key from Validate.
 func (k Key) Rotating(now time.Time) bool {
-	return k.RetiringID != "" && now.Before(k.RetiringUntil)
+	return k.RetiringID != "" && now.Before(k.RetiringUntil) && now.Before(k.ExpiresAt)
 }
 
 // Status is a key's state; see Key.Status.

@@ -50,8 +50,8 @@ func (m *Match) refusal(now time.Time) error {
 		return ErrOwnerDisabled
 	case !m.Key.DisabledAt.IsZero():
 		return ErrDisabled
-	case !now.Before(m.Credential.ExpiresAt):
-		return ErrExpired
+	case !now.Before(m.Credential.ExpiresAt), !now.Before(m.Key.ExpiresAt):
+		return ErrExpired // an expired key accepts its retiring credential neither
 	}
 	return nil
 }
@@ -222,7 +222,7 @@ func (r *Record) retiring(c cause) (*Credential, error) {
 		return nil, err
 	}
 	retiring := r.credential(r.Key.RetiringID)
-	if retiring == nil || !c.at.Before(retiring.ExpiresAt) {
+	if retiring == nil || !c.at.Before(retiring.ExpiresAt) || !c.at.Before(r.Key.ExpiresAt) {
 		return nil, ErrNotRotating
 	}
 	return retiring, nil
@@ -246,8 +246,8 @@ func (r *Record) end(id string, now time.Time) {
 	}
 }
 
-// maxHistory bounds a Record: a key that is reissued all day sheds the
-// credentials that ended first.
+// maxHistory bounds a Record: a key that is reissued all day sheds its oldest
+// credentials.
 const maxHistory = 100
 
 // install makes a credential the current one.

@@ -29,9 +29,10 @@ type Options struct {
 	Prefix string
 
 	// Peppers are secrets of at least 32 random bytes, kept outside of the
-	// database. The first hashes new secrets, all verify: put a new one first
-	// and remove the old one when Check no longer needs it. Default: one that
-	// is public; see NoPepper for what that gives up.
+	// database. The first hashes new secrets, all verify. To replace one, put
+	// the new one first, regenerate or rotate the keys in time, and remove the
+	// old one once Check passes for a Manager without it. Default: one that is
+	// public; see NoPepper for what that gives up.
 	Peppers []Secret
 
 	// Lifetime is how long a new credential is valid. Default one year.
@@ -139,8 +140,8 @@ func newManager(store Store, options *Options) (*Manager, error) {
 	}
 	if o.ReissueLimit != nil {
 		m.reissue = *o.ReissueLimit
-		if m.reissue.N < 0 || m.reissue.N > maxHistory/2 || m.reissue.Window < 0 {
-			return nil, &FieldError{Field: "reissue_limit", Problem: "must be 0 to 50 in a window that is not negative"}
+		if m.reissue.N < 0 || m.reissue.N > maxHistory/2 || m.reissue.N > 0 && m.reissue.Window <= 0 || m.reissue.Window < 0 {
+			return nil, &FieldError{Field: "reissue_limit", Problem: "must be 1 to 50 in a positive window, or 0"}
 		}
 	}
 	var err error

@@ -2,6 +2,7 @@ package apikey
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 )
@@ -89,11 +90,11 @@ func (a access) tryFind(ctx context.Context, text string) (Key, error) {
 		return Key{}, &FieldError{Field: "access_key", Problem: "must be a prefix, an underscore and 16 letters and digits", Err: ErrNotFound}
 	}
 	match, err := a.m.store.Lookup(ctx, text[cut+1:])
+	if errors.Is(err, ErrNotFound) || err == nil && match.Credential.Prefix != text[:cut] {
+		err = ErrNotFound
+	}
 	if err != nil {
 		return Key{}, err
-	}
-	if match.Credential.Prefix != text[:cut] {
-		return Key{}, ErrNotFound
 	}
 	record, err := a.load(ctx, ActionGet, match.Key.ID)
 	return record.view(), err
@@ -178,8 +179,10 @@ func (a access) tryList(ctx context.Context, action Action, q Query, keep func(K
 //
 // Errors that this and all other changes of a key return: those of Get;
 // ErrDeleted; ErrConflict, if the key is not at the revision of an IfRevision,
-// or changes without end; ErrOutcomeUnknown; a *FieldError for "reason",
-// "actor" or "revision"; what the store returned.
+// or someone else changed it at the same time (Disable, Enable, Delete and
+// Update without IfRevision then begin again, up to 100 times); ErrClock;
+// ErrOutcomeUnknown; a *FieldError for "reason", "actor" or "revision"; what
+// the store returned.
 func (m *Manager) Disable(ctx context.Context, id, reason string, conditions ...Condition) (Key, error) {
 	return m.all.change(ctx, opDisable, id, reason, conditions)
 }

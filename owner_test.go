@@ -87,6 +87,32 @@ func TestOwnerGivesNoScopesButItsOwn(t *testing.T) {
 	is.True(errors.Is(err, apikey.ErrScope))
 }
 
+// TestOwnerLeavesWhatIsTheHosts: an owner cannot lift its own rate, nor change
+// what the host wrote down.
+func TestOwnerLeavesWhatIsTheHosts(t *testing.T) {
+	is := is.New(t)
+	m, _, _ := newManager(t, apikey.Options{})
+	rate, metadata := apikey.Rate{Requests: 1, Period: time.Second}, map[string]string{"plan": "small"}
+	key := issue(t, m, apikey.IssueParams{Rate: rate, Metadata: metadata}).Key
+	o := m.ForOwner("acme")
+	more, large := apikey.Rate{Requests: 2, Period: time.Second}, map[string]string{"plan": "large"}
+	for field, try := range map[string]func() error{
+		"rate":     func() error { _, err := o.Update(ctx, key.ID, apikey.Changes{Rate: &more}, ""); return err },
+		"metadata": func() error { _, err := o.Update(ctx, key.ID, apikey.Changes{Metadata: &large}, ""); return err },
+	} {
+		var f *apikey.FieldError
+		err := try()
+		is.True(errors.As(err, &f) && f.Field == field && errors.Is(err, apikey.ErrForbidden))
+	}
+	for _, p := range []apikey.IssueParams{{Name: "x", Rate: rate}, {Name: "x", Metadata: metadata}} {
+		_, err := o.Issue(ctx, p)
+		is.True(errors.Is(err, apikey.ErrForbidden))
+	}
+	// A form that sends all fields back is no attempt.
+	_, err := o.Update(ctx, key.ID, apikey.Changes{Name: new("renamed"), Rate: &rate, Metadata: &metadata}, "")
+	is.NoErr(err)
+}
+
 // TestAuthorize: the hook is asked before every call, with the key, and its
 // refusal stops it.
 func TestAuthorize(t *testing.T) {

@@ -54,6 +54,9 @@ func (a access) rotate(ctx context.Context, id string, overlap time.Duration, re
 func (a access) reissue(ctx context.Context, name string, action Action, make func(Credential) rule, id, reason string, conditions []Condition) (Issued, error) {
 	var secret Secret
 	rule := func(r *Record, c cause) (Event, error) {
+		if err := r.mutable(c); err != nil {
+			return Event{}, err
+		}
 		expiry, err := a.m.checkExpiry("lifetime", a.m.defaultExpiry(c.at), c.at, c.at)
 		if err != nil {
 			return Event{}, err
@@ -201,8 +204,9 @@ func (m *Manager) sweep(ctx context.Context, c cause, cutoff time.Time, done *Sw
 		return err
 	}
 	// The reissue limit counts credentials: what it needs is kept.
-	if counted := c.at.Add(-m.reissue.Window); storable(counted) {
-		cutoff = earlier(cutoff, counted)
+	cutoff = earlier(cutoff, c.at.Add(-m.reissue.Window))
+	if !storable(cutoff) {
+		return nil
 	}
 	return m.eachRecord(ctx, Query{RetiredBefore: cutoff}, func(r Record) error {
 		before := len(r.Credentials)

@@ -87,6 +87,10 @@ type Store interface {
 	//   - Touch never changes anything else: not the Record, not its Revision, not the log.
 	//   - Touch ignores a Credential that is not stored.
 	//   - Concurrent Touches lose no use.
+	//
+	// An error of Touch that is an ErrAborted means that nothing was added;
+	// after any other the Manager drops what it gave rather than count twice.
+	// No two uses of one call have the same Credential and Day.
 	Touch(ctx context.Context, uses []Usage) error
 }
 

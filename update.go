@@ -34,7 +34,8 @@ func (m *Manager) Update(ctx context.Context, id string, changes Changes, reason
 
 // Update changes what a key of the owner is; see Manager.Update. A held key is
 // refused with ErrHeld, scopes that the OwnerManager was not made with with a
-// *FieldError that is an ErrScope.
+// *FieldError that is an ErrScope, a rate and metadata, which are the host's,
+// with one that is an ErrForbidden.
 func (o *OwnerManager) Update(ctx context.Context, id string, changes Changes, reason string, conditions ...Condition) (Key, error) {
 	return o.access.update(ctx, id, changes, reason, conditions)
 }
@@ -93,6 +94,12 @@ func (a access) apply(k *Key, changes Changes) error {
 			}
 		}
 		k.Scopes = scopes
+	}
+	if a.confined && changes.Rate != nil && *changes.Rate != k.Rate {
+		return &FieldError{Field: "rate", Problem: "is set by the host", Err: ErrForbidden}
+	}
+	if a.confined && changes.Metadata != nil && !NewMetadata(*changes.Metadata).Equal(k.Metadata) {
+		return &FieldError{Field: "metadata", Problem: "is set by the host", Err: ErrForbidden}
 	}
 	if changes.Networks != nil {
 		networks, err := NewNetworks(*changes.Networks...)

@@ -97,7 +97,7 @@ func (u *usageCounter) drain() []Usage {
 				delete(s.counts, id)
 				continue
 			}
-			uses = append(uses, c.usage(id))
+			s.keep(id, *c) // one Usage a day, with what was put back
 			c.uses = 0
 		}
 		for day, c := range s.past {
@@ -156,6 +156,9 @@ const (
 // written is dropped, never written again; one that the store is sure not to
 // have written, and those not tried, wait for the next Flush.
 func (m *Manager) Flush(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return &operationError{operation: "flush", err: err} // and nothing is lost
+	}
 	uses := m.usage.drain()
 	for len(uses) > 0 {
 		batch := uses[:min(flushBatch, len(uses))]
@@ -176,8 +179,8 @@ func (m *Manager) Flush(ctx context.Context) error {
 //
 //	go m.Run(ctx)
 //
-// An error of a flush does not end Run: it is handed to Options.Observe, the
-// last one is returned too.
+// An error of a flush does not end Run: it is handed to Options.Observe. That
+// of the flush at the end is returned too.
 func (m *Manager) Run(ctx context.Context) error {
 	ticker := time.NewTicker(flushEvery)
 	defer ticker.Stop()

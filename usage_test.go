@@ -86,10 +86,10 @@ func TestFlushFailures(t *testing.T) {
 	lost := errors.New("connection lost")
 	for name, test := range map[string]struct {
 		err  error
-		want int64 // uses in the store, of 2,500, after a second flush
+		want int64 // uses in the store, of 5,000, after a second flush
 	}{
-		"aborted": {errors.Join(apikey.ErrAborted, lost), 2500},
-		"unknown": {lost, 1500},
+		"aborted": {errors.Join(apikey.ErrAborted, lost), 5000},
+		"unknown": {lost, 4000},
 	} {
 		t.Run(name, func(t *testing.T) {
 			is := is.New(t)
@@ -97,8 +97,10 @@ func TestFlushFailures(t *testing.T) {
 			m, err := apikey.New(store, nil)
 			is.NoErr(err)
 			ctx := t.Context()
+			var tokens []string
 			for range 2500 {
-				_, err := m.Validate(ctx, issue(t, m, apikey.IssueParams{}).Token.Reveal())
+				tokens = append(tokens, issue(t, m, apikey.IssueParams{}).Token.Reveal())
+				_, err := m.Validate(ctx, tokens[len(tokens)-1])
 				is.NoErr(err)
 			}
 			store.fail = func(call int) error {
@@ -107,9 +109,16 @@ func TestFlushFailures(t *testing.T) {
 				}
 				return nil
 			}
+			ended, cancel := context.WithCancel(ctx)
+			cancel()
+			is.True(errors.Is(m.Flush(ended), context.Canceled)) // loses nothing
 			err = m.Flush(ctx)
 			is.True(errors.Is(err, lost))
 			is.Equal(store.calls, 2) // the third batch was not tried
+			for _, token := range tokens { // counts of the same day, beside those put back
+				_, err := m.Validate(ctx, token)
+				is.NoErr(err)
+			}
 			is.NoErr(m.Flush(ctx))
 			is.NoErr(m.Flush(ctx))
 			var sum int64
@@ -126,6 +135,14 @@ func TestFlushFailures(t *testing.T) {
 				}
 			}
 			is.Equal(sum, test.want)
+			for _, batch := range store.got {
+				seen := map[apikey.Usage]bool{}
+				for _, u := range batch {
+					u.Uses, u.LastUsedAt = 0, time.Time{}
+					is.True(!seen[u]) // one Usage of a credential and day
+					seen[u] = true
+				}
+			}
 		})
 	}
 }

@@ -138,7 +138,7 @@ func (m *Manager) validate(ctx context.Context, text string, needs []Need, match
 		return true, err
 	}
 	k, c := &match.Key, &match.Credential
-	k.Prefix, k.CredentialID, k.IssuedAt, k.ExpiresAt = c.Prefix, c.ID, c.CreatedAt, c.ExpiresAt
+	k.Prefix, k.CredentialID, k.IssuedAt, k.ExpiresAt = c.Prefix, c.ID, c.CreatedAt, earlier(c.ExpiresAt, k.ExpiresAt)
 	m.usage.count(k.ID, c.ID, now)
 	return true, nil
 }

@@ -26,6 +26,7 @@ func (s *Store) Commit(ctx context.Context, c apikey.Commit) (apikey.Position, e
 	}
 	for _, o := range c.Owners {
 		o.Revision++
+		o.DisabledAt = utc(micros(o.DisabledAt))
 		s.owner(o.ID).state = o
 	}
 	for _, r := range c.Records {

@@ -28,6 +28,7 @@ func Run(t *testing.T, newStore NewStore) {
 		{"Expiry", expiry},
 		{"ExpiryInEveryZone", expiryZones},
 		{"RotationEnds", rotationEnds},
+		{"ExpiredRotation", expiredRotation},
 		{"Reissues", reissues},
 		{"RacesOnOneRevision", racesOnOneRevision},
 		{"RacesWithoutRevision", racesWithoutRevision},

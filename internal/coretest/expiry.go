@@ -127,6 +127,38 @@ func expiryZones(t *testing.T, newStore NewStore) {
 	}
 }
 
+// expiredRotation: an expired key accepts no token, also not one whose overlap
+// would still run.
+func expiredRotation(t *testing.T, newStore NewStore) {
+	f := newFixture(t, newStore, apikey.Options{})
+	issued := f.issue(apikey.IssueParams{})
+	fresh, err := f.m.Rotate(f.ctx, issued.Key.ID, 100*time.Hour, "")
+	f.no(err)
+	end := f.now().Add(50 * time.Hour)
+	_, err = f.m.Update(f.ctx, issued.Key.ID, apikey.Changes{ExpiresAt: &end}, "")
+	f.no(err)
+	key, err := f.m.Validate(f.ctx, issued.Token.Reveal())
+	f.no(err)
+	if !key.ExpiresAt.Equal(end) {
+		t.Errorf("the retiring token ends %v, want %v", key.ExpiresAt, end)
+	}
+	f.clock.Set(end.Add(-time.Microsecond))
+	f.no(f.validate(issued.Token))
+	f.clock.Set(end)
+	if err := f.validate(issued.Token); err != apikey.ErrExpired {
+		t.Errorf("the retiring token: %v", err)
+	}
+	if err := f.validate(fresh.Token); err != apikey.ErrExpired {
+		t.Errorf("the current token: %v", err)
+	}
+	if k := f.get(issued.Key.ID); k.Rotating(end) || !k.Rotating(end.Add(-time.Microsecond)) {
+		t.Error("Rotating does not end with the key")
+	}
+	if _, err := f.m.ExtendRotation(f.ctx, issued.Key.ID, time.Hour, ""); !errors.Is(err, apikey.ErrNotRotating) {
+		t.Errorf("extend on an expired key: %v", err)
+	}
+}
+
 // rotationEnds: an overlap ends the older token, never later than it would
 // have ended by itself, whatever is asked.
 func rotationEnds(t *testing.T, newStore NewStore) {

@@ -1,0 +1,48 @@
+package apikeyhttp_test
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/keyturn/apikey"
+)
+
+// handler counts its calls and remembers what it was called with.
+type handler struct {
+	calls   int
+	key     apikey.Key
+	request *http.Request
+}
+
+func newHandler() *handler { return &handler{} }
+
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.calls++
+	h.key, _ = apikey.FromContext(r.Context())
+	h.request = r
+}
+
+func serve(h http.Handler, r *http.Request) *http.Response {
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w.Result()
+}
+
+func read(t *testing.T, r *http.Response) string {
+	t.Helper()
+	body, err := io.ReadAll(r.Body)
+	must(t, err)
+	return string(body)
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// t stands for the t of a test in the examples.
+var t = new(testing.T)

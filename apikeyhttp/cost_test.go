@@ -1,0 +1,107 @@
+package apikeyhttp_test
+
+import (
+	"context"
+	"net/http"
+	"testing"
+
+	"github.com/keyturn/apikey"
+	"github.com/keyturn/apikey/apikeyhttp"
+	"github.com/keyturn/apikey/apikeytest"
+	"github.com/keyturn/apikey/memstore"
+)
+
+// nowhere is a ResponseWriter that costs nothing.
+type nowhere struct{ header http.Header }
+
+func (w nowhere) Header() http.Header         { return w.header }
+func (w nowhere) Write(b []byte) (int, error) { return len(b), nil }
+func (w nowhere) WriteHeader(int)             {}
+
+// one is a Validator that costs nothing.
+type one struct{ key apikey.Key }
+
+func (v *one) Validate(context.Context, string, ...apikey.Need) (apikey.Key, error) {
+	return v.key, nil
+}
+
+// bare is what a handler costs by itself. It is called through the interface,
+// as a mux does.
+var bare http.Handler = http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+
+func request(token string) *http.Request {
+	return &http.Request{
+		Method: http.MethodGet, RemoteAddr: "192.0.2.1:1234",
+		Header: http.Header{"Authorization": {"Bearer " + token}},
+	}
+}
+
+// TestAllocations holds the middleware to three allocations above the handler:
+// its context, with the needs in it; the context with the key; the request
+// with the context.
+func TestAllocations(t *testing.T) {
+	keys := apikeytest.New(t)
+	token := keys.MustIssue(t, apikey.IssueParams{Scopes: []string{"orders:read"}}).Token.Reveal()
+	scopes, err := apikey.NewScopes("orders:read")
+	must(t, err)
+	free := &one{apikey.Key{Scopes: scopes}}
+	tests := []struct {
+		name    string
+		handler http.Handler
+		max     float64
+	}{
+		{"bare", bare, 0},
+		{"Authenticate", apikeyhttp.Authenticate(free, nil)(bare), 3},
+		{"Authenticate and Require", apikeyhttp.Authenticate(free, nil)(apikeyhttp.Require("orders:read")(bare)), 3},
+		{"with a Manager", apikeyhttp.Authenticate(keys.Manager, nil)(bare), 3},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if raceEnabled && test.name == "with a Manager" {
+				t.Skip("the race detector empties pools at random")
+			}
+			w, r := nowhere{http.Header{}}, request(token)
+			test.handler.ServeHTTP(w, r) // the first use of a key makes its counter
+			got := testing.AllocsPerRun(200, func() { test.handler.ServeHTTP(w, r) })
+			if got > test.max {
+				t.Errorf("%v allocations, at most %v are allowed", got, test.max)
+			}
+		})
+	}
+}
+
+// BenchmarkHandler compares a bare handler with what the middleware is made of
+// (the check alone; a request with a key in its context) and the whole.
+func BenchmarkHandler(b *testing.B) {
+	manager, err := apikey.New(memstore.New(), nil)
+	must(b, err)
+	issued, err := manager.Issue(b.Context(), apikey.IssueParams{Owner: "ada", Name: "billing", Scopes: []string{"orders:read"}})
+	must(b, err)
+	token := issued.Token.Reveal()
+	authenticate := apikeyhttp.Authenticate(manager, nil)
+	handlers := []struct {
+		name    string
+		handler http.Handler
+	}{
+		{"bare", bare},
+		{"validate", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if _, err := manager.Validate(r.Context(), token); err == nil {
+				bare.ServeHTTP(w, r)
+			}
+		})},
+		{"context", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			bare.ServeHTTP(w, r.WithContext(apikey.NewContext(r.Context(), issued.Key)))
+		})},
+		{"authenticate", authenticate(bare)},
+		{"require", authenticate(apikeyhttp.Require("orders:read")(bare))},
+	}
+	for _, h := range handlers {
+		b.Run(h.name, func(b *testing.B) {
+			w, r := nowhere{http.Header{}}, request(token)
+			b.ReportAllocs()
+			for b.Loop() {
+				h.handler.ServeHTTP(w, r)
+			}
+		})
+	}
+}

@@ -1,0 +1,5 @@
+//go:build race
+
+package apikeyhttp_test
+
+const raceEnabled = true

@@ -1,0 +1,43 @@
+package apikeyhttp
+
+import (
+	"net/http"
+
+	"github.com/keyturn/apikey"
+)
+
+// Require returns a middleware, to stand behind Authenticate, that lets only
+// requests through whose key allows all of the scopes, by the rule of
+// [apikey.Scopes.Allows]. Others are answered with status 403 and the scopes
+// that are needed. Without scopes any key will do. Where no Authenticate
+// stands in front there is no key, and every request is answered with status
+// 401, as if it had none.
+//
+// A malformed scope is a fault of the program that no request can make up for:
+// every request is then answered with status 500 and the reason, also one
+// whose key would allow the other scopes.
+func Require(scopes ...string) func(http.Handler) http.Handler {
+	needed, err := apikey.NewScopes(scopes...)
+	if err != nil {
+		return misconfigured(err)
+	}
+	list := needed.Slice()
+	insufficient := newScopeAnswer(403, "insufficient_scope", "insufficient_scope",
+		"The API key lacks a scope that is needed here: "+needed.String(), needed.String())
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			key, ok := apikey.FromContext(r.Context())
+			if !ok {
+				configOf(r.Context()).refuse(w, r, answerNoCredential)
+				return
+			}
+			for _, scope := range list {
+				if !key.Scopes.Allows(scope) {
+					configOf(r.Context()).refuse(w, r, insufficient)
+					return
+				}
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+}

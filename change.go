@@ -49,7 +49,7 @@ const maxAttempts = 100
 func (a access) change(ctx context.Context, op operation, id, reason string, conditions []Condition) (Key, error) {
 	record, err := a.tryChange(ctx, op, id, reason, conditions)
 	if err != nil {
-		return Key{}, &operationError{op.name, id, err}
+		return Key{}, failed(op.name, id, err)
 	}
 	return record.view(), nil
 }
@@ -82,7 +82,7 @@ func (a access) tryChange(ctx context.Context, op operation, id, reason string, 
 			return record, nil
 		}
 		record, err = a.m.write(ctx, record, event, 0)
-		if errors.Is(err, ErrConflict) && op.retry && len(conditions) == 0 && attempt < maxAttempts {
+		if errors.Is(err, ErrConflict) && op.retry && attempt < maxAttempts {
 			continue
 		}
 		return record, err

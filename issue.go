@@ -80,7 +80,7 @@ func (o *OwnerManager) Issue(ctx context.Context, p IssueParams) (Issued, error)
 func (a access) issue(ctx context.Context, p IssueParams) (Issued, error) {
 	issued, err := a.tryIssue(ctx, p)
 	if err != nil {
-		return issued, &operationError{"issue", issued.Key.ID, err}
+		return issued, failed("issue", issued.Key.ID, err)
 	}
 	return issued, nil
 }

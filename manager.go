@@ -94,7 +94,7 @@ const (
 func New(store Store, options *Options) (*Manager, error) {
 	m, err := newManager(store, options)
 	if err != nil {
-		return nil, &operationError{operation: "new manager", err: err}
+		return nil, failed("new manager", "", err)
 	}
 	return m, nil
 }
@@ -162,7 +162,7 @@ func newManager(store Store, options *Options) (*Manager, error) {
 // that is no PepperLister it reads every record.
 func (m *Manager) Check(ctx context.Context) error {
 	if err := m.check(ctx); err != nil {
-		return &operationError{operation: "check", err: err}
+		return failed("check", "", err)
 	}
 	return nil
 }
@@ -236,9 +236,18 @@ type operationError struct {
 	err       error
 }
 
+// failed makes an operationError. A malformed id is left out: it is whatever
+// was put where an id belongs, which could be a token.
+func failed(operation, keyID string, err error) error {
+	if checkID(keyID) != nil {
+		keyID = ""
+	}
+	return &operationError{operation, keyID, err}
+}
+
 func (e *operationError) Error() string {
 	s := "apikey: " + e.operation
-	if checkID(e.keyID) == nil {
+	if e.keyID != "" {
 		s += " " + e.keyID
 	}
 	return s + ": " + strings.TrimPrefix(e.err.Error(), "apikey: ")

@@ -26,11 +26,11 @@ func (a access) get(ctx context.Context, id string) (Key, error) {
 // read loads a key for a call that changes nothing.
 func (a access) read(ctx context.Context, name, id string) (Record, error) {
 	if err := a.ready(ctx); err != nil {
-		return Record{}, &operationError{name, id, err}
+		return Record{}, failed(name, id, err)
 	}
 	record, err := a.load(ctx, ActionGet, id)
 	if err != nil {
-		return Record{}, &operationError{name, id, err}
+		return Record{}, failed(name, id, err)
 	}
 	return record, nil
 }
@@ -76,7 +76,7 @@ func (o *OwnerManager) Find(ctx context.Context, accessKey string) (Key, error) 
 func (a access) find(ctx context.Context, text string) (Key, error) {
 	key, err := a.tryFind(ctx, text)
 	if err != nil {
-		return Key{}, &operationError{operation: "find", err: err}
+		return Key{}, failed("find", "", err)
 	}
 	return key, nil
 }
@@ -119,7 +119,7 @@ func (o *OwnerManager) List(ctx context.Context, q Query) ([]Key, error) {
 func (a access) list(ctx context.Context, name string, action Action, q Query, keep func(Key) bool) ([]Key, error) {
 	keys, err := a.tryList(ctx, action, q, keep)
 	if err != nil {
-		return nil, &operationError{operation: name, err: err}
+		return nil, failed(name, "", err)
 	}
 	return keys, nil
 }
@@ -234,7 +234,7 @@ var (
 func (m *Manager) Events(ctx context.Context, q EventQuery) ([]Event, error) {
 	events, err := m.events(ctx, q)
 	if err != nil {
-		return nil, &operationError{"events", q.KeyID, err}
+		return nil, failed("events", q.KeyID, err)
 	}
 	return events, nil
 }
@@ -253,7 +253,7 @@ func (o *OwnerManager) Events(ctx context.Context, id string, after Position, li
 		events, err = a.m.events(ctx, EventQuery{After: after, KeyID: id, Limit: limit})
 	}
 	if err != nil {
-		return nil, &operationError{"events of", id, err}
+		return nil, failed("events of", id, err)
 	}
 	return events, nil
 }

@@ -33,7 +33,7 @@ func (m *Manager) ForOwner(owner string, scopes ...string) *OwnerManager {
 func (m *Manager) Owner(ctx context.Context, owner string) (Owner, error) {
 	o, err := m.owner(ctx, owner)
 	if err != nil {
-		return Owner{}, &operationError{operation: "owner", err: err}
+		return Owner{}, failed("owner", "", err)
 	}
 	return o, nil
 }
@@ -64,7 +64,7 @@ func (m *Manager) EnableOwner(ctx context.Context, owner, reason string) (Owner,
 func (m *Manager) changeOwner(ctx context.Context, name string, kind EventKind, id, reason string) (Owner, error) {
 	owner, err := m.tryChangeOwner(ctx, kind, id, reason)
 	if err != nil {
-		return Owner{}, &operationError{operation: name, err: err}
+		return Owner{}, failed(name, "", err)
 	}
 	return owner, nil
 }

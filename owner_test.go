@@ -275,6 +275,15 @@ func TestUpdate(t *testing.T) {
 	_, err = m.Validate(ctx, issued.Token.Reveal())
 	is.NoErr(err)
 
+	// The end of the credential moves with that of the key.
+	short := issue(t, m, apikey.IssueParams{Lifetime: time.Hour})
+	later := mock.Now().Add(3 * time.Hour)
+	_, err = m.Update(ctx, short.Key.ID, apikey.Changes{ExpiresAt: &later}, "")
+	is.NoErr(err)
+	mock.Add(2 * time.Hour)
+	_, err = m.Validate(ctx, short.Token.Reveal())
+	is.NoErr(err)
+
 	events, err := m.Events(ctx, apikey.EventQuery{KeyID: id})
 	is.NoErr(err)
 	var data []map[string]string

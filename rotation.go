@@ -43,7 +43,7 @@ func (o *OwnerManager) Rotate(ctx context.Context, id string, overlap time.Durat
 
 func (a access) rotate(ctx context.Context, id string, overlap time.Duration, reason string, conditions []Condition) (Issued, error) {
 	if err := checkOverlap(overlap); err != nil {
-		return Issued{}, &operationError{"rotate", id, err}
+		return Issued{}, failed("rotate", id, err)
 	}
 	rule := func(fresh Credential) rule { return rotate(fresh, overlap) }
 	return a.reissue(ctx, "rotate", ActionRotate, rule, id, reason, conditions)
@@ -70,9 +70,9 @@ func (a access) reissue(ctx context.Context, name string, action Action, make fu
 	case err == nil:
 		return Issued{record.view(), secret}, nil
 	case errors.Is(err, ErrOutcomeUnknown):
-		return Issued{record.view(), secret}, &operationError{name, id, err}
+		return Issued{record.view(), secret}, failed(name, id, err)
 	}
-	return Issued{}, &operationError{name, id, err}
+	return Issued{}, failed(name, id, err)
 }
 
 // FinishRotation ends the overlap of a rotation now: the older token is refused
@@ -104,7 +104,7 @@ func (o *OwnerManager) ExtendRotation(ctx context.Context, id string, overlap ti
 func (a access) extendRotation(ctx context.Context, id string, overlap time.Duration, reason string, conditions []Condition) (Key, error) {
 	op := operation{"extend rotation of", ActionExtendRotation, extendRotation(overlap), false}
 	if err := checkOverlap(overlap); err != nil {
-		return Key{}, &operationError{op.name, id, err}
+		return Key{}, failed(op.name, id, err)
 	}
 	return a.change(ctx, op, id, reason, conditions)
 }
@@ -144,11 +144,11 @@ func (m *Manager) Expiring(ctx context.Context, within time.Duration, q Query) (
 func (m *Manager) due(ctx context.Context, name string, query func(now time.Time) (Query, error)) ([]Key, error) {
 	now, err := m.now()
 	if err != nil {
-		return nil, &operationError{operation: name, err: err}
+		return nil, failed(name, "", err)
 	}
 	q, err := query(now)
 	if err != nil {
-		return nil, &operationError{operation: name, err: err}
+		return nil, failed(name, "", err)
 	}
 	return m.all.list(ctx, name, ActionList, q, func(k Key) bool {
 		return k.Status(now) == StatusActive && (q.IssuedBefore.IsZero() || !k.Rotating(now))
@@ -176,7 +176,7 @@ func (m *Manager) Sweep(ctx context.Context) (Swept, error) {
 		}
 	}
 	if err != nil {
-		return done, &operationError{operation: "sweep", err: err}
+		return done, failed("sweep", "", err)
 	}
 	return done, nil
 }

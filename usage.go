@@ -157,7 +157,7 @@ const (
 // have written, and those not tried, wait for the next Flush.
 func (m *Manager) Flush(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
-		return &operationError{operation: "flush", err: err} // and nothing is lost
+		return failed("flush", "", err) // and nothing is lost
 	}
 	uses := m.usage.drain()
 	for len(uses) > 0 {
@@ -167,7 +167,7 @@ func (m *Manager) Flush(ctx context.Context) error {
 				uses = uses[len(batch):]
 			}
 			m.usage.putBack(uses)
-			return &operationError{operation: "flush", err: err}
+			return failed("flush", "", err)
 		}
 		uses = uses[len(batch):]
 	}

@@ -114,7 +114,7 @@ func TestFlushFailures(t *testing.T) {
 			is.True(errors.Is(m.Flush(ended), context.Canceled)) // loses nothing
 			err = m.Flush(ctx)
 			is.True(errors.Is(err, lost))
-			is.Equal(store.calls, 2) // the third batch was not tried
+			is.Equal(store.calls, 2)       // the third batch was not tried
 			for _, token := range tokens { // counts of the same day, beside those put back
 				_, err := m.Validate(ctx, token)
 				is.NoErr(err)

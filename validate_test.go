@@ -3,6 +3,7 @@ package apikey_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -30,7 +31,21 @@ func (s *countingStore) Lookup(ctx context.Context, id string) (apikey.Match, er
 	if s.err != nil {
 		return apikey.Match{}, s.err
 	}
-	return s.Store.Lookup(ctx, id)
+	m, err := s.Store.Lookup(ctx, id)
+	return m, wordy(err)
+}
+
+func (s *countingStore) Get(ctx context.Context, id string) (apikey.Record, error) {
+	r, err := s.Store.Get(ctx, id)
+	return r, wordy(err)
+}
+
+// wordy says more than it should, as stores do.
+func wordy(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("no row in table keys: %w", err)
 }
 
 // newManager returns a Manager on memstore whose clock stands at start.

@@ -34,6 +34,8 @@ func (l *lossy) Commit(ctx context.Context, c apikey.Commit) (apikey.Position, e
 		if _, err := l.Store.Commit(ctx, c); err != nil {
 			return apikey.Position{}, err
 		}
+	case "limit":
+		return apikey.Position{}, apikey.ErrLimit
 	case "aborted":
 		return apikey.Position{}, errors.Join(apikey.ErrAborted, errLost)
 	}
@@ -162,6 +164,19 @@ func lostAnswers(t *testing.T, newStore NewStore) {
 			t.Errorf("revision %d", issued.Key.Revision)
 		}
 	})
+	t.Run("someone else came first, to what may begin again", func(t *testing.T) {
+		f := newFixture(t, shared, apikey.Options{})
+		key := f.issue(apikey.IssueParams{}).Key
+		l := &lossy{Store: f.store, plan: []string{notDone}}
+		l.between = func() { _, err := f.m.Regenerate(f.ctx, key.ID, ""); f.no(err) }
+		m, err := apikey.New(l, &apikey.Options{Now: f.clock.Now})
+		f.no(err)
+		disabled, err := m.Disable(f.ctx, key.ID, "")
+		f.no(err)
+		if disabled.Revision != 3 {
+			t.Errorf("revision %d, want 3", disabled.Revision)
+		}
+	})
 	t.Run("someone else came first", func(t *testing.T) {
 		f := newFixture(t, shared, apikey.Options{})
 		key := f.issue(apikey.IssueParams{}).Key
@@ -198,6 +213,12 @@ func idempotency(t *testing.T, newStore NewStore) {
 	}
 	if _, err := f.m.Issue(f.ctx, apikey.IssueParams{Owner: owner, Name: "x", IdempotencyKey: "order 9"}); !errors.Is(err, apikey.ErrLimit) {
 		t.Errorf("a third at the limit: %v", err)
+	}
+	first7 := apikey.IssueParams{Owner: owner, Name: "x", IdempotencyKey: "order 7"}
+	limited, err := apikey.New(&lossy{Store: f.store, plan: []string{"limit"}}, &apikey.Options{Now: f.clock.Now})
+	f.no(err)
+	if _, err := limited.Issue(f.ctx, first7); !errors.Is(err, apikey.ErrExists) {
+		t.Errorf("a repeat at the limit, of which the store tells the limit first: %v", err)
 	}
 	other := f.issue(apikey.IssueParams{Owner: "b", IdempotencyKey: "order 7"})
 	split := f.issue(apikey.IssueParams{Owner: "bo", IdempotencyKey: "rder 7"})

@@ -39,6 +39,10 @@ func reissues(t *testing.T, newStore NewStore) {
 	f.clock.Add(time.Hour)
 	_, err = f.m.Regenerate(f.ctx, id, "")
 	f.no(err)
+	var soon *apikey.TooSoonError
+	if _, err := o.Regenerate(f.ctx, id, ""); !errors.As(err, &soon) || !soon.At.Equal(first.Add(25*time.Hour)) {
+		t.Fatalf("after one more by the Manager: %v", err) // two must leave the window
+	}
 	f.clock.Set(first.Add(24*time.Hour - time.Microsecond))
 	if _, err := o.Regenerate(f.ctx, id, ""); !errors.Is(err, apikey.ErrTooSoon) {
 		t.Fatalf("a microsecond too early: %v", err)
@@ -131,6 +135,18 @@ func sweeping(t *testing.T, newStore NewStore) {
 		t.Error(diff)
 	}
 
+	// What the reissue limit counts is kept, however short Retain is.
+	short := f.manager(apikey.Options{Retain: apikey.Period{Days: 1}, ReissueLimit: &apikey.ReissueLimit{N: 2, Window: 3 * day}})
+	counted := f.issue(apikey.IssueParams{}).Key
+	_, err = short.ForOwner(owner).Regenerate(f.ctx, counted.ID, "")
+	f.no(err)
+	f.clock.Add(2 * day)
+	_, err = short.Sweep(f.ctx)
+	f.no(err)
+	if _, err := short.ForOwner(owner).Regenerate(f.ctx, counted.ID, ""); !errors.Is(err, apikey.ErrTooSoon) {
+		t.Errorf("after a sweep: %v", err)
+	}
+
 	// A key that is reissued without end sheds what ended first, and keeps
 	// what is accepted.
 	id := rotating.Key.ID
@@ -146,6 +162,18 @@ func sweeping(t *testing.T, newStore NewStore) {
 	if len(credentials) != 100 {
 		t.Errorf("%d credentials are kept, want 100", len(credentials))
 	}
+	f.no(f.validate(last.Token))
+	f.no(f.validate(rotated.Token))
+
+	// Also if the clock runs backwards, so that what is newest seems oldest.
+	for range 110 {
+		f.clock.Add(-time.Second)
+		last, err = f.m.Regenerate(f.ctx, id, "")
+		f.no(err)
+	}
+	f.clock.Add(-time.Second)
+	rotated, err = f.m.Rotate(f.ctx, id, day, "")
+	f.no(err)
 	f.no(f.validate(last.Token))
 	f.no(f.validate(rotated.Token))
 }
@@ -186,6 +214,17 @@ func lists(t *testing.T, newStore NewStore) {
 	if diff := cmp.Diff([]string{"old", "old, another owner's"}, f.names(f.m.RotationDue(f.ctx, apikey.Query{}))); diff != "" {
 		t.Error(diff)
 	}
+
+	// An overlap longer than RotateAfter: it is still rotating when it would
+	// be due again.
+	add("rotating for long", apikey.IssueParams{Owner: "patient"})
+	_, err = f.m.Rotate(f.ctx, byName["rotating for long"], 200*day, "")
+	f.no(err)
+	f.clock.Add(91 * day)
+	if got := f.names(f.m.RotationDue(f.ctx, apikey.Query{Owner: "patient"})); got != nil {
+		t.Errorf("due while rotating: %q", got)
+	}
+	f.clock.Add(-91 * day)
 
 	add("ends in 10 days", apikey.IssueParams{Lifetime: 10 * day})
 	add("ends in 30 days", apikey.IssueParams{Lifetime: 30 * day})

@@ -233,7 +233,8 @@ func lifeCycle(t *testing.T, newStore NewStore) {
 				if w.event == apikey.EventDisabled && (after.DisabledBy != actor || after.DisabledReason != "the reason") {
 					t.Errorf("disabled by %q because %q", after.DisabledBy, after.DisabledReason)
 				}
-				f.oldEnds(e, w)
+				f.oldEnds(e, w, before)
+				f.clocksDoNotMatter(tokens, w)
 			})
 		}
 	}
@@ -260,7 +261,7 @@ func (f *fixture) bring(o *apikey.OwnerManager, state string) (id string, tokens
 	case "held":
 		_, err = f.m.Disable(f.ctx, id, "")
 	case "expired":
-		f.clock.Set(issued.Key.ExpiresAt)
+		f.clock.Set(issued.Key.ExpiresAt.Add(time.Hour))
 	case "rotating":
 		var rotated apikey.Issued
 		rotated, err = o.Rotate(f.ctx, id, 48*time.Hour, "")
@@ -337,12 +338,39 @@ func (f *fixture) accepts(tokens map[rune]apikey.Secret, valid string) {
 	}
 }
 
-// oldEnds checks what an event says of the credential that it ended.
-func (f *fixture) oldEnds(e apikey.Event, w want) {
+// clocksDoNotMatter checks that what was ended at once stays refused if the
+// clock is set back, or is that of another node which is behind.
+func (f *fixture) clocksDoNotMatter(tokens map[rune]apikey.Secret, w want) {
 	f.Helper()
+	switch w.event {
+	case apikey.EventRegenerated, apikey.EventRotated, apikey.EventRotationFinished, apikey.EventDisabled, apikey.EventDeleted:
+		f.clock.Add(-2 * time.Hour)
+		f.accepts(tokens, w.valid)
+		f.clock.Add(2 * time.Hour)
+	}
+}
+
+// oldEnds checks what an event says of the credential that it ended, and that
+// all that are not accepted any more are shown to have ended.
+func (f *fixture) oldEnds(e apikey.Event, w want, before apikey.Key) {
+	f.Helper()
+	if w.event == apikey.EventRegenerated || w.event == apikey.EventRotated || w.event == apikey.EventRotationFinished {
+		credentials, err := f.m.Credentials(f.ctx, e.KeyID)
+		f.no(err)
+		retiring := f.get(e.KeyID).RetiringID
+		for _, c := range credentials {
+			if c.ID != e.CredentialID && c.ID != retiring && c.ExpiresAt.After(f.now()) {
+				f.Errorf("an ended credential is shown to end %v", c.ExpiresAt)
+			}
+		}
+	}
 	var end time.Time
 	switch w.event {
-	case apikey.EventRegenerated, apikey.EventRotationFinished:
+	case apikey.EventRegenerated:
+		if end = f.now(); before.ExpiresAt.Before(end) {
+			end = before.ExpiresAt
+		}
+	case apikey.EventRotationFinished:
 		end = f.now()
 	case apikey.EventRotated, apikey.EventRotationExtended:
 		end = f.now().Add(time.Hour)

@@ -88,6 +88,16 @@ func tampering(t *testing.T, newStore NewStore) {
 		}
 	}
 
+	// A scheme of a later version is no wrong key.
+	unknown := f.issue(apikey.IssueParams{})
+	later, err := f.store.Get(f.ctx, unknown.Key.ID)
+	f.no(err)
+	later.Credentials[0].Scheme = 1
+	f.commit(later)
+	if err := f.validate(unknown.Token); !errors.Is(err, apikey.ErrPepper) || !errors.Is(err, apikey.ErrUnavailable) {
+		t.Errorf("an unknown scheme: %v", err)
+	}
+
 	// A prefix that the credential was not issued with.
 	renamed := build("other", record.Credentials[0].ID, secretOf(issued))
 	try("another prefix", renamed)

@@ -240,7 +240,7 @@
 //   - Hand out tokens over TLS only, show them once, never log them. Log [Key.AccessKey] instead, and find its key with [Manager.Find].
 //   - Configure a pepper. Without one, who can write to the database can make keys that work.
 //   - Take the owner from the host's own login, never from the request.
-//   - An owner may change the name, scopes (within what [Manager.ForOwner] was given), networks, rate, metadata and end of its keys. Pass on from a request only what your owners are to decide, and use [Options.Authorize] for the rest.
+//   - An owner may change the name, scopes (within what [Manager.ForOwner] was given), networks and end of its keys; rate and metadata are the host's. Pass on from a request only what your owners are to decide, and use [Options.Authorize] for the rest.
 //   - Give [From] the address of the real client. Package apikeyhttp gives that of the connection. What a proxy header says is the client's word unless your own proxy wrote it.
 //   - A token that leaked: [Manager.Regenerate], or [Manager.Disable] if nobody is there to take the new one. [Scan] finds tokens in texts.
 //   - An owner that must not use any key: [Manager.DisableOwner].

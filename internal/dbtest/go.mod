@@ -2,9 +2,16 @@ module github.com/keyturn/apikey/internal/dbtest
 
 go 1.26.0
 
-require github.com/keyturn/apikey v0.0.0
+require (
+	github.com/google/go-cmp v0.7.0
+	github.com/keyturn/apikey v0.0.0
+	github.com/matryer/is v1.4.1
+	modernc.org/sqlite v1.59.0
+	pgregory.net/rapid v1.3.0
+)
 
 require (
+	github.com/benbjohnson/clock v1.3.5 // indirect
 	github.com/dustin/go-humanize v1.0.1 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/mattn/go-isatty v0.0.24 // indirect
@@ -14,8 +21,6 @@ require (
 	modernc.org/libc v1.75.7 // indirect
 	modernc.org/mathutil v1.7.1 // indirect
 	modernc.org/memory v1.12.1 // indirect
-	modernc.org/sqlite v1.59.0 // indirect
-	pgregory.net/rapid v1.3.0 // indirect
 )
 
 replace github.com/keyturn/apikey => ../..

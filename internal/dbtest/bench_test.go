@@ -1,0 +1,164 @@
+package dbtest
+
+import (
+	"database/sql"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/keyturn/apikey"
+	"github.com/keyturn/apikey/sqlstore"
+)
+
+// The benchmarks below each run sqlstore beside the same work done by hand on
+// the same driver and report how many times as long it takes. Both sides take
+// turns, so that what else the machine does falls on both.
+
+const benchKeys = 1000
+
+func fill(b *testing.B, db *sql.DB) (store *sqlstore.Store, ids []string) {
+	b.Helper()
+	store = sqlstore.New(db, sqlstore.SQLite, nil)
+	m, err := apikey.New(store, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for i := range benchKeys {
+		issued, err := m.Issue(b.Context(), apikey.IssueParams{
+			Owner: fmt.Sprint("owner ", i%10), Name: "benchmark", Scopes: []string{"orders:read", "orders:write"},
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		ids = append(ids, issued.Key.CredentialID)
+	}
+	return store, ids
+}
+
+const lookupByHand = `
+	SELECT k.id, k.owner, k.name, k.scopes, k.networks, k.rate_requests, k.rate_period, k.metadata,
+		k.created_at, k.disabled_at, k.disabled_by, k.disabled_reason, k.held, k.deleted_at,
+		k.prefix, k.credential_id, k.issued_at, k.expires_at, k.retiring_id, k.revision,
+		c.id, c.prefix, c.created_at, c.expires_at, c.retire_before, c.scheme, c.pepper_id, c.digest, c.seal,
+		o.disabled_at, o.disabled_by, o.disabled_reason, o.revision, o.nonce, o.seal
+	FROM apikey_credentials AS c
+	JOIN apikey_keys AS k ON k.id = c.key_id
+	LEFT JOIN apikey_owners AS o ON o.id = k.owner
+	WHERE c.id = ?`
+
+type rowByHand struct {
+	id, owner, name, scopes, networks, metadata, disabledBy, disabledReason, prefix, credential, retiring string
+	cID, cPrefix, oBy, oReason                                                                            string
+	pepper, digest, seal, nonce, oSeal                                                                    []byte
+	n                                                                                                     [17]int64
+}
+
+func (r *rowByHand) columns() []any {
+	n := &r.n
+	return []any{
+		&r.id, &r.owner, &r.name, &r.scopes, &r.networks, &n[0], &n[1], &r.metadata,
+		&n[2], &n[3], &r.disabledBy, &r.disabledReason, &n[4], &n[5],
+		&r.prefix, &r.credential, &n[6], &n[7], &r.retiring, &n[8],
+		&r.cID, &r.cPrefix, &n[9], &n[10], &n[11], &n[12], &r.pepper, &r.digest, &r.seal,
+		&n[13], &r.oBy, &r.oReason, &n[14], &r.nonce, &r.oSeal,
+	}
+}
+
+func BenchmarkLookup(b *testing.B) {
+	db := Open(b, "")
+	store, ids := fill(b, db)
+	stmt, err := db.PrepareContext(b.Context(), lookupByHand)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer stmt.Close()
+	ctx := b.Context()
+	compare(b,
+		func(i int) {
+			if _, err := store.Lookup(ctx, ids[i%len(ids)]); err != nil {
+				b.Fatal(err)
+			}
+		},
+		func(i int) {
+			var row rowByHand
+			if err := stmt.QueryRowContext(ctx, ids[i%len(ids)]).Scan(row.columns()...); err != nil {
+				b.Fatal(err)
+			}
+		})
+}
+
+// touchByHand is the fastest found of several ways to count in both tables:
+// one statement for each.
+func touchByHand(b *testing.B, db *sql.DB, uses []apikey.Usage) {
+	ctx := b.Context()
+	var text strings.Builder
+	for i, u := range uses {
+		if i > 0 {
+			text.WriteByte(',')
+		}
+		fmt.Fprintf(&text, `["%s",%d,%d,%d]`, u.CredentialID, u.Day.UnixMicro(), u.Uses, u.LastUsedAt.UnixMicro())
+	}
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Close()
+	exec := func(statement string, args ...any) {
+		if _, err := conn.ExecContext(ctx, statement, args...); err != nil {
+			b.Fatal(err)
+		}
+	}
+	exec("BEGIN IMMEDIATE")
+	all := "[" + text.String() + "]"
+	exec(totalsByHand, all)
+	exec(daysByHand, all)
+	exec("COMMIT")
+}
+
+const totalsByHand = `
+	INSERT INTO apikey_usage (credential_id, uses, last_used_at)
+	SELECT value ->> 0, value ->> 2, value ->> 3 FROM json_each(?) WHERE true
+	ON CONFLICT DO UPDATE SET uses = uses + excluded.uses, last_used_at = MAX(last_used_at, excluded.last_used_at)`
+
+const daysByHand = `
+	INSERT INTO apikey_usage_days (credential_id, day, key_id, uses, last_used_at)
+	SELECT c.id, value ->> 1, c.key_id, value ->> 2, value ->> 3
+	FROM json_each(?) CROSS JOIN apikey_credentials AS c ON c.id = value ->> 0 WHERE true
+	ON CONFLICT DO UPDATE SET uses = uses + excluded.uses, last_used_at = MAX(last_used_at, excluded.last_used_at)`
+
+func BenchmarkTouch(b *testing.B) {
+	db := Open(b, "")
+	store, ids := fill(b, db)
+	now := time.Now()
+	var uses []apikey.Usage
+	for _, id := range ids {
+		uses = append(uses, apikey.Usage{CredentialID: id, Day: now.UTC().Truncate(24 * time.Hour), Uses: 3, LastUsedAt: now})
+	}
+	compare(b,
+		func(int) {
+			if err := store.Touch(b.Context(), uses); err != nil {
+				b.Fatal(err)
+			}
+		},
+		func(int) { touchByHand(b, db, uses) })
+}
+
+// compare runs both in turns and reports the time of each and their ratio.
+func compare(b *testing.B, ours, byHand func(i int)) {
+	b.Helper()
+	var spent [2]time.Duration
+	sides := [2]func(int){ours, byHand}
+	for i := 0; b.Loop(); i++ {
+		for turn := range sides {
+			side := (i + turn) % 2 // who comes second finds the pages read
+			begin := time.Now()
+			sides[side](i)
+			spent[side] += time.Since(begin)
+		}
+	}
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(float64(spent[0].Nanoseconds())/float64(b.N), "ns/ours")
+	b.ReportMetric(float64(spent[1].Nanoseconds())/float64(b.N), "ns/by-hand")
+	b.ReportMetric(float64(spent[0])/float64(spent[1]), "ratio")
+}

@@ -1,0 +1,316 @@
+package sqlstore
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/keyturn/apikey"
+)
+
+// Commit implements [apikey.Store] in one transaction. An error before the
+// database was told to commit is an [apikey.ErrAborted], or one of those of the
+// contract; one of the commit itself is not: its outcome is unknown.
+func (s *Store) Commit(ctx context.Context, c apikey.Commit) (apikey.Position, error) {
+	var last apikey.Position
+	err := s.transact(ctx, func(tx querier) error {
+		w := writer{dialect: s.dialect, tx: tx, ctx: ctx}
+		var err error
+		last, err = w.commit(c)
+		return err
+	})
+	if err != nil {
+		return apikey.Position{}, failed(ctx, "commit", err)
+	}
+	return last, nil
+}
+
+// writer writes one Commit, in one run of a transaction.
+type writer struct {
+	*dialect
+	tx  querier
+	ctx context.Context
+
+	// Credentials go after all others have come, so that one that a Commit
+	// takes from a Record is not free for another in the same Commit.
+	removed []string // credentials
+	purged  []string // keys, with all their credentials
+}
+
+// commit takes the locks in the order that apikey.Commit names, and the row of
+// the counter last: from there on all others wait until the transaction has
+// ended, so that the order of positions is that in which they become visible.
+func (w *writer) commit(c apikey.Commit) (apikey.Position, error) {
+	limited, err := w.owners(c)
+	if err != nil {
+		return apikey.Position{}, err
+	}
+	if err := w.records(c); err != nil {
+		return apikey.Position{}, err
+	}
+	if c.Limit > 0 {
+		for _, owner := range limited {
+			var have number
+			if err := w.tx.QueryRowContext(w.ctx, w.countKeys, owner).Scan(&have); err != nil {
+				return apikey.Position{}, err
+			}
+			if int64(have) > int64(c.Limit) {
+				return apikey.Position{}, apikey.ErrLimit
+			}
+		}
+	}
+	return w.log(c.Events)
+}
+
+// owners makes a row for each owner of the Commit, locks it, which the limit
+// needs, and changes those that are to be changed. It returns the owners of new
+// Records.
+func (w *writer) owners(c apikey.Commit) (ofNew []string, err error) {
+	for i := range c.Records {
+		if k := &c.Records[i].Key; k.Revision == 0 {
+			ofNew = append(ofNew, k.Owner)
+		}
+	}
+	slices.Sort(ofNew)
+	ofNew = slices.Compact(ofNew)
+
+	changed := map[string]*apikey.Owner{}
+	all := slices.Clone(ofNew)
+	for i := range c.Owners {
+		changed[c.Owners[i].ID] = &c.Owners[i]
+		all = append(all, c.Owners[i].ID)
+	}
+	slices.Sort(all)
+	for _, id := range slices.Compact(all) {
+		if _, err := w.exec(w.addOwner, id); err != nil {
+			return nil, err
+		}
+		o := changed[id]
+		if o == nil {
+			if w.lockOwner != "" {
+				if _, err := w.exec(w.lockOwner, id); err != nil {
+					return nil, err
+				}
+			}
+			continue
+		}
+		n, err := w.exec(w.changeOwner, append(ownerValues(o), id, o.Revision)...)
+		if err != nil {
+			return nil, err
+		}
+		if n == 0 {
+			return nil, apikey.ErrConflict
+		}
+	}
+	return ofNew, nil
+}
+
+// records writes and purges, in the order of the ids.
+func (w *writer) records(c apikey.Commit) error {
+	type step struct {
+		id     string
+		record *apikey.Record
+		purge  apikey.Ref
+	}
+	var steps []step
+	for i := range c.Records {
+		steps = append(steps, step{id: c.Records[i].Key.ID, record: &c.Records[i]})
+	}
+	for _, ref := range c.Purge {
+		steps = append(steps, step{id: ref.ID, purge: ref})
+	}
+	slices.SortStableFunc(steps, func(a, b step) int { return cmp.Compare(a.id, b.id) })
+	for _, step := range steps {
+		var err error
+		if step.record != nil {
+			err = w.record(step.record)
+		} else {
+			err = w.purge(step.purge)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := w.execEach(w.removeCredential, w.removed); err != nil {
+		return err
+	}
+	return w.execEach(w.removeCredentials, w.purged)
+}
+
+func (w *writer) record(r *apikey.Record) error {
+	k := &r.Key
+	values, err := keyValues(r)
+	if err != nil {
+		return err
+	}
+	if k.Revision == 0 {
+		n, err := w.exec(w.addKey, append([]any{k.ID, k.Owner}, values...)...)
+		if err == nil && n == 0 {
+			err = apikey.ErrExists
+		}
+		if err != nil {
+			return err
+		}
+		for i := range r.Credentials {
+			if err := w.addOne(k, &r.Credentials[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	n, err := w.exec(w.changeKey, append(values, k.ID, k.Revision)...)
+	if err == nil && n == 0 {
+		err = apikey.ErrConflict
+	}
+	if err != nil {
+		return err
+	}
+	return w.replaceCredentials(r)
+}
+
+// replaceCredentials writes the credentials that differ from what is stored,
+// and marks those that are not given for removal.
+func (w *writer) replaceCredentials(r *apikey.Record) error {
+	stored, err := w.stored(&r.Key)
+	if err != nil {
+		return err
+	}
+	for i := range r.Credentials {
+		given := &r.Credentials[i]
+		old, ok := stored[given.ID]
+		if !ok {
+			if err := w.addOne(&r.Key, given); err != nil {
+				return err
+			}
+			continue
+		}
+		delete(stored, given.ID)
+		current := isCurrent(&r.Key, given)
+		if old == (storedCredential{kept(given), current}) {
+			continue
+		}
+		if _, err := w.exec(w.changeCredential, append(credentialValues(given, current), given.ID)...); err != nil {
+			return err
+		}
+	}
+	for id := range stored {
+		w.removed = append(w.removed, id)
+	}
+	return nil
+}
+
+// storedCredential is all that is stored of a credential besides its usage.
+type storedCredential struct {
+	apikey.Credential
+	current bool
+}
+
+// stored reads the credentials of a key.
+func (w *writer) stored(k *apikey.Key) (map[string]storedCredential, error) {
+	rows, err := w.tx.QueryContext(w.ctx, w.credentials, k.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	all := map[string]storedCredential{}
+	var c storedCredential
+	columns := append(credentialColumns(nil, &c.Credential), (*flag)(&c.current))
+	for rows.Next() {
+		if err := rows.Scan(columns...); err != nil {
+			return nil, ofKey(k, err)
+		}
+		all[c.ID] = c
+	}
+	return all, rows.Err()
+}
+
+func (w *writer) addOne(k *apikey.Key, c *apikey.Credential) error {
+	n, err := w.exec(w.addCredential, append([]any{c.ID, k.ID}, credentialValues(c, isCurrent(k, c))...)...)
+	if err == nil && n == 0 {
+		err = apikey.ErrExists
+	}
+	return err
+}
+
+func isCurrent(k *apikey.Key, c *apikey.Credential) bool { return c.ID == k.CredentialID }
+
+// kept returns a credential as it comes back from the database.
+func kept(c *apikey.Credential) apikey.Credential {
+	k := *c
+	for _, t := range []*time.Time{&k.CreatedAt, &k.ExpiresAt, &k.RetireBefore} {
+		*t = utc(micros(*t))
+	}
+	k.LastUsedAt, k.Uses = time.Time{}, 0
+	return k
+}
+
+func (w *writer) purge(ref apikey.Ref) error {
+	n, err := w.exec(w.removeKey, ref.ID, ref.Revision)
+	if err == nil && n == 0 {
+		err = apikey.ErrConflict
+	}
+	if err != nil {
+		return err
+	}
+	w.purged = append(w.purged, ref.ID)
+	return nil
+}
+
+var errCounter = errors.New("apikey_counter holds no position: the schema is damaged")
+
+// log takes the next positions and writes the events there.
+func (w *writer) log(events []apikey.Event) (last apikey.Position, err error) {
+	if len(events) == 0 {
+		return last, nil
+	}
+	n, err := w.exec(w.addSeq, int64(len(events)))
+	if err == nil && n == 0 {
+		err = errCounter
+	}
+	if err != nil {
+		return last, err
+	}
+	if err := w.tx.QueryRowContext(w.ctx, w.seq).Scan((*number)(&last.Seq)); err != nil {
+		return last, err
+	}
+	first := last.Seq - int64(len(events)) + 1
+	for i := range events {
+		values, err := eventValues(&events[i], first+int64(i))
+		if err != nil {
+			return last, err
+		}
+		if _, err := w.exec(w.addEvent, values...); err != nil {
+			return last, err
+		}
+		last.Nonce = events[i].Position.Nonce
+	}
+	return last, nil
+}
+
+// exec returns how many rows were changed.
+func (w *writer) exec(statement string, args ...any) (int64, error) {
+	result, err := w.tx.ExecContext(w.ctx, statement, args...)
+	if err != nil {
+		return 0, err
+	}
+	n, err := result.RowsAffected()
+	if err != nil {
+		return 0, fmt.Errorf("rows affected: %w", err)
+	}
+	return n, nil
+}
+
+// execEach runs statements, all of them, for each id.
+func (w *writer) execEach(statements, ids []string) error {
+	for _, id := range ids {
+		for _, statement := range statements {
+			if _, err := w.exec(statement, id); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

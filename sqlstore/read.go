@@ -1,0 +1,275 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/keyturn/apikey"
+)
+
+// Lookup implements [apikey.Store] with one statement, prepared once.
+func (s *Store) Lookup(ctx context.Context, credentialID string) (apikey.Match, error) {
+	var m apikey.Match
+	err := s.tryLookup(ctx, credentialID, &m)
+	if err != nil {
+		return apikey.Match{}, failed(ctx, "lookup", err)
+	}
+	return m, nil
+}
+
+func (s *Store) tryLookup(ctx context.Context, credentialID string, m *apikey.Match) error {
+	if err := s.ready(ctx); err != nil {
+		return err
+	}
+	row, err := s.lookup.queryRow(ctx, s.db, s.dialect.lookup, credentialID)
+	if err != nil {
+		return err
+	}
+	columns := ownerColumns(credentialColumns(keyColumns(&m.Key), &m.Credential), &m.Owner)
+	if err := row.Scan(columns...); errors.Is(err, sql.ErrNoRows) {
+		return apikey.ErrNotFound
+	} else if err != nil {
+		return ofKey(&m.Key, err)
+	}
+	m.Owner.ID = m.Key.Owner
+	return nil
+}
+
+// Get implements [apikey.Store].
+func (s *Store) Get(ctx context.Context, id string) (apikey.Record, error) {
+	record, err := s.tryGet(ctx, id)
+	return record, failed(ctx, "get", err)
+}
+
+func (s *Store) tryGet(ctx context.Context, id string) (apikey.Record, error) {
+	if err := s.ready(ctx); err != nil {
+		return apikey.Record{}, err
+	}
+	rows, err := s.get.query(ctx, s.db, s.dialect.get, id)
+	records, err := scanRecords(rows, err)
+	switch {
+	case err != nil:
+		return apikey.Record{}, err
+	case len(records) == 0:
+		return apikey.Record{}, apikey.ErrNotFound
+	}
+	return records[0], nil
+}
+
+// List implements [apikey.Store].
+func (s *Store) List(ctx context.Context, q apikey.Query) ([]apikey.Record, error) {
+	records, err := s.tryList(ctx, q)
+	return records, failed(ctx, "list", err)
+}
+
+func (s *Store) tryList(ctx context.Context, q apikey.Query) ([]apikey.Record, error) {
+	if err := s.ready(ctx); err != nil {
+		return nil, err
+	}
+	statement, args := s.dialect.list(q)
+	rows, err := s.db.QueryContext(ctx, statement, args...)
+	return scanRecords(rows, err)
+}
+
+// list returns the statement for a Query, and its parameters.
+func (d *dialect) list(q apikey.Query) (string, []any) {
+	conditions := []string{d.after}
+	args := []any{q.After}
+	add := func(condition string, values ...any) {
+		conditions = append(conditions, condition)
+		args = append(args, values...)
+	}
+	if q.Owner != "" {
+		add(d.owned, q.Owner)
+	}
+	switch {
+	case !q.DeletedBefore.IsZero():
+		add(d.deletedBefore, micros(q.DeletedBefore))
+	case !q.IncludeDeleted:
+		add(d.notDeleted)
+	}
+	switch from, before := q.ExpiresFrom, q.ExpiresBefore; {
+	case !from.IsZero() && !before.IsZero():
+		add(d.expiresFromTill, micros(from), micros(before))
+	case !from.IsZero():
+		add(d.expiresFrom, micros(from))
+	case !before.IsZero():
+		add(d.expiresBefore, micros(before))
+	}
+	if !q.IssuedBefore.IsZero() {
+		add(d.issuedBefore, micros(q.IssuedBefore))
+	}
+	if !q.RetiredBefore.IsZero() {
+		add(d.retiredBefore, micros(q.RetiredBefore))
+	}
+	return d.listHead + strings.Join(conditions, " AND ") + d.listTail, append(args, int64(q.Limit))
+}
+
+// scanRecords reads rows of one credential each, those of a key in a row.
+func scanRecords(rows *sql.Rows, err error) ([]apikey.Record, error) {
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var (
+		records []apikey.Record
+		r       apikey.Record
+		c       apikey.Credential
+	)
+	columns := append(keyColumns(&r.Key), (*nonce)(&r.Nonce), (*blob)(&r.Seal))
+	columns = append(credentialColumns(columns, &c), (*instant)(&c.LastUsedAt), (*number)(&c.Uses))
+	for rows.Next() {
+		if err := rows.Scan(columns...); err != nil {
+			return nil, ofKey(&r.Key, err)
+		}
+		if n := len(records); n == 0 || records[n-1].Key.ID != r.Key.ID {
+			records = append(records, r)
+		}
+		if c.ID != "" {
+			last := &records[len(records)-1]
+			last.Credentials = append(last.Credentials, c)
+		}
+	}
+	return records, rows.Err()
+}
+
+// ofKey adds the id of the key to an error of its row. The id is the first
+// column, which is read before any that can be refused.
+func ofKey(k *apikey.Key, err error) error {
+	if k.ID == "" {
+		return err
+	}
+	return fmt.Errorf("key %s: %w", k.ID, err)
+}
+
+// Owner implements [apikey.Store].
+func (s *Store) Owner(ctx context.Context, id string) (apikey.Owner, error) {
+	owner, err := s.tryOwner(ctx, id)
+	if err != nil {
+		return apikey.Owner{}, failed(ctx, "owner", err)
+	}
+	return owner, nil
+}
+
+func (s *Store) tryOwner(ctx context.Context, id string) (apikey.Owner, error) {
+	owner := apikey.Owner{ID: id}
+	if err := s.ready(ctx); err != nil {
+		return owner, err
+	}
+	row, err := s.owner.queryRow(ctx, s.db, s.dialect.owner, id)
+	if err != nil {
+		return owner, err
+	}
+	err = row.Scan(ownerColumns(nil, &owner)...)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return owner, err
+}
+
+// Events implements [apikey.Store].
+func (s *Store) Events(ctx context.Context, q apikey.EventQuery) ([]apikey.Event, error) {
+	events, err := s.tryEvents(ctx, q)
+	return events, failed(ctx, "events", err)
+}
+
+func (s *Store) tryEvents(ctx context.Context, q apikey.EventQuery) ([]apikey.Event, error) {
+	if err := s.ready(ctx); err != nil {
+		return nil, err
+	}
+	statement, args := s.dialect.events, []any{q.After.Seq, int64(q.Limit)}
+	if q.KeyID != "" {
+		statement, args = s.dialect.keyEvents, append(args, q.KeyID)
+	}
+	rows, err := s.db.QueryContext(ctx, statement, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var events []apikey.Event
+	var e apikey.Event
+	columns := eventColumns(&e)
+	for rows.Next() {
+		if err := rows.Scan(columns...); err != nil {
+			return nil, fmt.Errorf("event %d: %w", e.Position.Seq, err)
+		}
+		events = append(events, e)
+	}
+	return events, rows.Err()
+}
+
+// PepperIDs implements [apikey.PepperLister]. It reads the credentials, and
+// nothing else, once.
+func (s *Store) PepperIDs(ctx context.Context) ([]string, error) {
+	ids, err := s.tryPepperIDs(ctx)
+	return ids, failed(ctx, "pepper ids", err)
+}
+
+func (s *Store) tryPepperIDs(ctx context.Context) ([]string, error) {
+	if err := s.ready(ctx); err != nil {
+		return nil, err
+	}
+	rows, err := s.db.QueryContext(ctx, s.dialect.peppers)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var ids []string
+	for rows.Next() {
+		var id blob
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		ids = append(ids, string(id))
+	}
+	return ids, rows.Err()
+}
+
+// prepared is a statement that is prepared when it is first used.
+type prepared struct {
+	mu   sync.RWMutex
+	stmt *sql.Stmt
+}
+
+func (p *prepared) queryRow(ctx context.Context, db *sql.DB, statement string, args ...any) (*sql.Row, error) {
+	stmt, err := p.prepare(ctx, db, statement)
+	if err != nil {
+		return nil, err
+	}
+	return stmt.QueryRowContext(ctx, args...), nil
+}
+
+func (p *prepared) query(ctx context.Context, db *sql.DB, statement string, args ...any) (*sql.Rows, error) {
+	stmt, err := p.prepare(ctx, db, statement)
+	if err != nil {
+		return nil, err
+	}
+	return stmt.QueryContext(ctx, args...)
+}
+
+// prepare waits for no other caller's database: who comes second and prepares
+// as well closes its own.
+func (p *prepared) prepare(ctx context.Context, db *sql.DB, statement string) (*sql.Stmt, error) {
+	p.mu.RLock()
+	stmt := p.stmt
+	p.mu.RUnlock()
+	if stmt != nil {
+		return stmt, nil
+	}
+	stmt, err := db.PrepareContext(ctx, statement)
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stmt != nil {
+		stmt.Close()
+		return p.stmt, nil
+	}
+	p.stmt = stmt
+	return stmt, nil
+}

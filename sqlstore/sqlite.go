@@ -1,0 +1,250 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+)
+
+// The columns of a key, a credential and an owner, in the order in which
+// scan.go reads them.
+const (
+	sqliteKey = `
+		k.id, k.owner, k.name, k.scopes, k.networks, k.rate_requests, k.rate_period, k.metadata,
+		k.created_at, k.disabled_at, k.disabled_by, k.disabled_reason, k.held, k.deleted_at,
+		k.prefix, k.credential_id, k.issued_at, k.expires_at, k.retiring_id, k.revision`
+
+	sqliteCredential = `
+		c.id, c.prefix, c.created_at, c.expires_at, c.retire_before,
+		c.scheme, c.pepper_id, c.digest, c.seal`
+
+	sqliteOwner = `
+		o.disabled_at, o.disabled_by, o.disabled_reason, o.revision, o.nonce, o.seal`
+
+	sqliteEvent = `
+		e.seq, e.nonce, e.at, e.kind, e.key_id, e.owner, e.credential_id, e.old_credential_id,
+		e.old_expires_at, e.revision, e.actor, e.reason, e.data, e.seal`
+
+	// One statement reads whole records, so that it sees each at one moment.
+	sqliteRecords = `
+		SELECT ` + sqliteKey + `, k.nonce, k.seal, ` + sqliteCredential + `, u.last_used_at, u.uses
+		FROM `
+
+	sqliteRecordsJoin = `
+		LEFT JOIN apikey_credentials AS c ON c.key_id = k.id
+		LEFT JOIN apikey_usage AS u ON u.credential_id = c.id
+		ORDER BY k.id, c.created_at, c.id`
+
+	// Uses of credentials that are not stored find no partner; those of one
+	// credential are added one after the other. CROSS keeps the order of the
+	// join; WHERE true tells ON CONFLICT from the ON of a join.
+	sqliteUses = `
+		FROM json_each(?) AS j
+		CROSS JOIN apikey_credentials AS c ON c.id = j.value ->> 0
+		WHERE true`
+)
+
+var sqlite = dialect{
+	name:      "sqlite",
+	oneWriter: true,
+	begin:     beginImmediate,
+	gaveUp:    sqliteGaveUp,
+	check:     checkSQLite,
+
+	hasSchema: `SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name = 'apikey_schema'`,
+	version:   `SELECT version FROM apikey_schema WHERE id = 1`,
+
+	lookup: `
+		SELECT ` + sqliteKey + `, ` + sqliteCredential + `, ` + sqliteOwner + `
+		FROM apikey_credentials AS c
+		JOIN apikey_keys AS k ON k.id = c.key_id
+		LEFT JOIN apikey_owners AS o ON o.id = k.owner
+		WHERE c.id = ?`,
+
+	get: sqliteRecords + `(SELECT * FROM apikey_keys WHERE id = ?) AS k` + sqliteRecordsJoin,
+
+	listHead: sqliteRecords + `(SELECT * FROM apikey_keys AS k WHERE `,
+	listTail: ` ORDER BY k.id LIMIT ?) AS k` + sqliteRecordsJoin,
+
+	// Without statistics SQLite takes the index for any bound it is given.
+	// The plus keeps it from sorting nearly all keys for each page where a
+	// bound leaves nearly all.
+	owned:           `k.owner = ?`,
+	after:           `k.id > ?`,
+	notDeleted:      `+k.deleted_at = 0`,
+	expiresFrom:     `+k.expires_at >= ?`,
+	expiresBefore:   `k.expires_at < ?`,
+	expiresFromTill: `k.expires_at >= ? AND k.expires_at < ?`,
+	issuedBefore:    `k.issued_at < ?`,
+	deletedBefore:   `k.deleted_at > 0 AND k.deleted_at < ?`,
+	retiredBefore: `k.id IN (SELECT c.key_id FROM apikey_credentials AS c
+		WHERE c.is_current = 0 AND c.expires_at < ?)`,
+
+	owner: `SELECT ` + sqliteOwner + ` FROM apikey_owners AS o WHERE o.id = ?`,
+
+	events: `SELECT ` + sqliteEvent + ` FROM apikey_events AS e
+		WHERE e.seq > ?1 ORDER BY e.seq LIMIT ?2`,
+	keyEvents: `SELECT ` + sqliteEvent + ` FROM apikey_events AS e
+		WHERE e.key_id = ?3 AND e.seq > ?1 ORDER BY e.seq LIMIT ?2`,
+
+	peppers: `SELECT DISTINCT pepper_id FROM apikey_credentials`,
+
+	addOwner: `INSERT INTO apikey_owners (id) VALUES (?) ON CONFLICT DO NOTHING`,
+	changeOwner: `
+		UPDATE apikey_owners
+		SET disabled_at = ?, disabled_by = ?, disabled_reason = ?, nonce = ?, seal = ?,
+			revision = revision + 1
+		WHERE id = ? AND revision = ?`,
+
+	addKey: `
+		INSERT INTO apikey_keys (
+			id, owner, name, scopes, networks, rate_requests, rate_period, metadata,
+			created_at, disabled_at, disabled_by, disabled_reason, held, deleted_at,
+			prefix, credential_id, issued_at, expires_at, retiring_id, nonce, seal, revision)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)
+		ON CONFLICT DO NOTHING`,
+	changeKey: `
+		UPDATE apikey_keys
+		SET name = ?, scopes = ?, networks = ?, rate_requests = ?, rate_period = ?, metadata = ?,
+			created_at = ?, disabled_at = ?, disabled_by = ?, disabled_reason = ?, held = ?, deleted_at = ?,
+			prefix = ?, credential_id = ?, issued_at = ?, expires_at = ?, retiring_id = ?, nonce = ?, seal = ?,
+			revision = revision + 1
+		WHERE id = ? AND revision = ?`,
+	countKeys: `SELECT COUNT(*) FROM apikey_keys WHERE owner = ? AND deleted_at = 0`,
+	removeKey: `DELETE FROM apikey_keys WHERE id = ? AND revision = ?`,
+
+	credentials: `SELECT ` + sqliteCredential + `, c.is_current FROM apikey_credentials AS c WHERE c.key_id = ?`,
+	addCredential: `
+		INSERT INTO apikey_credentials (
+			id, key_id, prefix, created_at, expires_at, retire_before,
+			scheme, pepper_id, digest, seal, is_current)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT DO NOTHING`,
+	changeCredential: `
+		UPDATE apikey_credentials
+		SET prefix = ?, created_at = ?, expires_at = ?, retire_before = ?,
+			scheme = ?, pepper_id = ?, digest = ?, seal = ?, is_current = ?
+		WHERE id = ?`,
+	removeCredential: []string{
+		`DELETE FROM apikey_credentials WHERE id = ?`,
+		`DELETE FROM apikey_usage WHERE credential_id = ?`,
+		`DELETE FROM apikey_usage_days WHERE credential_id = ?`,
+	},
+	removeCredentials: []string{
+		`DELETE FROM apikey_usage WHERE credential_id IN (SELECT id FROM apikey_credentials WHERE key_id = ?)`,
+		`DELETE FROM apikey_usage_days WHERE credential_id IN (SELECT id FROM apikey_credentials WHERE key_id = ?)`,
+		`DELETE FROM apikey_credentials WHERE key_id = ?`,
+	},
+
+	addSeq: `UPDATE apikey_counter SET seq = seq + ? WHERE id = 1`,
+	seq:    `SELECT seq FROM apikey_counter WHERE id = 1`,
+	addEvent: `
+		INSERT INTO apikey_events (
+			seq, nonce, at, kind, key_id, owner, credential_id, old_credential_id,
+			old_expires_at, revision, actor, reason, data, seal)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+
+	touchTotal: `
+		INSERT INTO apikey_usage (credential_id, uses, last_used_at)
+		SELECT c.id, j.value ->> 2, j.value ->> 3` + sqliteUses + `
+		ON CONFLICT (credential_id) DO UPDATE SET
+			uses = uses + excluded.uses,
+			last_used_at = MAX(last_used_at, excluded.last_used_at)`,
+	touchDay: `
+		INSERT INTO apikey_usage_days (credential_id, day, key_id, uses, last_used_at)
+		SELECT c.id, j.value ->> 1, c.key_id, j.value ->> 2, j.value ->> 3` + sqliteUses + `
+		ON CONFLICT (credential_id, day) DO UPDATE SET
+			uses = uses + excluded.uses,
+			last_used_at = MAX(last_used_at, excluded.last_used_at)`,
+}
+
+// immediate is a transaction that has been the only writer from its beginning:
+// one that first reads and then writes could find that another has written in
+// between. database/sql cannot begin such a one, so that this takes a
+// connection and says the words itself.
+type immediate struct {
+	*sql.Conn
+}
+
+func beginImmediate(ctx context.Context, db *sql.DB) (transaction, error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	tx := immediate{conn}
+	if _, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+		tx.rollback(ctx) // a driver may answer the end of the context although it has begun
+		return nil, err
+	}
+	return tx, nil
+}
+
+func (tx immediate) commit(ctx context.Context) error {
+	// To interrupt a COMMIT would only make its outcome unknown.
+	if _, err := tx.ExecContext(context.WithoutCancel(ctx), "COMMIT"); err != nil {
+		tx.rollback(ctx)
+		return err
+	}
+	tx.Close() // back to the pool; it has no error that matters now
+	return nil
+}
+
+func (tx immediate) rollback(ctx context.Context) {
+	if !tx.outside(context.WithoutCancel(ctx)) {
+		// Closing a connection ends its transaction.
+		tx.Raw(func(any) error { return driver.ErrBadConn })
+	}
+	tx.Close()
+}
+
+// outside leaves the transaction and reports whether it is sure that the
+// connection is in none.
+func (tx immediate) outside(ctx context.Context) bool {
+	if _, err := tx.ExecContext(ctx, "ROLLBACK"); err == nil {
+		return true
+	}
+	// There may have been none: BEGIN was refused, or SQLite has rolled back
+	// by itself. BEGIN fails inside of a transaction.
+	if _, err := tx.ExecContext(ctx, "BEGIN"); err != nil {
+		return false
+	}
+	_, err := tx.ExecContext(ctx, "ROLLBACK")
+	return err == nil
+}
+
+// sqliteGaveUp reports whether an error is SQLITE_BUSY or SQLITE_LOCKED, the
+// codes 5 and 6, or one of their extended codes.
+func sqliteGaveUp(err error) bool {
+	var coded interface{ Code() int }
+	if !errors.As(err, &coded) {
+		return false
+	}
+	const busy, locked = 5, 6
+	code := coded.Code() & 0xff
+	return code == busy || code == locked
+}
+
+func checkSQLite(ctx context.Context, conn *sql.Conn) error {
+	var synchronous, timeout number
+	if err := conn.QueryRowContext(ctx, "PRAGMA synchronous").Scan(&synchronous); err != nil {
+		return err
+	}
+	if err := conn.QueryRowContext(ctx, "PRAGMA busy_timeout").Scan(&timeout); err != nil {
+		return err
+	}
+	var errs []error
+	if synchronous == 0 {
+		errs = append(errs, &SettingError{
+			Setting: "synchronous", Value: "OFF",
+			Advice: "set it to FULL, or NORMAL with journal_mode WAL, in the data source name: else the file can be destroyed when power fails",
+		})
+	}
+	if timeout == 0 {
+		errs = append(errs, &SettingError{
+			Setting: "busy_timeout", Value: "0",
+			Advice: "set it to some seconds, in the data source name: else two programs that write at once fail instead of waiting",
+		})
+	}
+	return errors.Join(errs...)
+}

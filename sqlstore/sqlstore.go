@@ -1,0 +1,104 @@
+// Package sqlstore keeps keys in a SQL database, through database/sql. It
+// brings no driver: the host opens the database with the driver that it likes,
+//
+//	db, err := sql.Open("sqlite", "file:keys.db?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)")
+//	...
+//	err = sqlstore.Migrate(ctx, db, sqlstore.SQLite)
+//	...
+//	manager, err := apikey.New(sqlstore.New(db, sqlstore.SQLite, nil), nil)
+//
+// The tables all begin with "apikey_", so that they can stand in the host's
+// own database.
+//
+// # SQLite
+//
+// Version 3.38 or later. Every connection of the pool needs a busy timeout,
+// for which a writer waits until another program has finished, and synchronous
+// NORMAL or better; set them in the data source name, as above, since a PRAGMA
+// statement reaches one connection only. With journal_mode WAL readers never
+// wait for a writer. With synchronous FULL a change that was acknowledged
+// survives the loss of power, with NORMAL (in WAL mode) only the end of the
+// program; with OFF the file can be destroyed, which Check refuses.
+//
+// A database in memory (":memory:") belongs to one connection: give its pool
+// SetMaxOpenConns(1), and SetConnMaxLifetime and SetConnMaxIdleTime of 0.
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/keyturn/apikey"
+)
+
+// Store is an [apikey.Store] in a SQL database. It is safe for concurrent use.
+// Make one for each database: it keeps prepared statements, which are closed
+// with the *sql.DB. Any number of programs may use one database at once.
+//
+// Its errors name the operation and wrap what the driver returned. They hold
+// no SQL.
+type Store struct {
+	db       *sql.DB
+	dialect  *dialect
+	attempts int
+
+	// writing is held by who writes, in a dialect that has one writer at a
+	// time: waiting here is fair and ends with the context, waiting in the
+	// database is a matter of luck.
+	writing chan struct{}
+
+	lookup, get, owner prepared
+}
+
+var (
+	_ apikey.Store        = (*Store)(nil)
+	_ apikey.Checker      = (*Store)(nil)
+	_ apikey.PepperLister = (*Store)(nil)
+)
+
+// Options of a Store. The zero value of a field is its default.
+type Options struct {
+	// Attempts is how often a transaction is run that the database itself
+	// gave up, because it was busy or to end a deadlock. The Store does not
+	// wait in between: the database does, as long as its busy timeout says.
+	// Default 5; 1 = never again. A negative number is taken for 1.
+	Attempts int
+}
+
+const defaultAttempts = 5
+
+// New returns a Store on a database that Migrate has been run on; nil Options
+// are all defaults. It does no I/O: see Check.
+func New(db *sql.DB, dialect Dialect, options *Options) *Store {
+	s := &Store{db: db, dialect: dialect.d, attempts: defaultAttempts, writing: make(chan struct{}, 1)}
+	if options != nil && options.Attempts != 0 {
+		s.attempts = max(options.Attempts, 1)
+	}
+	return s
+}
+
+var errDialect = errors.New("no dialect: use one of the values of this package, like sqlstore.SQLite")
+
+// ready refuses a Store that was made with the zero Dialect.
+func (s *Store) ready(ctx context.Context) error {
+	if s.dialect == nil {
+		return errDialect
+	}
+	return ctx.Err()
+}
+
+// failed completes the error of an operation. What the contract names comes
+// back as it is. A driver may answer the end of the context with an error of
+// its own, so that the context's is added.
+func failed(ctx context.Context, operation string, err error) error {
+	switch err {
+	case nil, apikey.ErrNotFound, apikey.ErrConflict, apikey.ErrExists, apikey.ErrLimit:
+		return err
+	}
+	if ended := ctx.Err(); ended != nil && !errors.Is(err, ended) {
+		err = fmt.Errorf("%w: %w", ended, err)
+	}
+	return fmt.Errorf("sqlstore: %s: %w", operation, err)
+}

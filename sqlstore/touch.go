@@ -1,0 +1,41 @@
+package sqlstore
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/keyturn/apikey"
+)
+
+// Touch implements [apikey.Store] in one transaction of two statements, one
+// for the totals and one for the days, whatever the number of uses. Its errors
+// are as those of Commit.
+func (s *Store) Touch(ctx context.Context, uses []apikey.Usage) error {
+	return failed(ctx, "touch", s.tryTouch(ctx, uses))
+}
+
+func (s *Store) tryTouch(ctx context.Context, uses []apikey.Usage) error {
+	if err := s.ready(ctx); err != nil {
+		return aborted(err)
+	}
+	if len(uses) == 0 {
+		return nil
+	}
+	list := make([][4]any, len(uses))
+	for i := range uses {
+		u := &uses[i]
+		list[i] = [4]any{u.CredentialID, micros(u.Day), u.Uses, micros(u.LastUsedAt)}
+	}
+	b, err := json.Marshal(list)
+	if err != nil {
+		return aborted(err)
+	}
+	return s.transact(ctx, func(tx querier) error {
+		for _, statement := range []string{s.dialect.touchTotal, s.dialect.touchDay} {
+			if _, err := tx.ExecContext(ctx, statement, string(b)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

@@ -1,0 +1,292 @@
+package storetest
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/keyturn/apikey"
+)
+
+// brokenReads differ from memstore in what a read returns.
+var brokenReads = []broken{
+	{"Lookup misses retired credentials", "lookup finds the credential", func(o *overridden) {
+		o.lookup = func(ctx context.Context, id string) (apikey.Match, error) {
+			m, err := o.Store.Lookup(ctx, id)
+			if err == nil && id != m.Key.CredentialID {
+				return apikey.Match{}, apikey.ErrNotFound
+			}
+			return m, err
+		}
+	}},
+	{"Lookup forgets a field", "lookup finds the credential", func(o *overridden) {
+		o.lookup = func(ctx context.Context, id string) (apikey.Match, error) {
+			m, err := o.Store.Lookup(ctx, id)
+			m.Credential.RetireBefore = time.Time{}
+			return m, err
+		}
+	}},
+	{"Lookup folds case", "lookup of another id", func(o *overridden) {
+		o.lookup = func(ctx context.Context, id string) (apikey.Match, error) {
+			m, err := o.Store.Lookup(ctx, id)
+			if err == nil {
+				return m, nil
+			}
+			for _, r := range o.everyRecord() {
+				for _, c := range r.Credentials {
+					if strings.EqualFold(c.ID, id) {
+						return o.Store.Lookup(ctx, c.ID)
+					}
+				}
+			}
+			return m, err
+		}
+	}},
+	{"Lookup answers what it answered before", "writes are seen at once", func(o *overridden) {
+		var kept sync.Map
+		o.lookup = func(ctx context.Context, id string) (apikey.Match, error) {
+			if m, ok := kept.Load(id); ok && ctx.Err() == nil {
+				return m.(apikey.Match), nil
+			}
+			m, err := o.Store.Lookup(ctx, id)
+			if err == nil {
+				kept.Store(id, m)
+			}
+			return m, err
+		}
+	}},
+	{"Get answers what it answered before", "writes are seen at once", func(o *overridden) {
+		var kept sync.Map
+		o.get = func(ctx context.Context, id string) (apikey.Record, error) {
+			if r, ok := kept.Load(id); ok && ctx.Err() == nil {
+				r := r.(apikey.Record)
+				r.Credentials = slices.Clone(r.Credentials)
+				return r, nil
+			}
+			r, err := o.Store.Get(ctx, id)
+			if err == nil {
+				stored := r
+				stored.Credentials = slices.Clone(r.Credentials)
+				kept.Store(id, stored)
+			}
+			return r, err
+		}
+	}},
+	{"Get leaves out the fifth credential", "get finds the record", afterGet(func(r *apikey.Record) {
+		if len(r.Credentials) == 5 {
+			r.Credentials = r.Credentials[1:]
+		}
+	})},
+	{"Get folds case", "get of another id", func(o *overridden) {
+		o.get = func(ctx context.Context, id string) (apikey.Record, error) {
+			r, err := o.Store.Get(ctx, id)
+			if err == nil {
+				return r, nil
+			}
+			for _, other := range o.everyRecord() {
+				if strings.EqualFold(other.Key.ID, id) {
+					return other, ctx.Err()
+				}
+			}
+			return r, err
+		}
+	}},
+	{"Get ignores trailing spaces", "get of another id", func(o *overridden) {
+		o.get = func(ctx context.Context, id string) (apikey.Record, error) {
+			return o.Store.Get(ctx, strings.TrimRight(id, " "))
+		}
+	}},
+	{"Get returns the store's own slice", "returned values are copies", func(o *overridden) {
+		var own ownSlices
+		o.get = func(ctx context.Context, id string) (apikey.Record, error) {
+			r, err := o.Store.Get(ctx, id)
+			own.put(&r)
+			return r, err
+		}
+	}},
+	{"List returns the store's own slices", "returned values are copies", func(o *overridden) {
+		var own ownSlices
+		o.list = func(ctx context.Context, q apikey.Query) ([]apikey.Record, error) {
+			list, err := o.Store.List(ctx, q)
+			for i := range list {
+				own.put(&list[i])
+			}
+			return list, err
+		}
+	}},
+	{"Get returns local times", "fields come back", afterGet(func(r *apikey.Record) {
+		r.Key.ExpiresAt = r.Key.ExpiresAt.In(time.FixedZone("CET", 3600))
+	})},
+	{"Get cuts raw bytes at a NUL", "fields come back", afterGet(func(r *apikey.Record) {
+		for i := range r.Credentials {
+			text, _, _ := strings.Cut(r.Credentials[i].PepperID, "\x00")
+			r.Credentials[i].PepperID = text
+		}
+	})},
+	{"Get returns credentials by id alone", "order of credentials", afterGet(func(r *apikey.Record) {
+		slices.SortFunc(r.Credentials, func(a, b apikey.Credential) int { return cmp.Compare(a.ID, b.ID) })
+	})},
+	{"List returns the newest credential first", "order of credentials", afterList(func(_ apikey.Query, list []apikey.Record) []apikey.Record {
+		for _, r := range list {
+			slices.Reverse(r.Credentials)
+		}
+		return list
+	})},
+	{"List swaps two records", "order of a page", afterList(func(_ apikey.Query, list []apikey.Record) []apikey.Record {
+		if len(list) > 2 {
+			list[0], list[1] = list[1], list[0]
+		}
+		return list
+	})},
+	{"List returns one too many", "order of a page", beforeList(func(q *apikey.Query) { q.Limit++ })},
+	{"List skips a record at page borders", "pages hold every record once", func(o *overridden) {
+		o.list = func(ctx context.Context, q apikey.Query) ([]apikey.Record, error) {
+			if q.After == "" {
+				return o.Store.List(ctx, q)
+			}
+			q.Limit++
+			list, err := o.Store.List(ctx, q)
+			return list[min(1, len(list)):], err
+		}
+	}},
+	{"List filters after it has cut the page", "pages hold every record once", func(o *overridden) {
+		o.list = func(ctx context.Context, q apikey.Query) ([]apikey.Record, error) {
+			wide := q
+			wide.IncludeDeleted = true
+			list, err := o.Store.List(ctx, wide)
+			return slices.DeleteFunc(list, func(r apikey.Record) bool { return !selects(q, r) }), err
+		}
+	}},
+	{"List ignores IssuedBefore", "filters of a query", beforeList(func(q *apikey.Query) { q.IssuedBefore = time.Time{} })},
+	{"List includes the end of an interval", "filters of a query", beforeList(func(q *apikey.Query) {
+		if !q.ExpiresBefore.IsZero() {
+			q.ExpiresBefore = q.ExpiresBefore.Add(time.Microsecond)
+		}
+	})},
+	{"List compares seconds", "filters of a query", beforeList(func(q *apikey.Query) { q.RetiredBefore = q.RetiredBefore.Truncate(time.Second) })},
+	{"List needs IncludeDeleted for DeletedBefore", "filters of a query", afterList(func(q apikey.Query, list []apikey.Record) []apikey.Record {
+		if !q.DeletedBefore.IsZero() && !q.IncludeDeleted {
+			return nil
+		}
+		return list
+	})},
+	{"List trims owners", "filters of a query", beforeList(func(q *apikey.Query) { q.Owner = strings.TrimSpace(q.Owner) })},
+	{"Owner trims owners", "state of an owner", func(o *overridden) {
+		o.owner = func(ctx context.Context, id string) (apikey.Owner, error) {
+			return o.Store.Owner(ctx, strings.TrimSpace(id))
+		}
+	}},
+	{"Owner returns no id for one never committed", "state of an owner", func(o *overridden) {
+		o.owner = func(ctx context.Context, id string) (apikey.Owner, error) {
+			state, err := o.Store.Owner(ctx, id)
+			if state.Revision == 0 && !slices.ContainsFunc(o.everyRecord(), func(r apikey.Record) bool { return r.Key.Owner == id }) {
+				state.ID = ""
+			}
+			return state, err
+		}
+	}},
+	{"Get returns the revision that was given", "compare and swap", afterGet(func(r *apikey.Record) {
+		if r.Key.Revision > 1 {
+			r.Key.Revision--
+		}
+	})},
+	{"Get sums up the uses", "usage in a commit is ignored", afterGet(func(r *apikey.Record) {
+		for _, c := range r.Credentials {
+			r.Key.Uses += c.Uses
+		}
+	})},
+	{"Get ignores an ended context", "calls after the context ended", func(o *overridden) {
+		o.get = func(ctx context.Context, id string) (apikey.Record, error) {
+			return o.Store.Get(context.WithoutCancel(ctx), id)
+		}
+	}},
+	{"Touch ignores an ended context", "calls after the context ended", func(o *overridden) {
+		o.touch = func(ctx context.Context, uses []apikey.Usage) error {
+			return o.Store.Touch(context.WithoutCancel(ctx), uses)
+		}
+	}},
+	{"Events forgets a field", "pages of the log", func(o *overridden) {
+		o.events = func(ctx context.Context, q apikey.EventQuery) ([]apikey.Event, error) {
+			log, err := o.Store.Events(ctx, q)
+			for i := range log {
+				log[i].Data = apikey.Metadata{}
+			}
+			return log, err
+		}
+	}},
+	{"Events returns one too many", "pages of the log", func(o *overridden) {
+		o.events = func(ctx context.Context, q apikey.EventQuery) ([]apikey.Event, error) {
+			if q.KeyID == "" {
+				q.Limit++
+			}
+			return o.Store.Events(ctx, q)
+		}
+	}},
+	{"Events ignores the key", "events of a key", func(o *overridden) {
+		o.events = func(ctx context.Context, q apikey.EventQuery) ([]apikey.Event, error) {
+			q.KeyID = ""
+			return o.Store.Events(ctx, q)
+		}
+	}},
+	{"Events folds the case of the key", "events of a key", func(o *overridden) {
+		o.events = func(ctx context.Context, q apikey.EventQuery) ([]apikey.Event, error) {
+			if q.KeyID == "" {
+				return o.Store.Events(ctx, q)
+			}
+			log, err := o.Store.Events(ctx, apikey.EventQuery{After: q.After, Limit: all})
+			log = slices.DeleteFunc(log, func(e apikey.Event) bool { return !strings.EqualFold(e.KeyID, q.KeyID) })
+			return log[:min(q.Limit, len(log))], err
+		}
+	}},
+}
+
+func afterGet(change func(*apikey.Record)) func(*overridden) {
+	return func(o *overridden) {
+		o.get = func(ctx context.Context, id string) (apikey.Record, error) {
+			r, err := o.Store.Get(ctx, id)
+			change(&r)
+			return r, err
+		}
+	}
+}
+
+func beforeList(change func(*apikey.Query)) func(*overridden) {
+	return func(o *overridden) {
+		o.list = func(ctx context.Context, q apikey.Query) ([]apikey.Record, error) {
+			change(&q)
+			return o.Store.List(ctx, q)
+		}
+	}
+}
+
+func afterList(change func(apikey.Query, []apikey.Record) []apikey.Record) func(*overridden) {
+	return func(o *overridden) {
+		o.list = func(ctx context.Context, q apikey.Query) ([]apikey.Record, error) {
+			list, err := o.Store.List(ctx, q)
+			return change(q, list), err
+		}
+	}
+}
+
+// ownSlices hands out the same slice of Credentials each time, as long as
+// those stored are the same.
+type ownSlices struct {
+	mu     sync.Mutex
+	stored map[string][]apikey.Credential
+	shared map[string][]apikey.Credential
+}
+
+func (s *ownSlices) put(r *apikey.Record) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stored == nil {
+		s.stored, s.shared = map[string][]apikey.Credential{}, map[string][]apikey.Credential{}
+	}
+	if !slices.Equal(s.stored[r.Key.ID], r.Credentials) {
+		s.stored[r.Key.ID], s.shared[r.Key.ID] = slices.Clone(r.Credentials), r.Credentials
+	}
+	r.Credentials = s.shared[r.Key.ID]
+}

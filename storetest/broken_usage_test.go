@@ -1,0 +1,186 @@
+package storetest
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/keyturn/apikey"
+)
+
+// brokenUsage differ from memstore in what becomes of usage.
+var brokenUsage = []broken{
+	{"a change loses the usage of a retired credential", "credentials become those given", afterGet(func(r *apikey.Record) {
+		for i := range r.Credentials {
+			if c := &r.Credentials[i]; r.Key.Revision > 1 && c.ID != r.Key.CredentialID {
+				c.Uses, c.LastUsedAt = 0, time.Time{}
+			}
+		}
+	})},
+	{"usage outlives a credential that goes", "credentials become those given", func(o *overridden) {
+		remember(o, func(c apikey.Commit) (gone []apikey.Credential) {
+			for _, r := range c.Records {
+				stored, _ := o.ofID(r.Key.ID)
+				for _, old := range stored.Credentials {
+					if _, stays := credential(r, old.ID); !stays {
+						gone = append(gone, old)
+					}
+				}
+			}
+			return gone
+		})
+	}},
+	{"usage outlives a purge", "purge", func(o *overridden) {
+		remember(o, func(c apikey.Commit) (gone []apikey.Credential) {
+			for _, ref := range c.Purge {
+				stored, _ := o.ofID(ref.ID)
+				gone = append(gone, stored.Credentials...)
+			}
+			return gone
+		})
+	}},
+	{"Touch moves last-used back", "touch adds uses", func(o *overridden) {
+		var last sync.Map
+		o.touch = func(ctx context.Context, uses []apikey.Usage) error {
+			for _, u := range uses {
+				last.Store(u.CredentialID, u.LastUsedAt.UTC())
+			}
+			return o.Store.Touch(ctx, uses)
+		}
+		o.list = func(ctx context.Context, q apikey.Query) ([]apikey.Record, error) {
+			list, err := o.Store.List(ctx, q)
+			for _, r := range list {
+				for i := range r.Credentials {
+					if c := &r.Credentials[i]; c.Uses > 0 {
+						at, _ := last.Load(c.ID)
+						c.LastUsedAt = at.(time.Time)
+					}
+				}
+			}
+			return list, err
+		}
+	}},
+	{"Touch counts a credential once a batch", "touch adds uses", func(o *overridden) {
+		o.touch = func(ctx context.Context, uses []apikey.Usage) error {
+			var once []apikey.Usage
+			seen := map[string]bool{}
+			for _, u := range uses {
+				if !seen[u.CredentialID] {
+					once = append(once, u)
+				}
+				seen[u.CredentialID] = true
+			}
+			return o.Store.Touch(ctx, once)
+		}
+	}},
+	{"Touch writes the record back", "touch changes nothing else", func(o *overridden) {
+		o.touch = func(ctx context.Context, uses []apikey.Usage) error {
+			err := o.Store.Touch(ctx, uses)
+			for _, u := range uses {
+				if r, ok := o.ofID(u.KeyID); ok && err == nil {
+					o.Store.Commit(ctx, records(r))
+				}
+			}
+			return err
+		}
+	}},
+	{"Touch writes an event", "touch changes nothing else", func(o *overridden) {
+		o.touch = func(ctx context.Context, uses []apikey.Usage) error {
+			if err := o.Store.Touch(ctx, uses); err != nil {
+				return err
+			}
+			for _, u := range uses {
+				if r, ok := o.ofID(u.KeyID); ok && r.Key.Held {
+					_, err := o.Store.Commit(ctx, apikey.Commit{Events: []apikey.Event{{Position: apikey.Position{Nonce: nonce()}, KeyID: u.KeyID}}})
+					return err
+				}
+			}
+			return nil
+		}
+	}},
+	{"Touch revives a purged record", "touch of what is not stored", func(o *overridden) {
+		var purged sync.Map
+		o.commit = func(ctx context.Context, c apikey.Commit) (apikey.Position, error) {
+			for _, ref := range c.Purge {
+				if r, ok := o.ofID(ref.ID); ok {
+					purged.Store(ref.ID, at(0, r))
+				}
+			}
+			return o.Store.Commit(ctx, c)
+		}
+		o.touch = func(ctx context.Context, uses []apikey.Usage) error {
+			for _, u := range uses {
+				if r, ok := purged.Load(u.KeyID); ok {
+					o.Store.Commit(ctx, records(r.(apikey.Record)))
+				}
+			}
+			return o.Store.Touch(ctx, uses)
+		}
+	}},
+	{"Touch keeps usage for a credential to come", "touch of what is not stored", func(o *overridden) {
+		var mu sync.Mutex
+		early := map[string]apikey.Usage{}
+		o.touch = func(ctx context.Context, uses []apikey.Usage) error {
+			mu.Lock()
+			defer mu.Unlock()
+			for _, u := range uses {
+				if _, err := o.Store.Lookup(ctx, u.CredentialID); err != nil {
+					early[u.CredentialID] = u
+				}
+			}
+			return o.Store.Touch(ctx, uses)
+		}
+		o.commit = func(ctx context.Context, c apikey.Commit) (apikey.Position, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			position, err := o.Store.Commit(ctx, c)
+			for _, r := range c.Records {
+				for _, made := range r.Credentials {
+					if u, ok := early[made.ID]; ok && err == nil {
+						o.Store.Touch(ctx, []apikey.Usage{u})
+					}
+				}
+			}
+			return position, err
+		}
+	}},
+	{"Touch fails for what is not stored", "touch of what is not stored", func(o *overridden) {
+		o.touch = func(ctx context.Context, uses []apikey.Usage) error {
+			for _, u := range uses {
+				if _, err := o.Store.Lookup(ctx, u.CredentialID); err != nil {
+					return err
+				}
+			}
+			return o.Store.Touch(ctx, uses)
+		}
+	}},
+}
+
+// remember lets the usage of the Credentials that go return with their ids.
+func remember(o *overridden, going func(apikey.Commit) []apikey.Credential) {
+	var mu sync.Mutex
+	usage := map[string]apikey.Usage{}
+	o.commit = func(ctx context.Context, c apikey.Commit) (apikey.Position, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		gone := going(c)
+		position, err := o.Store.Commit(ctx, c)
+		if err != nil {
+			return position, err
+		}
+		for _, r := range c.Records {
+			for _, back := range r.Credentials {
+				if u, ok := usage[back.ID]; ok {
+					delete(usage, back.ID)
+					o.Store.Touch(ctx, []apikey.Usage{u})
+				}
+			}
+		}
+		for _, old := range gone {
+			if old.Uses > 0 {
+				usage[old.ID] = apikey.Usage{CredentialID: old.ID, Day: base, Uses: old.Uses, LastUsedAt: old.LastUsedAt}
+			}
+		}
+		return position, nil
+	}
+}

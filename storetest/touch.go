@@ -1,0 +1,276 @@
+package storetest
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/keyturn/apikey"
+)
+
+var touchRules = []rule{
+	{
+		"touch adds uses",
+		"Touch adds Uses to what is stored and moves last-used forward, never back.",
+		touchAdds,
+	},
+	{
+		"touch changes nothing else",
+		"Touch never changes anything else: not the Record, not its Revision, not the log.",
+		touchChangesNothingElse,
+	},
+	{
+		"touch of what is not stored",
+		"Touch ignores a Credential that is not stored.",
+		touchIgnores,
+	},
+	{
+		"concurrent touches",
+		"Concurrent Touches lose no use.",
+		concurrentTouches,
+	},
+}
+
+// usage reports a usage that differs, as Get and as List return it.
+func (s *subject) usage(r apikey.Record, credentialID string, uses int64, last time.Time) {
+	s.t.Helper()
+	for _, got := range append(s.list(apikey.Query{Owner: r.Key.Owner, IncludeDeleted: true}), s.get(r.Key.ID)) {
+		if got.Key.ID != r.Key.ID {
+			continue
+		}
+		kept, _ := credential(got, credentialID)
+		if kept.Uses != uses || kept.LastUsedAt != last {
+			s.errorf("usage: got %d, last %v, want %d, %v", kept.Uses, kept.LastUsedAt, uses, last)
+		}
+	}
+}
+
+func touchAdds(c *check) {
+	day := 24 * time.Hour
+	for _, test := range []struct {
+		name    string
+		batches [][]time.Duration // after base, one use more each
+		uses    int64
+		last    time.Duration
+	}{
+		{"one use", [][]time.Duration{{0}}, 1, 0},
+		{"later uses", [][]time.Duration{{0}, {time.Microsecond}, {2 * time.Microsecond}}, 6, 2 * time.Microsecond},
+		{"an earlier use comes later", [][]time.Duration{{time.Hour}, {time.Minute}, {time.Hour - time.Microsecond}}, 6, time.Hour},
+		{"several days at once", [][]time.Duration{{0, day, 2 * day}, {day, 3 * day}}, 15, 3 * day},
+		{"several days at once, the latest first", [][]time.Duration{{2 * day, day, 0}}, 6, 2 * day},
+	} {
+		s := c.on(test.name)
+		r := newRecord("acme", 2)
+		s.commit(records(r))
+		next := int64(1)
+		for _, batch := range test.batches {
+			var uses []apikey.Usage
+			for _, after := range batch {
+				uses = append(uses, used(r, r.Key.CredentialID, next, base.Add(after)))
+				next++
+			}
+			s.touch(uses...)
+		}
+		s.usage(r, r.Key.CredentialID, test.uses, base.Add(test.last))
+	}
+
+	s := c.on("times of other years, from another zone")
+	r := newRecord("acme", 1)
+	s.commit(records(r))
+	first := time.Date(1999, 12, 31, 23, 59, 59, 999999000, time.UTC)
+	last := time.Date(9998, 12, 31, 23, 59, 59, 999999000, time.UTC)
+	s.touch(used(r, r.Key.CredentialID, 1, last.In(time.FixedZone("NPT", 5*3600+45*60))))
+	s.touch(used(r, r.Key.CredentialID, 1<<40, first))
+	s.usage(r, r.Key.CredentialID, 1<<40+1, last)
+
+	s = c.on("a batch of a thousand")
+	var list []apikey.Record
+	var uses []apikey.Usage
+	for i := range 100 {
+		r := newRecord("acme", 1)
+		list = append(list, r)
+		for n := range 10 {
+			uses = append(uses, used(r, r.Key.CredentialID, int64(i+n+1), base.Add(time.Duration(i)*time.Microsecond-time.Duration(n)*day)))
+		}
+	}
+	s.commit(apikey.Commit{Records: list, Events: change(records(list[0])).Events})
+	s.touch(uses...)
+	stored := map[string]apikey.Credential{}
+	for _, got := range s.list(apikey.Query{}) {
+		stored[got.Key.ID] = got.Credentials[0]
+	}
+	for i, r := range list {
+		got, want, last := stored[r.Key.ID], int64(10*i+55), base.Add(time.Duration(i)*time.Microsecond)
+		if got.Uses != want || !got.LastUsedAt.Equal(last) {
+			s.fatalf("usage of key %d: got %d, last %v, want %d, %v", i+1, got.Uses, got.LastUsedAt, want, last)
+		}
+	}
+	s.touch()
+}
+
+func touchChangesNothingElse(c *check) {
+	s := c.on("a key that is disabled and rotating")
+	r := fullRecord(s)
+	r.Key.DeletedAt = time.Time{}
+	other := newRecord(r.Key.Owner, 2)
+	s.commit(apikey.Commit{
+		Records: []apikey.Record{r, other},
+		Owners:  []apikey.Owner{{ID: r.Key.Owner, DisabledAt: base, Nonce: nonce()}},
+	})
+	read := func() ([]apikey.Record, []apikey.Match, apikey.Owner, []apikey.Event) {
+		var matches []apikey.Match
+		for _, id := range []string{r.Key.CredentialID, other.Key.CredentialID} {
+			m := s.lookup(id)
+			m.Key, m.Credential = unseen(m.Key), unused(m.Credential)
+			matches = append(matches, m)
+		}
+		list := append(s.list(apikey.Query{}), s.get(r.Key.ID), s.get(other.Key.ID))
+		for i := range list {
+			list[i].Key = unseen(list[i].Key)
+			for j, kept := range list[i].Credentials {
+				if kept.ID == r.Key.CredentialID { // the one that is used
+					list[i].Credentials[j] = unused(kept)
+				}
+			}
+		}
+		return list, matches, s.owner(r.Key.Owner), s.events(apikey.EventQuery{})
+	}
+	list, matches, owner, log := read()
+	for i := range 3 {
+		s.touch(used(r, r.Key.CredentialID, 2, base.Add(time.Duration(i)*time.Hour)))
+	}
+	gotList, gotMatches, gotOwner, gotLog := read()
+	s.equal("records", gotList, list)
+	s.equal("Lookup", gotMatches, matches)
+	s.equal("Owner", gotOwner, owner)
+	s.equal("log", gotLog, log)
+
+	s = c.on("while the record is replaced")
+	r = newRecord("acme", 1)
+	s.commit(records(r))
+	s.together(2, func(i int) {
+		for n := range int64(max(c.rounds, 20)) {
+			if i == 0 {
+				if err := s.tryTouch(used(r, r.Key.CredentialID, 1, base)); err != nil {
+					s.errorf("Touch: %v", err)
+					return
+				}
+				continue
+			}
+			next := at(n+1, r)
+			next.Key.Name = fmt.Sprint(n + 1)
+			if _, err := s.try(records(next)); err != nil {
+				s.errorf("Commit: %v", err)
+				return
+			}
+		}
+	})
+	if got, want := s.get(r.Key.ID).Key.Name, fmt.Sprint(max(c.rounds, 20)); got != want {
+		s.errorf("Get: got the state of change %s, want %s", got, want)
+	}
+}
+
+func touchIgnores(c *check) {
+	s := c.on("a credential never stored")
+	r, later := newRecord("acme", 1), newRecord("acme", 1)
+	s.commit(records(r))
+	s.touch(
+		used(later, later.Key.CredentialID, 5, base),
+		used(r, r.Key.CredentialID, 2, base),
+		used(r, credentialID(), 5, base),
+	)
+	s.usage(r, r.Key.CredentialID, 2, base)
+	s.gone(later.Key.ID, later.Key.CredentialID)
+	s.commit(records(later))
+	s.usage(later, later.Key.CredentialID, 0, time.Time{})
+
+	s = c.on("a credential that went")
+	r = newRecord("acme", 2)
+	s.commit(records(r))
+	gone := r.Credentials[0]
+	swept := at(1, r)
+	swept.Credentials = r.Credentials[1:]
+	setCurrent(&swept)
+	s.commit(records(swept))
+	_, before := s.Lookup(background, gone.ID)
+	s.touch(used(r, gone.ID, 5, base), used(r, r.Key.CredentialID, 2, base))
+	if _, after := s.Lookup(background, gone.ID); after == nil && before != nil {
+		s.errorf("Lookup(%q): got a credential, before the Touch %v", gone.ID, before)
+	}
+	s.usage(r, r.Key.CredentialID, 2, base)
+
+	s = c.on("a record that was purged")
+	r, stays := newRecord("acme", 1), newRecord("acme", 1)
+	s.commit(records(r, stays))
+	s.commit(purge(r.Key.ID, 1))
+	log := len(s.events(apikey.EventQuery{}))
+	s.touch(used(r, r.Key.CredentialID, 5, base), used(stays, stays.Key.CredentialID, 2, base))
+	s.gone(r.Key.ID, r.Key.CredentialID)
+	s.sameIDs("records", ids(s.list(apikey.Query{IncludeDeleted: true})), []string{stays.Key.ID})
+	s.usage(stays, stays.Key.CredentialID, 2, base)
+	if n := len(s.events(apikey.EventQuery{})); n != log {
+		s.errorf("the log has %d events, %d before", n, log)
+	}
+}
+
+func concurrentTouches(c *check) {
+	const callers = 8
+	s := c.on("8 callers, in batches that overlap")
+	list := []apikey.Record{newRecord("acme", 1), newRecord("acme", 1), newRecord("acme", 1)}
+	s.commit(records(list...))
+	each := max(c.rounds, 20)
+	s.together(callers, func(i int) {
+		for n := range each {
+			var uses []apikey.Usage
+			for _, r := range list {
+				uses = append(uses, used(r, r.Key.CredentialID, int64(i+1), base.Add(time.Duration(n*callers+i)*time.Microsecond)))
+			}
+			if err := s.tryTouch(uses...); err != nil {
+				s.errorf("Touch: %v", err)
+				return
+			}
+		}
+	})
+	for _, r := range list {
+		want := int64(each * callers * (callers + 1) / 2)
+		if got := s.get(r.Key.ID).Credentials[0].Uses; got != want {
+			s.errorf("got %d uses, want %d", got, want)
+		}
+	}
+}
+
+var callRules = []rule{
+	{
+		"calls after the context ended",
+		"A call whose context has ended returns an error that wraps the context's.",
+		endedCalls,
+	},
+}
+
+// endedCalls is about all calls but Commit, which has a rule of its own.
+func endedCalls(c *check) {
+	for _, ended := range endedContexts() {
+		s := c.on(ended.name)
+		r := newRecord("acme", 1)
+		s.commit(records(r))
+		ctx := ended.ctx
+		for _, call := range []struct {
+			name string
+			make func() error
+		}{
+			{"Lookup", func() error { _, err := s.Lookup(ctx, r.Key.CredentialID); return err }},
+			{"Lookup of an unknown id", func() error { _, err := s.Lookup(ctx, credentialID()); return err }},
+			{"Get", func() error { _, err := s.Get(ctx, r.Key.ID); return err }},
+			{"Get of an unknown id", func() error { _, err := s.Get(ctx, keyID()); return err }},
+			{"List", func() error { _, err := s.List(ctx, apikey.Query{Limit: 10}); return err }},
+			{"Owner", func() error { _, err := s.Owner(ctx, "acme"); return err }},
+			{"Events", func() error { _, err := s.Events(ctx, apikey.EventQuery{Limit: 10}); return err }},
+			{"Touch", func() error { return s.Touch(ctx, []apikey.Usage{used(r, r.Key.CredentialID, 1, base)}) }},
+		} {
+			if err := call.make(); !errors.Is(err, ended.err) {
+				s.errorf("%s: got error %v, want %v", call.name, err, ended.err)
+			}
+		}
+		s.usage(r, r.Key.CredentialID, 0, time.Time{})
+	}
+}

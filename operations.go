@@ -137,10 +137,14 @@ func (a access) tryList(ctx context.Context, action Action, q Query, keep func(K
 	if q.After != "" && checkID(q.After) != nil {
 		return nil, &FieldError{Field: "after", Problem: "must be the id of a key"}
 	}
-	for _, t := range []time.Time{q.ExpiresFrom, q.ExpiresBefore, q.IssuedBefore, q.DeletedBefore, q.RetiredBefore} {
-		if !t.IsZero() && !storable(t) {
+	for _, t := range []*time.Time{&q.ExpiresFrom, &q.ExpiresBefore, &q.IssuedBefore, &q.DeletedBefore, &q.RetiredBefore} {
+		if t.IsZero() {
+			continue
+		}
+		if !storable(*t) {
 			return nil, &FieldError{Field: "query", Problem: "must hold times of the years 1970 to 9999"}
 		}
+		*t = microseconds(*t)
 	}
 	if a.confined {
 		if q.Owner != "" && q.Owner != a.owner {

@@ -15,11 +15,12 @@ import (
 //		storetest.Run(t, func(t testing.TB) apikey.Store { return mystore.New() })
 //	}
 //
-// A Store is safe for concurrent use. A call whose context has ended returns
-// an error that wraps the context's. Identifiers, owners and all other texts
+// A Store is safe for concurrent use. Identifiers, owners and all other texts
 // are compared byte for byte: a database column must not fold case, pad
-// spaces or normalize Unicode. Times are kept to the microsecond; the zero
-// Time means unset.
+// spaces or normalize Unicode. Times are kept to the microsecond, in UTC; the
+// zero Time means unset.
+//
+//   - A call whose context has ended returns an error that wraps the context's.
 type Store interface {
 	// Lookup is the hot path, run for every request a host serves: one
 	// indexed read.
@@ -40,7 +41,7 @@ type Store interface {
 	// List reads Records in pages; Query says which.
 	//
 	//   - List returns Records in ascending byte order of their ids, only those after q.After, at most q.Limit.
-	//   - Pages that each begin after the last id of the one before hold every Record exactly once.
+	//   - Pages that each begin after the last id of the one before hold every Record exactly once; one shorter than q.Limit is the last.
 	//   - List returns only what each set field of the Query asks for, and all of it.
 	List(ctx context.Context, q Query) ([]Record, error)
 
@@ -51,7 +52,7 @@ type Store interface {
 
 	// Commit applies a Commit; the type says how.
 	//
-	//   - Commit is all or nothing: after an error nothing of it is seen, no position is used and no event is kept.
+	//   - Commit is all or nothing: no call sees a part of it, and after an error nothing of it is seen, no position is used and no event is kept.
 	//   - What a Commit wrote is seen by every call that begins after it has returned.
 	//   - A Record or Owner replaces the stored one only if its Revision equals the stored Revision, else ErrConflict, and is stored with the Revision after it.
 	//   - A Record with Revision 0 is new, and ErrExists if its id is taken.
@@ -104,6 +105,8 @@ type Match struct {
 
 // Record is what a Store keeps as one aggregate: a Key with all its
 // Credentials, replaced as a whole under compare-and-swap on Key.Revision.
+// Key.CredentialID, Prefix, IssuedAt and ExpiresAt are those of one of the
+// Credentials; Key.Owner is the same in every Revision.
 type Record struct {
 	Key         Key
 	Credentials []Credential
@@ -129,8 +132,9 @@ type Owner struct {
 // Disabled reports whether the owner is disabled as a whole.
 func (o Owner) Disabled() bool { return !o.DisabledAt.IsZero() }
 
-// Commit is one change, all or nothing. It holds at least one Event and names
-// each Record, Owner and Ref at most once.
+// Commit is one change, all or nothing. It holds at least one Event, and names
+// each Owner, each Record, be it to write or to purge, and each Credential at
+// most once.
 //
 // Databases take their locks in this order, which no two Commits can turn into
 // a deadlock: owners in ascending order of id, Records in ascending order of
@@ -150,7 +154,8 @@ type Ref struct {
 }
 
 // Query selects Records. The zero value of a field asks for nothing; several
-// set fields must all hold. Intervals are half-open: From <= t < Before.
+// set fields must all hold. Intervals are half-open: From <= t < Before. Times
+// have no more than microseconds; the Manager cuts what it is given.
 type Query struct {
 	Owner string // only this owner's
 	After string // only ids after this one

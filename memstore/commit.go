@@ -150,8 +150,18 @@ func (s *Store) put(r apikey.Record) {
 			delete(s.credentials, c.id)
 		}
 	}
+	k.current = nil
 	for _, c := range k.credentials {
 		c.kept = false
+		if c.id == r.Key.CredentialID {
+			k.current = c
+		}
+	}
+	if k.current == nil {
+		// The contract has no such Record; it is kept as the Key describes it.
+		k.current = &credential{
+			id: r.Key.CredentialID, prefix: r.Key.Prefix, createdAt: micros(r.Key.IssuedAt), expiresAt: micros(r.Key.ExpiresAt),
+		}
 	}
 	sortCredentials(k.credentials)
 }

@@ -43,6 +43,9 @@ func (x *index) insert(k *key) {
 }
 
 func (x *index) remove(k *key) {
+	if len(x.chunks) == 0 {
+		return
+	}
 	i := x.chunk(k)
 	at, found := slices.BinarySearchFunc(x.chunks[i], k, x.compare)
 	if !found {

@@ -94,7 +94,7 @@ func (s *Store) List(ctx context.Context, q apikey.Query) ([]apikey.Record, erro
 func (k *key) selected(q apikey.Query) bool {
 	retired := q.RetiredBefore.IsZero()
 	for _, c := range k.credentials {
-		retired = retired || c.id != k.current && c.expiresAt < micros(q.RetiredBefore)
+		retired = retired || c.id != k.current.id && c.expiresAt < micros(q.RetiredBefore)
 	}
 	deleted := k.deletedAt != 0
 	if !q.DeletedBefore.IsZero() {
@@ -105,9 +105,9 @@ func (k *key) selected(q apikey.Query) bool {
 
 // within applies the intervals of the current credential.
 func (k *key) within(q apikey.Query) bool {
-	return (q.ExpiresFrom.IsZero() || k.expiresAt >= micros(q.ExpiresFrom)) &&
-		(q.ExpiresBefore.IsZero() || k.expiresAt < micros(q.ExpiresBefore)) &&
-		(q.IssuedBefore.IsZero() || k.issuedAt < micros(q.IssuedBefore))
+	return (q.ExpiresFrom.IsZero() || k.current.expiresAt >= micros(q.ExpiresFrom)) &&
+		(q.ExpiresBefore.IsZero() || k.current.expiresAt < micros(q.ExpiresBefore)) &&
+		(q.IssuedBefore.IsZero() || k.current.createdAt < micros(q.IssuedBefore))
 }
 
 // Owner implements [apikey.Store].
@@ -140,7 +140,7 @@ func (s *Store) Events(ctx context.Context, q apikey.EventQuery) ([]apikey.Event
 		return events, nil
 	}
 	from := min(max(q.After.Seq, 0), int64(len(s.log)))
-	to := min(from+int64(q.Limit), int64(len(s.log)))
+	to := from + min(int64(q.Limit), int64(len(s.log))-from)
 	return append(events, s.log[from:to]...), nil
 }
 

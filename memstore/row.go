@@ -23,10 +23,7 @@ type key struct {
 	disabledBy     string
 	disabledReason string
 	deletedAt      int64
-	prefix         string
-	current        string
-	issuedAt       int64
-	expiresAt      int64
+	current        *credential // prefix, id, times and all
 	retiring       string
 	revision       int64
 	nonce          apikey.Nonce
@@ -64,8 +61,7 @@ func (k *key) set(r *apikey.Record) {
 	k.createdAt = micros(from.CreatedAt)
 	k.disabledAt, k.disabledBy, k.disabledReason = micros(from.DisabledAt), from.DisabledBy, from.DisabledReason
 	k.held, k.deletedAt = from.Held, micros(from.DeletedAt)
-	k.prefix, k.current, k.retiring = from.Prefix, from.CredentialID, from.RetiringID
-	k.issuedAt, k.expiresAt = micros(from.IssuedAt), micros(from.ExpiresAt)
+	k.retiring = from.RetiringID
 	k.revision = from.Revision + 1
 	k.nonce, k.seal = r.Nonce, r.Seal
 }
@@ -76,8 +72,8 @@ func (k *key) copyTo(to *apikey.Key) {
 	to.CreatedAt = utc(k.createdAt)
 	to.DisabledAt, to.DisabledBy, to.DisabledReason = utc(k.disabledAt), k.disabledBy, k.disabledReason
 	to.Held, to.DeletedAt = k.held, utc(k.deletedAt)
-	to.Prefix, to.CredentialID, to.RetiringID = k.prefix, k.current, k.retiring
-	to.IssuedAt, to.ExpiresAt = utc(k.issuedAt), utc(k.expiresAt)
+	to.Prefix, to.CredentialID, to.RetiringID = k.current.prefix, k.current.id, k.retiring
+	to.IssuedAt, to.ExpiresAt = utc(k.current.createdAt), utc(k.current.expiresAt)
 	to.Revision = k.revision
 }
 

@@ -12,7 +12,7 @@ import (
 var commitRules = []rule{
 	{
 		"all or nothing",
-		"Commit is all or nothing: after an error nothing of it is seen, no position is used and no event is kept.",
+		"Commit is all or nothing: no call sees a part of it, and after an error nothing of it is seen, no position is used and no event is kept.",
 		allOrNothing,
 	},
 	{

@@ -17,7 +17,7 @@ var listRules = []rule{
 	},
 	{
 		"pages hold every record once",
-		"Pages that each begin after the last id of the one before hold every Record exactly once.",
+		"Pages that each begin after the last id of the one before hold every Record exactly once; one shorter than q.Limit is the last.",
 		pagesComplete,
 	},
 	{

@@ -36,13 +36,19 @@ const (
 
 const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-// isBase62 tells the characters of base62 from all other bytes.
-var isBase62 = func() (is [256]bool) {
-	for i := range len(base62) {
-		is[base62[i]] = true
+// base62Value is what each byte counts as a digit; that of a byte which is none
+// has the bits of notBase62, which no digit has.
+var base62Value = func() (value [256]uint8) {
+	for i := range value {
+		value[i] = notBase62
 	}
-	return is
+	for i := range len(base62) {
+		value[base62[i]] = uint8(i)
+	}
+	return value
 }()
+
+const notBase62 = 0xc0
 
 // token is a token taken apart; its strings share the memory of the whole.
 type token struct {
@@ -90,27 +96,18 @@ func checksum(text string) uint32 {
 func parseChecksum(digits string) uint64 {
 	var sum uint64
 	for i := range len(digits) {
-		c := digits[i]
-		switch {
-		case c <= '9':
-			c -= '0'
-		case c <= 'Z':
-			c -= 'A' - 10
-		default:
-			c -= 'a' - 36
-		}
-		sum = sum*62 + uint64(c)
+		sum = sum*62 + uint64(base62Value[digits[i]])
 	}
 	return sum
 }
 
+// allBase62 looks at every byte without a branch on any.
 func allBase62(text string) bool {
+	var bits uint8
 	for i := range len(text) {
-		if !isBase62[text[i]] {
-			return false
-		}
+		bits |= base62Value[text[i]]
 	}
-	return true
+	return bits&notBase62 == 0
 }
 
 // prefixProblem says what is wrong with a prefix, or nothing: it must match

@@ -79,68 +79,64 @@ type Observation struct {
 //
 // A text that is no token, by its shape or its checksum, costs no read of the
 // clock and no call of the Store; any other costs one Lookup.
-func (m *Manager) Validate(ctx context.Context, token string, needs ...Need) (Key, error) {
-	var match Match
-	earned, err := m.validate(ctx, token, needs, &match)
-	if m.options.Observe != nil {
-		o := Observation{Err: err}
-		if t, ok := parseToken(token); ok {
-			o.CredentialID = t.credentialID
-		}
-		if earned {
-			o.KeyID, o.Owner = match.Key.ID, match.Key.Owner
-		}
-		m.options.Observe(ctx, o)
-	}
-	if err != nil {
-		return Key{}, err
-	}
-	return match.Key, nil
-}
-
-// validate leaves what the token belongs to in match, and reports whether its
-// secret was right.
-func (m *Manager) validate(ctx context.Context, text string, needs []Need, match *Match) (earned bool, err error) {
+func (m *Manager) Validate(ctx context.Context, token string, needs ...Need) (key Key, err error) {
 	for i := range needs {
 		if needs[i].kind == needBadScope {
-			return false, &FieldError{Field: "scope", Problem: "must be a scope"}
+			return Key{}, &FieldError{Field: "scope", Problem: "must be a scope"}
 		}
 	}
-	t, ok := parseToken(text)
-	if !ok {
-		return false, ErrInvalid
+	var o Observation
+	if t, ok := parseToken(token); ok {
+		o.CredentialID = t.credentialID
+		err = m.validate(ctx, t, needs, &key, &o)
+	} else {
+		err = ErrInvalid
 	}
-	*match, err = m.store.Lookup(ctx, t.credentialID)
-	switch {
-	case err == nil:
-	case errors.Is(err, ErrNotFound):
-		// The same work as for a credential that is there.
-		m.peppers[0].verify(t.credentialID, t.secret, fixedDigest)
-		return false, ErrInvalid
-	default:
-		return false, unavailable(err)
+	if m.options.Observe != nil {
+		o.Err = err
+		m.options.Observe(ctx, o)
 	}
-	hash := m.peppers.find(match.Credential.PepperID)
-	if hash == nil || match.Credential.Scheme != digestScheme {
-		return false, unavailable(ErrPepper)
+	return key, err
+}
+
+// validate fills in the key only if it accepts it, and the observation as soon
+// as the secret is known to be right.
+func (m *Manager) validate(ctx context.Context, t token, needs []Need, key *Key, o *Observation) error {
+	match, err := m.store.Lookup(ctx, t.credentialID)
+	if err != nil {
+		if errors.Is(err, ErrNotFound) {
+			// The same work as for a credential that is there.
+			m.peppers[0].verify(t.credentialID, t.secret, fixedDigest)
+			return ErrInvalid
+		}
+		return unavailable(err)
 	}
-	if !hash.verify(t.credentialID, t.secret, match.Credential.Digest) || match.Credential.Prefix != t.prefix {
-		return false, ErrInvalid
+	c := &match.Credential
+	hash := m.peppers.find(c.PepperID)
+	if hash == nil || c.Scheme != digestScheme {
+		return unavailable(ErrPepper)
 	}
+	if !hash.verify(t.credentialID, t.secret, c.Digest) || c.Prefix != t.prefix {
+		return ErrInvalid
+	}
+	o.KeyID, o.Owner = match.Key.ID, match.Key.Owner
 	now, err := m.now()
 	if err != nil {
-		return true, unavailable(err)
+		return unavailable(err)
 	}
 	if err := match.refusal(now); err != nil {
-		return true, err
+		return err
 	}
 	if err := match.Key.meets(needs); err != nil {
-		return true, err
+		return err
 	}
-	k, c := &match.Key, &match.Credential
-	k.Prefix, k.CredentialID, k.IssuedAt, k.ExpiresAt = c.Prefix, c.ID, c.CreatedAt, earlier(c.ExpiresAt, k.ExpiresAt)
-	m.usage.count(k.ID, c.ID, now)
-	return true, nil
+	*key = match.Key
+	if c.ID != key.CredentialID {
+		key.Prefix, key.CredentialID, key.IssuedAt = c.Prefix, c.ID, c.CreatedAt
+		key.ExpiresAt = earlier(c.ExpiresAt, key.ExpiresAt)
+	}
+	m.usage.count(key.ID, c.ID, now)
+	return nil
 }
 
 // meets returns why a key does not meet the needs of a request, or nil.

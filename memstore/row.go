@@ -73,7 +73,10 @@ func (k *key) copyTo(to *apikey.Key) {
 	to.DisabledAt, to.DisabledBy, to.DisabledReason = utc(k.disabledAt), k.disabledBy, k.disabledReason
 	to.Held, to.DeletedAt = k.held, utc(k.deletedAt)
 	to.Prefix, to.CredentialID, to.RetiringID = k.current.prefix, k.current.id, k.retiring
-	to.IssuedAt, to.ExpiresAt = utc(k.current.createdAt), utc(k.current.expiresAt)
+	to.IssuedAt, to.ExpiresAt = to.CreatedAt, utc(k.current.expiresAt)
+	if k.current.createdAt != k.createdAt {
+		to.IssuedAt = utc(k.current.createdAt)
+	}
 	to.Revision = k.revision
 }
 

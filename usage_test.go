@@ -37,9 +37,21 @@ func (s *touchStore) Touch(ctx context.Context, uses []apikey.Usage) error {
 	return s.Store.Touch(ctx, uses)
 }
 
+func (s *touchStore) touched() [][]apikey.Usage {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.got
+}
+
+func (s *touchStore) failWith(fail func(call int) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fail = fail
+}
+
 func TestUsageIsCountedByDay(t *testing.T) {
 	is := is.New(t)
-	m, counting, mock := newManager(t, apikey.Options{})
+	_, counting, mock := newManager(t, apikey.Options{})
 	store := &touchStore{Store: counting.Store}
 	m, err := apikey.New(store, &apikey.Options{Now: mock.Now})
 	is.NoErr(err)
@@ -150,7 +162,8 @@ func TestFlushFailures(t *testing.T) {
 // TestFlushWhileValidating loses no use.
 func TestFlushWhileValidating(t *testing.T) {
 	is := is.New(t)
-	m, _, _ := newManager(t, apikey.Options{})
+	m, err := apikey.New(memstore.New(), nil)
+	is.NoErr(err)
 	a := issue(t, m, apikey.IssueParams{})
 	var wg sync.WaitGroup
 	for range 4 {
@@ -197,26 +210,26 @@ func TestRun(t *testing.T) {
 		use()
 		time.Sleep(9 * time.Second)
 		synctest.Wait()
-		is.Equal(len(store.got), 0)
+		is.Equal(len(store.touched()), 0)
 		time.Sleep(time.Second)
 		synctest.Wait()
-		is.Equal(len(store.got), 1)
+		is.Equal(len(store.touched()), 1)
 		use()
-		store.fail = func(int) error { return lost }
+		store.failWith(func(int) error { return lost })
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		is.Equal(len(observed), 1)
 		is.True(errors.Is(observed[0].Err, lost))
-		store.fail = nil
+		store.failWith(nil)
 		use()
 		cancel()
 		is.NoErr(<-result)
-		is.Equal(len(store.got), 2)
-		is.Equal(store.got[1][0].Uses, int64(1))
+		is.Equal(len(store.touched()), 2)
+		is.Equal(store.touched()[1][0].Uses, int64(1))
 
 		// The last flush's error is Run's.
 		use()
-		store.fail = func(int) error { return lost }
+		store.failWith(func(int) error { return lost })
 		is.True(errors.Is(m.Run(ctx), lost))
 	})
 }

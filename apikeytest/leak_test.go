@@ -33,7 +33,7 @@ func TestAssertNoLeak(t *testing.T) {
 		{"nothing", "", ""},
 		{"access key", "key " + issued.AccessKey() + " was used", ""},
 		{"redacted", fmt.Sprint(issued.Token, issued.AccessSecret(), issued), ""},
-		{"11 characters", "x" + secret[5:16] + "x", ""},
+		{"11 characters", "-" + secret[5:16] + "-", ""},
 		{"access key in base64", in64(issued.AccessKey() + ":"), ""},
 		{"token", "token=" + token + ";", "as it is"},
 		{"secret", secret, "as it is"},

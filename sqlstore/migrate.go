@@ -46,11 +46,15 @@ func (s *Store) migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for {
+	for busy := 0; ; {
 		// Asked outside of a transaction, so that a program that starts on a
 		// current schema waits for no writer.
 		version, err := s.dialect.schemaVersion(ctx, s.db)
 		if err != nil {
+			// SQLite does not wait while another program makes the file.
+			if busy++; busy < s.attempts && s.dialect.gaveUp(err) {
+				continue
+			}
 			return err
 		}
 		if version >= len(all) {

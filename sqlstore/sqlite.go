@@ -67,13 +67,12 @@ var sqlite = dialect{
 	listHead: sqliteRecords + `(SELECT * FROM apikey_keys AS k WHERE `,
 	listTail: ` ORDER BY k.id LIMIT ?) AS k` + sqliteRecordsJoin,
 
-	// Without statistics SQLite takes the index for any bound it is given.
-	// The plus keeps it from sorting nearly all keys for each page where a
-	// bound leaves nearly all.
+	// SQLite takes the index of expires_at for two bounds; for one, which may
+	// leave nearly all keys, it reads in the order of ids instead of sorting.
 	owned:           `k.owner = ?`,
 	after:           `k.id > ?`,
-	notDeleted:      `+k.deleted_at = 0`,
-	expiresFrom:     `+k.expires_at >= ?`,
+	notDeleted:      `k.deleted_at = 0`,
+	expiresFrom:     `k.expires_at >= ?`,
 	expiresBefore:   `k.expires_at < ?`,
 	expiresFromTill: `k.expires_at >= ? AND k.expires_at < ?`,
 	issuedBefore:    `k.issued_at < ?`,

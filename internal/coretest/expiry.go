@@ -2,6 +2,7 @@ package coretest
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"testing"
 	"time"
@@ -97,9 +98,12 @@ func (f *fixture) endsAt(token apikey.Secret, end time.Time, refusal error) {
 }
 
 func expiryZones(t *testing.T, newStore NewStore) {
-	for _, zone := range []*time.Location{
-		time.UTC, time.FixedZone("west", -12*3600), time.FixedZone("east", 14*3600), time.FixedZone("odd", 5*3600+45*60+30),
-	} {
+	newStore = sharedStore(t, newStore)
+	zones := []*time.Location{time.UTC, time.FixedZone("odd", 5*3600+45*60+30)}
+	for minutes := -12 * 60; minutes <= 14*60; minutes += 15 { // all that are or were in use
+		zones = append(zones, time.FixedZone(fmt.Sprint(minutes, " min"), minutes*60))
+	}
+	for _, zone := range zones {
 		t.Run(zone.String(), func(t *testing.T) {
 			now := time.Date(2028, 2, 29, 23, 30, 0, 0, zone)
 			m, err := apikey.New(newStore(t), &apikey.Options{Now: func() time.Time { return now }})

@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -92,6 +93,74 @@ func TestInMemory(t *testing.T) {
 	is.Equal(err, apikey.ErrExists)
 	_, err = store.Get(t.Context(), c.Records[0].Key.ID)
 	is.NoErr(err)
+}
+
+// TestMovedCredential checks that a credential which one Record gives up is not
+// free for another of the same Commit, in whichever order they are written.
+func TestMovedCredential(t *testing.T) {
+	for _, test := range []struct {
+		name       string
+		give, take int // numbers, in the order of ids
+	}{
+		{"given up first", 1, 2},
+		{"taken first", 2, 1},
+	} {
+		for _, purge := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, purge %v", test.name, purge), func(t *testing.T) {
+				is := is.New(t)
+				store := sqlstore.New(Open(t, ""), sqlstore.SQLite, nil)
+				gives, takes := newRecord(t, "acme", test.give), newRecord(t, "acme", test.take)
+				mustCommit(t, store, commitOf(gives))
+				takes.Credentials = gives.Credentials
+				c := commitOf(takes)
+				if purge {
+					c.Purge = []apikey.Ref{{ID: gives.Key.ID, Revision: 1}}
+				} else {
+					gives.Key.Revision = 1
+					gives.Credentials = nil
+					c.Records = append(c.Records, gives)
+				}
+				_, err := store.Commit(t.Context(), c)
+				is.Equal(err, apikey.ErrExists)
+			})
+		}
+	}
+}
+
+// TestWritesWhatDiffers checks that a change writes only the credentials that
+// it changes, and what follows from the key naming another one as current.
+func TestWritesWhatDiffers(t *testing.T) {
+	is := is.New(t)
+	s, _, store := newSpied(t, nil)
+	r := newRecord(t, "acme", 1)
+	second := newRecord(t, "acme", 2).Credentials[0]
+	r.Credentials = append(r.Credentials, second)
+	mustCommit(t, store, commitOf(r))
+	is.NoErr(store.Touch(t.Context(), []apikey.Usage{{CredentialID: second.ID, Day: start, Uses: 1, LastUsedAt: start}}))
+	written := func(change func(*apikey.Record)) (n int) {
+		t.Helper()
+		stored, err := store.Get(t.Context(), r.Key.ID)
+		is.NoErr(err)
+		change(&stored)
+		s.reset(nil, nil)
+		mustCommit(t, store, commitOf(stored))
+		for _, c := range s.all() {
+			if strings.Contains(c.statement, "apikey_credentials") && !strings.HasPrefix(c.statement, "SELECT") {
+				n++
+			}
+		}
+		return n
+	}
+	retired := func() (n int) {
+		records, err := store.List(t.Context(), apikey.Query{RetiredBefore: r.Key.ExpiresAt.Add(time.Microsecond), Limit: 10})
+		is.NoErr(err)
+		return len(records)
+	}
+	is.Equal(retired(), 0) // the second ends a day later
+	is.Equal(written(func(r *apikey.Record) { r.Key.Name = "changed" }), 0)
+	is.Equal(written(func(r *apikey.Record) { r.Credentials[1].Seal = "new" }), 1)
+	is.Equal(written(func(r *apikey.Record) { r.Key.CredentialID = second.ID }), 2)
+	is.Equal(retired(), 1)
 }
 
 // TestUsageByDay checks the table of days, which no call reads yet: uses of a

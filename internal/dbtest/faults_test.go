@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,13 +22,16 @@ import (
 
 var errFault = errors.New("the disk is on fire")
 
-// writes are the calls that write, each of which succeeds once on a Store that
-// holds key 1.
-var writes = []struct {
+// write is a call that writes, and how to tell whether it was done.
+type write struct {
 	name string
 	run  func(context.Context, testing.TB, apikey.Store) error
 	done func(context.Context, testing.TB, apikey.Store) bool
-}{
+}
+
+// writes are the calls that write, each of which succeeds once on a Store that
+// holds key 1.
+var writes = []write{
 	{"issue", func(ctx context.Context, t testing.TB, s apikey.Store) error {
 		c := commitOf(newRecord(t, "acme", 2))
 		c.Limit = 5
@@ -226,6 +230,7 @@ func TestEndedContext(t *testing.T) {
 					is.NoErr(write.run(t.Context(), t, store))
 					is.True(write.done(t.Context(), t, store))
 					checkLog(t, store, 0)
+					is.Equal(s.closed, 0) // the connection was not thrown away
 					return n + 1
 				})
 			})
@@ -247,6 +252,8 @@ func TestContextEndedBefore(t *testing.T) {
 			err := run(ended, store)
 			is.True(errors.Is(err, context.Canceled))
 			is.True(strings.HasPrefix(err.Error(), "sqlstore: "))
+			writes := slices.ContainsFunc(writes, func(w write) bool { return w.name == name })
+			is.Equal(errors.Is(err, apikey.ErrAborted), writes)
 			is.Equal(len(s.all()), 0)
 		})
 	}

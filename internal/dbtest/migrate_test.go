@@ -93,6 +93,44 @@ func TestMigrateAtOnce(t *testing.T) {
 	is.NoErr(sqlstore.New(Open(t, file), sqlstore.SQLite, nil).Check(t.Context()))
 }
 
+// busyError is SQLite's answer when it does not wait.
+type busyError struct{ error }
+
+func (busyError) Code() int { return 5 }
+
+func (e busyError) Unwrap() error { return e.error }
+
+// TestMigrateBusy checks that what a program is told while another makes the
+// file, which SQLite does not wait for, does not end Migrate at once, nor keep
+// it for ever.
+func TestMigrateBusy(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		busy   int // so many times
+		err    error
+		failed bool
+	}{
+		{"a while", 4, busyError{errFault}, false},
+		{"for ever", 1000, busyError{errFault}, true},
+		{"something else", 1, errFault, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			is := is.New(t)
+			s, db := openSpy(t)
+			s.reset(func(c call) error {
+				if c.n <= test.busy {
+					return test.err
+				}
+				return nil
+			}, nil)
+			err := sqlstore.Migrate(t.Context(), db, sqlstore.SQLite)
+			is.Equal(errors.Is(err, errFault), test.failed)
+			is.Equal(err != nil, test.failed)
+			is.True(len(s.all()) <= 6)
+		})
+	}
+}
+
 // TestMigrateAllOrNothing lets each statement of the migration fail.
 func TestMigrateAllOrNothing(t *testing.T) {
 	is := is.New(t)

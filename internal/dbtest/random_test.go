@@ -159,8 +159,7 @@ func (p *pair) record(t *rapid.T, id string, given map[string]bool) apikey.Recor
 			Metadata:  metadata(t, "metadata"),
 			CreatedAt: instant(t, "created"), DisabledAt: instant(t, "disabled"), DisabledBy: text(t, "by"), DisabledReason: text(t, "reason"),
 			Held: rapid.Bool().Draw(t, "held"), DeletedAt: instant(t, "deleted"),
-			Prefix: text(t, "prefix"), IssuedAt: instant(t, "issued"), ExpiresAt: instant(t, "expires"),
-			CredentialID: credentials.Draw(t, "current"), RetiringID: credentials.Draw(t, "retiring"),
+			RetiringID: credentials.Draw(t, "retiring"),
 			Revision:   stored.Key.Revision + wrong(t),
 			LastUsedAt: start, Uses: 99, RetiringUntil: start,
 		},
@@ -185,6 +184,12 @@ func (p *pair) record(t *rapid.T, id string, given map[string]bool) apikey.Recor
 		given[id] = true
 		r.Credentials = append(r.Credentials, credential(t, id))
 	}
+	if len(r.Credentials) == 0 { // a Record holds its current one
+		r.Credentials = append(r.Credentials, credential(t, "only of "+id))
+	}
+	current := rapid.SampledFrom(r.Credentials).Draw(t, "current")
+	r.Key.Prefix, r.Key.CredentialID, r.Key.IssuedAt, r.Key.ExpiresAt =
+		current.Prefix, current.ID, current.CreatedAt, current.ExpiresAt
 	return r
 }
 

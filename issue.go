@@ -127,7 +127,7 @@ func (a access) tryIssue(ctx context.Context, p IssueParams) (Issued, error) {
 		return Issued{}, err
 	}
 	event := record.event(EventIssued, c)
-	event.Data = Metadata{describe(record.Key, nil)}
+	event.Data = NewMetadata(describe(record.Key, nil))
 	record, err = a.m.write(ctx, record, event, a.m.options.KeysPerOwner)
 	switch {
 	case err == nil, errors.Is(err, ErrOutcomeUnknown):

@@ -91,7 +91,7 @@ func disable(r *Record, c cause) (Event, error) {
 		k.DisabledAt, k.DisabledBy, k.DisabledReason, k.Held = c.at, c.actor, c.reason, !c.byOwner
 		e := r.event(EventDisabled, c)
 		if k.Held {
-			e.Data = Metadata{map[string]string{"held": "true"}}
+			e.Data = NewMetadata(map[string]string{"held": "true"})
 		}
 		return e, nil
 	}
@@ -211,7 +211,7 @@ func sweep(endedBefore time.Time) rule {
 			r.Key.RetiringID = ""
 		}
 		e := r.event(EventSwept, c)
-		e.Data = Metadata{map[string]string{"credentials": fmt.Sprint(before - len(r.Credentials))}}
+		e.Data = NewMetadata(map[string]string{"credentials": fmt.Sprint(before - len(r.Credentials))})
 		return e, nil
 	}
 }
@@ -272,7 +272,7 @@ func (r *Record) reissued(kind EventKind, c cause, old string) Event {
 		e.OldExpiresAt = ended.ExpiresAt
 	}
 	if kind == EventRegenerated || kind == EventRotated {
-		e.Data = Metadata{map[string]string{"expires_at": formatTime(r.Key.ExpiresAt)}}
+		e.Data = NewMetadata(map[string]string{"expires_at": formatTime(r.Key.ExpiresAt)})
 	}
 	return e
 }

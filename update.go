@@ -67,7 +67,7 @@ func (a access) update(ctx context.Context, id string, changes Changes, reason s
 			return Event{}, nil
 		}
 		e := r.event(EventUpdated, c)
-		e.Data = Metadata{data}
+		e.Data = NewMetadata(data)
 		return e, nil
 	}
 	return a.change(ctx, operation{"update", ActionUpdate, rule, true}, id, reason, conditions)

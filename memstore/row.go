@@ -11,25 +11,29 @@ import (
 // key is an apikey.Record in less memory: a time is 8 bytes instead of 24, and
 // what belongs to the current credential stands there alone.
 type key struct {
-	id             string
-	owner          *owner
-	name           string
-	scopes         apikey.Scopes
-	networks       apikey.Networks
-	rate           apikey.Rate
-	metadata       apikey.Metadata
-	createdAt      int64 // Unix microseconds, as all times here; 0 = unset
-	disabledAt     int64
-	disabledBy     string
-	disabledReason string
-	deletedAt      int64
-	current        *credential // prefix, id, times and all
-	retiring       string
-	revision       int64
-	nonce          apikey.Nonce
-	seal           string
-	held           bool
-	credentials    []*credential
+	id          string
+	owner       *owner
+	name        string
+	scopes      apikey.Scopes
+	networks    apikey.Networks
+	rate        apikey.Rate
+	metadata    apikey.Metadata
+	createdAt   int64 // Unix microseconds, as all times here; 0 = unset
+	disabled    *disabled
+	deletedAt   int64
+	current     *credential // prefix, id, times and all
+	retiring    string
+	revision    int64
+	nonce       apikey.Nonce
+	seal        string
+	held        bool
+	credentials []*credential
+}
+
+// disabled is when, by whom and why a key was disabled, which most are not.
+type disabled struct {
+	at         int64
+	by, reason string
 }
 
 type credential struct {
@@ -59,7 +63,10 @@ func (k *key) set(r *apikey.Record) {
 	k.name, k.scopes, k.networks = from.Name, from.Scopes, from.Networks
 	k.rate, k.metadata = from.Rate, from.Metadata
 	k.createdAt = micros(from.CreatedAt)
-	k.disabledAt, k.disabledBy, k.disabledReason = micros(from.DisabledAt), from.DisabledBy, from.DisabledReason
+	k.disabled = nil
+	if d := (disabled{micros(from.DisabledAt), from.DisabledBy, from.DisabledReason}); d != (disabled{}) {
+		k.disabled = &d
+	}
 	k.held, k.deletedAt = from.Held, micros(from.DeletedAt)
 	k.retiring = from.RetiringID
 	k.revision = from.Revision + 1
@@ -70,7 +77,9 @@ func (k *key) copyTo(to *apikey.Key) {
 	to.ID, to.Owner, to.Name = k.id, k.owner.state.ID, k.name
 	to.Scopes, to.Networks, to.Rate, to.Metadata = k.scopes, k.networks, k.rate, k.metadata
 	to.CreatedAt = utc(k.createdAt)
-	to.DisabledAt, to.DisabledBy, to.DisabledReason = utc(k.disabledAt), k.disabledBy, k.disabledReason
+	if d := k.disabled; d != nil {
+		to.DisabledAt, to.DisabledBy, to.DisabledReason = utc(d.at), d.by, d.reason
+	}
 	to.Held, to.DeletedAt = k.held, utc(k.deletedAt)
 	to.Prefix, to.CredentialID, to.RetiringID = k.current.prefix, k.current.id, k.retiring
 	to.IssuedAt, to.ExpiresAt = to.CreatedAt, utc(k.current.expiresAt)

@@ -96,6 +96,9 @@ func newRing(peppers []Secret) (ring, error) {
 	var r ring
 	for i, secret := range peppers {
 		field := "peppers[" + strconv.Itoa(i) + "]"
+		if secret.IsZero() {
+			return nil, &FieldError{Field: field, Problem: "must not be empty"}
+		}
 		if len(secret.Reveal()) < minPepperLen {
 			return nil, &FieldError{Field: field, Problem: "must have at least 32 bytes"}
 		}

@@ -15,7 +15,7 @@
 //	switch {
 //	case err == nil: // serve the request for key.Owner
 //	case errors.Is(err, apikey.ErrUnavailable): // 503
-//	case errors.Is(err, apikey.ErrScope): // 403
+//	case errors.Is(err, apikey.ErrScope), errors.Is(err, apikey.ErrAddress): // 403
 //	default: // 401
 //	}
 //

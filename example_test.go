@@ -242,6 +242,64 @@ func ExampleManager_ForOwner() {
 	// held: true
 }
 
+// What errors mean to a page on which owners manage their keys. The order
+// counts: a *FieldError can also be one of those before it.
+func ExampleOwnerManager() {
+	status := func(err error) int {
+		is := func(list ...error) bool {
+			for _, target := range list {
+				if errors.Is(err, target) {
+					return true
+				}
+			}
+			return false
+		}
+		var field *apikey.FieldError
+		switch {
+		case err == nil:
+			return 200
+		case is(apikey.ErrNotFound):
+			return 404
+		case is(apikey.ErrTooSoon):
+			return 429
+		case is(apikey.ErrForbidden, apikey.ErrHeld, apikey.ErrOwnerDisabled, apikey.ErrScope):
+			return 403
+		case is(apikey.ErrConflict, apikey.ErrExists, apikey.ErrLimit, apikey.ErrNotRotating,
+			apikey.ErrDeleted, apikey.ErrDisabled, apikey.ErrExpired):
+			return 409
+		case errors.As(err, &field):
+			return 400 // show field.Problem beside the input field.Field
+		}
+		return 503
+	}
+	m, _ := exampleManager()
+	acme := m.ForOwner("acme", "orders:*")
+	issued, err := acme.Issue(ctx, apikey.IssueParams{Name: "billing"})
+	fmt.Println(status(err))
+	_, err = acme.Issue(ctx, apikey.IssueParams{Name: ""})
+	fmt.Println(status(err))
+	_, err = acme.Issue(ctx, apikey.IssueParams{Name: "x", Scopes: []string{"admin"}})
+	fmt.Println(status(err))
+	_, err = acme.Get(ctx, "no id")
+	fmt.Println(status(err))
+	_, err = acme.FinishRotation(ctx, issued.Key.ID, "")
+	fmt.Println(status(err))
+	for range 5 {
+		_, err = acme.Regenerate(ctx, issued.Key.ID, "")
+	}
+	fmt.Println(status(err))
+	key, _ := acme.Get(ctx, issued.Key.ID)
+	fmt.Println(key.Status(acme.Now()))
+	// Output:
+	// 200
+	// 400
+	// 403
+	// 404
+	// 409
+	// 429
+	// active
+}
+
 func ExampleIfRevision() {
 	m, _ := exampleManager()
 	issued, _ := m.Issue(ctx, apikey.IssueParams{Owner: "acme", Name: "billing"})

@@ -202,6 +202,7 @@ func TestBadInput(t *testing.T) {
 	secret := func(n int) apikey.Secret { return apikey.NewSecret(strings.Repeat("p", n)) }
 	for field, bad := range map[string]apikey.Options{
 		"prefix":         {Prefix: "AK"},
+		"peppers[3]":     {Peppers: []apikey.Secret{secret(32), secret(33), secret(34), {}}},
 		"peppers[0]":     {Peppers: []apikey.Secret{secret(31)}},
 		"peppers[1]":     {Peppers: []apikey.Secret{secret(32), {}}},
 		"peppers[2]":     {Peppers: []apikey.Secret{secret(32), secret(33), secret(32)}},

@@ -57,8 +57,8 @@ type Key struct {
 // credential id. It is safe to show and to log.
 func (k Key) AccessKey() string { return accessKey(k.Prefix, k.CredentialID) }
 
-// Status returns what the key is at the instant now. It is computed from the
-// times in the key, never stored: the first that applies of StatusDeleted,
+// Status returns what the key is at the instant now: give it Manager.Now. It is
+// computed from the times in the key, never stored: the first that applies of StatusDeleted,
 // StatusDisabled, StatusExpired, else StatusActive. A disabled owner shows in
 // no key's status.
 func (k Key) Status(now time.Time) Status {
@@ -74,7 +74,7 @@ func (k Key) Status(now time.Time) Status {
 	}
 }
 
-// Rotating reports whether at the instant now the overlap of a rotation is
+// Rotating reports whether at the instant now (see Manager.Now) the overlap of a rotation is
 // running, so that two tokens of the key are accepted (unless it is disabled
 // or deleted). It is always false for a Key from Validate.
 func (k Key) Rotating(now time.Time) bool {

@@ -17,7 +17,8 @@ type OwnerManager struct {
 }
 
 // ForOwner returns a Manager confined to an owner. The scopes, also of the
-// form "orders:*", are all that it can give to a key. The owner must come from
+// form "orders:*", are all that it can give to a key; without any it gives
+// none. The owner must come from
 // the host's own login, never from the request. A bad owner or scope is
 // refused by every call, with a *FieldError.
 func (m *Manager) ForOwner(owner string, scopes ...string) *OwnerManager {
@@ -111,6 +112,9 @@ func (m *Manager) tryChangeOwner(ctx context.Context, kind EventKind, id, reason
 		return owner, err
 	}
 }
+
+// Now returns the time by Options.Now; see Manager.Now.
+func (o *OwnerManager) Now() time.Time { return o.access.m.Now() }
 
 // String names the owner.
 func (o *OwnerManager) String() string { return fmt.Sprintf("keys of %q", o.access.owner) }

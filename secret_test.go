@@ -15,6 +15,7 @@ import (
 	"github.com/matryer/is"
 
 	"github.com/keyturn/apikey"
+	"github.com/keyturn/apikey/memstore"
 )
 
 const canary = "canary-9f8e7d6c5b4a39281706f5e4d3c2b1a0"
@@ -155,6 +156,22 @@ func TestDigestShowsNothing(t *testing.T) {
 	is.NoErr(json.Unmarshal(b, &back))
 	is.Equal(back.Digest, c.Digest)
 	is.True(json.Unmarshal([]byte(`{"Digest":7}`), &back) != nil)
+}
+
+// A Manager holds the peppers.
+func TestManagerShowsNothing(t *testing.T) {
+	m, err := apikey.New(memstore.New(), &apikey.Options{Peppers: []apikey.Secret{apikey.NewSecret(canary)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range outputs(m) {
+		if leaks(text) {
+			t.Errorf("%s: %s", name, text)
+		}
+	}
+	if text := fmt.Sprint(m); text != "API key manager" {
+		t.Error(text)
+	}
 }
 
 // TestErrorsTellNothing: an error names the operation and the key, not the

@@ -175,9 +175,13 @@ func (m *Manager) Flush(ctx context.Context) error {
 }
 
 // Run flushes every 10 seconds until the context ends, and then once more, for
-// at most 5 seconds; the host starts it, and waits for it before it ends:
+// at most 5 seconds. The host starts it, and waits for it before it ends:
 //
-//	go m.Run(ctx)
+//	done := make(chan error, 1)
+//	go func() { done <- m.Run(ctx) }()
+//	...
+//	cancel()
+//	err := <-done
 //
 // An error of a flush does not end Run: it is handed to Options.Observe. That
 // of the flush at the end is returned too.

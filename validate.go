@@ -85,6 +85,11 @@ func (m *Manager) Validate(ctx context.Context, token string, needs ...Need) (ke
 			return Key{}, &FieldError{Field: "scope", Problem: "must be a scope"}
 		}
 	}
+	if m == nil {
+		// A nil *Manager makes a Validator that is not nil, so that no
+		// middleware can notice.
+		return Key{}, unavailable(errors.New("the Manager is nil"))
+	}
 	var o Observation
 	if t, ok := parseToken(token); ok {
 		o.CredentialID = t.credentialID

@@ -240,6 +240,11 @@ func TestValidateTellsTroubleFromRefusal(t *testing.T) {
 		is.True(errors.Is(m.Check(t.Context()), apikey.ErrClock))
 	}
 	mock.Set(start)
+	is.Equal(m.Now(), start)
+	is.Equal(m.ForOwner("acme").Now(), start)
+	var none *apikey.Manager // which a Validator can hold without being nil
+	_, err = apikey.Validator(none).Validate(t.Context(), token)
+	is.True(errors.Is(err, apikey.ErrUnavailable))
 	var field *apikey.FieldError
 	for _, scope := range []string{"", "a b", "a*", "*", ":*", "\n", "ä", strings.Repeat("a", 101)} {
 		_, err = m.Validate(t.Context(), token, apikey.Scope(scope))

@@ -9,13 +9,12 @@ import (
 // Require returns a middleware, to stand behind Authenticate, that lets only
 // requests through whose key allows all of the scopes, by the rule of
 // [apikey.Scopes.Allows]. Others are answered with status 403 and the scopes
-// that are needed. Without scopes any key will do. Where no Authenticate
-// stands in front there is no key, and every request is answered with status
-// 401, as if it had none.
+// that are needed. Without scopes any key will do.
 //
-// A malformed scope is a fault of the program that no request can make up for:
-// every request is then answered with status 500 and the reason, also one
-// whose key would allow the other scopes.
+// Two faults of the program no request can make up for: a malformed scope, and
+// a Require that no Authenticate stands before. Every request is then answered
+// with status 500 and the reason, also one whose key would allow the other
+// scopes.
 func Require(scopes ...string) func(http.Handler) http.Handler {
 	needed, err := apikey.NewScopes(scopes...)
 	if err != nil {
@@ -28,7 +27,7 @@ func Require(scopes ...string) func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			key, ok := apikey.FromContext(r.Context())
 			if !ok {
-				configOf(r.Context()).refuse(w, r, answerNoCredential)
+				defaults.refuse(w, r, answerNoAuthenticate)
 				return
 			}
 			for _, scope := range list {

@@ -17,7 +17,7 @@ func TestRequireWithoutAuthenticate(t *testing.T) {
 		served := newHandler()
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.Header.Set("Authorization", "Bearer any") // nobody checked it
-		want := expectation{status: 401, code: "no_credential"}
+		want := expectation{status: 500, code: "server_error"}
 		want.complete()
 		checkResponse(t, want, serve(apikeyhttp.Require(scopes...)(served), r), r.Method, served.calls)
 	}

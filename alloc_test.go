@@ -32,7 +32,9 @@ func TestAllocations(t *testing.T) {
 		}
 	}
 	disabled := issue(t, m, apikey.IssueParams{})
-	m.Disable(ctx, disabled.Key.ID, "")
+	if _, err := m.Disable(ctx, disabled.Key.ID, ""); err != nil {
+		t.Fatal(err)
+	}
 	live := tokens[0]
 	for name, text := range map[string]string{
 		"malformed": "no token", "bad checksum": live[:len(live)-1] + flip(live[len(live)-1]),
@@ -40,8 +42,12 @@ func TestAllocations(t *testing.T) {
 		"disabled": disabled.Token.Reveal(),
 	} {
 		if n := testing.AllocsPerRun(200, func() {
-			if _, err := m.Validate(ctx, text, from, scope); err == nil {
-				t.Fatal("accepted")
+			want := apikey.ErrInvalid
+			if name == "disabled" {
+				want = apikey.ErrDisabled
+			}
+			if _, err := m.Validate(ctx, text, from, scope); err != want {
+				t.Fatal(err)
 			}
 		}); n != 0 {
 			t.Errorf("%s: %v allocations", name, n)

@@ -23,6 +23,7 @@ type Event struct {
 	// OldCredentialID is the credential that the change ended, or whose end
 	// it set: the one replaced by a regeneration or rotation, the retiring
 	// one of a finished or extended rotation. OldExpiresAt is its new end.
+	// A key.updated names one if it ended a rotation that an expired key was in.
 	// After key.regenerated and key.rotation_finished no credential but
 	// CredentialID is accepted, after key.rotated none but CredentialID and
 	// OldCredentialID, whatever was retiring before.

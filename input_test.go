@@ -2,6 +2,7 @@ package apikey_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"math"
 	"net/netip"
@@ -221,6 +222,34 @@ func TestBadInput(t *testing.T) {
 
 	if diff := cmp.Diff(before, dump(t, store)); diff != "" {
 		t.Errorf("something was stored:\n%s", diff)
+	}
+}
+
+// TestBadJSON: what the immutable values refuse to read is a *FieldError that
+// does not repeat it, and null leaves them as they are.
+func TestBadJSON(t *testing.T) {
+	is := is.New(t)
+	key := apikey.Key{Metadata: apikey.NewMetadata(map[string]string{"k": "v"})}
+	is.NoErr(json.Unmarshal([]byte(`{"Scopes":["a"],"Networks":["192.0.2.0/24","2001:db8::1"]}`), &key))
+	is.Equal(key.Networks.String(), "192.0.2.0/24 2001:db8::1/128")
+	before := key
+	is.NoErr(json.Unmarshal([]byte(`{"Scopes":null,"Networks":null,"Metadata":null}`), &key))
+	if diff := cmp.Diff(before, key); diff != "" {
+		t.Errorf("null changed the key:\n%s", diff)
+	}
+	for text, field := range map[string]string{
+		`{"Scopes":["canary x"]}`: "scopes", `{"Scopes":"canary"}`: "scopes", `{"Scopes":[7]}`: "scopes",
+		`{"Networks":["canary"]}`: "networks", `{"Networks":["192.0.2.1 192.0.2.2"]}`: "networks", `{"Networks":[""]}`: "networks",
+		`{"Networks":{}}`: "networks", `{"Metadata":["canary"]}`: "metadata", `{"Metadata":{"k":7}}`: "metadata",
+	} {
+		var f *apikey.FieldError
+		err := json.Unmarshal([]byte(text), &key)
+		if !errors.As(err, &f) || f.Field != field || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	if diff := cmp.Diff(before, key); diff != "" {
+		t.Errorf("what was refused changed the key:\n%s", diff)
 	}
 }
 

@@ -35,7 +35,8 @@ type IssueParams struct {
 
 	// IdempotencyKey makes it safe to ask again: of all calls with one text
 	// for one owner the first makes the key, the others get ErrExists with an
-	// Issued that holds that key but no token. At most 255 bytes.
+	// Issued that holds that key but no token, until that key is deleted and
+	// Sweep has purged it. At most 255 bytes of printable text.
 	IdempotencyKey string
 }
 
@@ -113,7 +114,7 @@ func (a access) tryIssue(ctx context.Context, p IssueParams) (Issued, error) {
 		return Issued{}, err
 	}
 	fresh, secret := a.m.newCredential(c.at, expiry)
-	record.install(fresh, c)
+	record.install(fresh)
 	if p.IdempotencyKey == "" {
 		record.Key.ID = randomBase62(keyIDLen)
 	} else {

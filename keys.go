@@ -78,7 +78,7 @@ func (k Key) Status(now time.Time) Status {
 // running, so that two tokens of the key are accepted (unless it is disabled
 // or deleted). It is always false for a Key from Validate.
 func (k Key) Rotating(now time.Time) bool {
-	return k.RetiringID != "" && now.Before(k.RetiringUntil) && now.Before(k.ExpiresAt)
+	return k.RetiringID != "" && now.Before(k.RetiringUntil)
 }
 
 // Status is a key's state; see Key.Status.

@@ -132,7 +132,7 @@ func regenerate(fresh Credential) rule {
 		r.end(old, c.at)
 		r.Key.RetiringID = ""
 		r.activate()
-		r.install(fresh, c)
+		r.install(fresh)
 		return r.reissued(EventRegenerated, c, old), nil
 	}
 }
@@ -158,7 +158,7 @@ func rotate(fresh Credential, overlap time.Duration) rule {
 			retiring.ExpiresAt = earlier(retiring.RetireBefore, microseconds(c.at.Add(overlap)))
 		}
 		r.Key.RetiringID = old
-		r.install(fresh, c)
+		r.install(fresh)
 		return r.reissued(EventRotated, c, old), nil
 	}
 }
@@ -251,7 +251,7 @@ func (r *Record) end(id string, now time.Time) {
 const maxHistory = 100
 
 // install makes a credential the current one.
-func (r *Record) install(fresh Credential, c cause) {
+func (r *Record) install(fresh Credential) {
 	k := &r.Key
 	k.Prefix, k.CredentialID, k.IssuedAt, k.ExpiresAt = fresh.Prefix, fresh.ID, fresh.CreatedAt, fresh.ExpiresAt
 	r.Credentials = append(r.Credentials, fresh)

@@ -79,11 +79,15 @@ func (m Metadata) Equal(other Metadata) bool { return slices.Equal(m.list, other
 // MarshalJSON writes an object of strings.
 func (m Metadata) MarshalJSON() ([]byte, error) { return json.Marshal(m.Map()) }
 
-// UnmarshalJSON reads an object of strings.
+// UnmarshalJSON reads an object of strings. What it refuses is a *FieldError
+// for "metadata"; null leaves the entries as they are.
 func (m *Metadata) UnmarshalJSON(b []byte) error {
+	if string(b) == "null" {
+		return nil
+	}
 	var values map[string]string
 	if err := json.Unmarshal(b, &values); err != nil {
-		return err
+		return &FieldError{Field: "metadata", Problem: "must be an object of texts"}
 	}
 	*m = NewMetadata(values)
 	return nil

@@ -99,13 +99,26 @@ func (n Networks) MarshalJSON() ([]byte, error) {
 	return json.Marshal(append([]netip.Prefix{}, n.list...))
 }
 
-// UnmarshalJSON reads an array of strings in CIDR form.
+// UnmarshalJSON reads an array of strings as ParseNetworks takes them. What it
+// refuses is a *FieldError for "networks"; null leaves the set as it is, since
+// an empty one means anywhere.
 func (n *Networks) UnmarshalJSON(b []byte) error {
-	var list []netip.Prefix
-	if err := json.Unmarshal(b, &list); err != nil {
-		return err
+	if string(b) == "null" {
+		return nil
 	}
-	networks, err := NewNetworks(list...)
+	var list []string
+	if err := json.Unmarshal(b, &list); err != nil {
+		return &FieldError{Field: "networks", Problem: "must be an array of texts"}
+	}
+	var prefixes []netip.Prefix
+	for _, text := range list {
+		one, err := ParseNetworks(text)
+		if err != nil || one.Len() != 1 {
+			return &FieldError{Field: "networks", Problem: "must hold address prefixes like 192.0.2.0/24 or addresses"}
+		}
+		prefixes = append(prefixes, one.list...)
+	}
+	networks, err := NewNetworks(prefixes...)
 	if err == nil {
 		*n = networks
 	}

@@ -51,7 +51,8 @@ func (m *Manager) owner(ctx context.Context, owner string) (Owner, error) {
 
 // DisableOwner refuses all keys of an owner at once, present and future, in one
 // write that leaves the keys as they are; its OwnerManagers can still look but
-// not change anything. It is idempotent. It returns the owner's state.
+// not change anything, except for changes that had begun before. It is
+// idempotent. It returns the owner's state.
 func (m *Manager) DisableOwner(ctx context.Context, owner, reason string) (Owner, error) {
 	return m.changeOwner(ctx, "disable owner", EventOwnerDisabled, owner, reason)
 }

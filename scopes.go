@@ -98,11 +98,15 @@ func (s Scopes) MarshalJSON() ([]byte, error) {
 	return json.Marshal(append([]string{}, s.Slice()...))
 }
 
-// UnmarshalJSON reads an array of strings, with the checks of NewScopes.
+// UnmarshalJSON reads an array of strings, with the checks of NewScopes. What
+// it refuses is a *FieldError for "scopes"; null leaves the set as it is.
 func (s *Scopes) UnmarshalJSON(b []byte) error {
+	if string(b) == "null" {
+		return nil
+	}
 	var list []string
 	if err := json.Unmarshal(b, &list); err != nil {
-		return err
+		return &FieldError{Field: "scopes", Problem: "must be an array of texts"}
 	}
 	scopes, err := NewScopes(list...)
 	if err == nil {

@@ -65,7 +65,7 @@ type Store interface {
 	//   - The Limit is exact, however many Commits run at once.
 	//   - A Purge removes the Record with its Credentials and their usage, but no event, if its Revision equals the stored Revision, else ErrConflict.
 	//   - What Commit was given stays the caller's: changing it afterwards changes nothing in the Store.
-	//   - A Commit whose context has already ended writes nothing.
+	//   - A Commit whose context has already ended writes nothing, and its error is an ErrAborted.
 	//   - Events get the next positions in their order; positions begin at 1 and have no gaps, and the Position of the last one is returned.
 	//   - Who has seen position n can read every position up to n: the order of positions is the order in which Commits become visible.
 	//

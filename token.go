@@ -230,8 +230,10 @@ func (s Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 func (s Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 // Digest is the stored form of an access secret, opaque bytes. It is no secret
-// that could be used, but has no place in a log either: fmt and log/slog show
-// "[digest]". JSON holds its bytes in base64.
+// that could be used, but has no place in a log either: fmt shows "[digest]" of
+// it, and of every value that holds it in exported fields. JSON, which stores
+// may be made of, holds its bytes in base64. Only a Store sees digests: in
+// what a Manager returns there are none.
 type Digest string
 
 // Format writes "[digest]" for every verb.

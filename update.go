@@ -25,7 +25,8 @@ type Changes struct {
 }
 
 // Update changes what a key is. It is allowed in every state but Deleted,
-// keeps the key's tokens, and returns the key as it is then. Changes that
+// keeps the key's tokens (but a rotation that an expired key was in has ended
+// for good), and returns the key as it is then. Changes that
 // change nothing record nothing. Besides the errors that all changes share it
 // returns a *FieldError for bad input, and one for "changes" if there are none.
 func (m *Manager) Update(ctx context.Context, id string, changes Changes, reason string, conditions ...Condition) (Key, error) {
@@ -48,7 +49,7 @@ func (a access) update(ctx context.Context, id string, changes Changes, reason s
 		if changes == (Changes{}) {
 			return Event{}, &FieldError{Field: "changes", Problem: "must not be empty"}
 		}
-		before := r.Key
+		before, ended := r.Key, ""
 		if err := a.apply(&r.Key, changes); err != nil {
 			return Event{}, err
 		}
@@ -57,7 +58,15 @@ func (a access) update(ctx context.Context, id string, changes Changes, reason s
 			if err != nil {
 				return Event{}, err
 			}
+			wasExpired := !c.at.Before(r.Key.ExpiresAt)
 			r.Key.ExpiresAt = end
+			if wasExpired && r.Key.RetiringID != "" {
+				// The overlap ended with the key: only the current
+				// credential comes back.
+				ended = r.Key.RetiringID
+				r.end(ended, before.ExpiresAt)
+				r.Key.RetiringID = ""
+			}
 			if current := r.credential(r.Key.CredentialID); current != nil {
 				current.ExpiresAt = end
 			}
@@ -67,6 +76,9 @@ func (a access) update(ctx context.Context, id string, changes Changes, reason s
 			return Event{}, nil
 		}
 		e := r.event(EventUpdated, c)
+		if ended != "" {
+			e = r.reissued(EventUpdated, c, ended)
+		}
 		e.Data = NewMetadata(data)
 		return e, nil
 	}

@@ -213,7 +213,7 @@ func (r *Record) usage() (retiringUntil, lastUsed time.Time, uses int64) {
 	for i := range r.Credentials {
 		c := &r.Credentials[i]
 		if c.ID == r.Key.RetiringID {
-			retiringUntil = c.ExpiresAt
+			retiringUntil = earlier(c.ExpiresAt, r.Key.ExpiresAt)
 		}
 		if c.LastUsedAt.After(lastUsed) {
 			lastUsed = c.LastUsedAt

@@ -80,22 +80,19 @@ type Observation struct {
 // A text that is no token, by its shape or its checksum, costs no read of the
 // clock and no call of the Store; any other costs one Lookup.
 func (m *Manager) Validate(ctx context.Context, token string, needs ...Need) (key Key, err error) {
-	for i := range needs {
-		if needs[i].kind == needBadScope {
-			return Key{}, &FieldError{Field: "scope", Problem: "must be a scope"}
-		}
-	}
 	if m == nil {
 		// A nil *Manager makes a Validator that is not nil, so that no
 		// middleware can notice.
 		return Key{}, unavailable(errors.New("the Manager is nil"))
 	}
 	var o Observation
-	if t, ok := parseToken(token); ok {
-		o.CredentialID = t.credentialID
-		err = m.validate(ctx, t, needs, &key, &o)
-	} else {
-		err = ErrInvalid
+	if err = wellFormed(needs); err == nil {
+		if t, ok := parseToken(token); ok {
+			o.CredentialID = t.credentialID
+			err = m.validate(ctx, t, needs, &key, &o)
+		} else {
+			err = ErrInvalid
+		}
 	}
 	if m.options.Observe != nil {
 		o.Err = err
@@ -141,6 +138,15 @@ func (m *Manager) validate(ctx context.Context, t token, needs []Need, key *Key,
 		key.ExpiresAt = earlier(c.ExpiresAt, key.ExpiresAt)
 	}
 	m.usage.count(key.ID, c.ID, now)
+	return nil
+}
+
+func wellFormed(needs []Need) error {
+	for i := range needs {
+		if needs[i].kind == needBadScope {
+			return &FieldError{Field: "scope", Problem: "must be a scope"}
+		}
+	}
 	return nil
 }
 

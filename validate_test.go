@@ -352,12 +352,15 @@ func TestObserve(t *testing.T) {
 	m.Validate(t.Context(), b.Token.Reveal())
 	store.err = broken
 	m.Validate(t.Context(), a.Token.Reveal())
+	store.err = nil
+	m.Validate(t.Context(), a.Token.Reveal(), apikey.Scope("*"))
 	want := []apikey.Observation{
 		{CredentialID: a.Key.CredentialID, KeyID: a.Key.ID, Owner: "acme"},
 		{Err: apikey.ErrInvalid},
 		{CredentialID: a.Key.CredentialID, Err: apikey.ErrInvalid},
 		{CredentialID: b.Key.CredentialID, KeyID: b.Key.ID, Owner: "other", Err: apikey.ErrDisabled},
 		{CredentialID: a.Key.CredentialID, Err: seen[4].Err},
+		{Err: seen[5].Err},
 	}
 	same := cmp.Comparer(func(a, b error) bool { return a == b })
 	if diff := cmp.Diff(want, seen, same); diff != "" {

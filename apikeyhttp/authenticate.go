@@ -138,9 +138,9 @@ func headerProblem(name string) string {
 	}
 	for _, prefix := range []string{
 		"Accept", "Accept-", "Access-Control-", "Authorization", "Cache-Control", "Connection", "Content-",
-		"Cookie", "Date", "Expect", "Forwarded", "From", "Host", "If-", "Keep-Alive", "Origin", "Pragma",
-		"Proxy-", "Range", "Referer", "Sec-", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "User-Agent",
-		"Via", "X-Forwarded-", "X-Real-Ip",
+		"Cookie", "Cookie2", "Date", "Etag", "Expect", "Expires", "Forwarded", "From", "Host", "If-", "Keep-Alive", "Last-Modified", "Location", "Max-Forwards", "Origin", "Pragma",
+		"Proxy-", "Range", "Referer", "Retry-After", "Sec-", "Server", "Set-Cookie", "Te", "True-Client-Ip", "Trailer", "Transfer-Encoding", "Upgrade", "User-Agent",
+		"Vary", "Via", "Www-Authenticate", "X-Client-Ip", "X-Forwarded-", "X-Real-Ip",
 	} {
 		if name == prefix || strings.HasSuffix(prefix, "-") && strings.HasPrefix(name, prefix) {
 			return "must not be a header with a meaning of its own"

@@ -54,8 +54,9 @@
 //	500     server_error          no challenge            bad Options, scopes or needs
 //	503     unavailable           no challenge            apikey.ErrUnavailable, any other error
 //
-// Any text in the place of a token that is not a token, be it malformed,
-// unknown, or with a wrong secret, gets the same answer to the byte. Only who
+// Any text without space, tab and comma in the place of a token that is not a
+// valid token, be it malformed, unknown, or with a wrong secret, gets the same
+// answer to the byte. Only who
 // sent the right secret learns what is wrong with the key. An answer holds
 // nothing of the request.
 //

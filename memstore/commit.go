@@ -2,6 +2,7 @@ package memstore
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/keyturn/apikey"
 )
@@ -10,7 +11,7 @@ import (
 // then writes everything.
 func (s *Store) Commit(ctx context.Context, c apikey.Commit) (apikey.Position, error) {
 	if err := ctx.Err(); err != nil {
-		return apikey.Position{}, err
+		return apikey.Position{}, aborted(err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -48,6 +49,9 @@ func (s *Store) Commit(ctx context.Context, c apikey.Commit) (apikey.Position, e
 	}
 	return last, nil
 }
+
+// aborted says that nothing was written.
+func aborted(err error) error { return fmt.Errorf("%w: %w", apikey.ErrAborted, err) }
 
 // check refuses a Commit of which anything does not fit what is stored.
 func (s *Store) check(c apikey.Commit) error {

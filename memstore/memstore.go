@@ -147,7 +147,7 @@ func (s *Store) Events(ctx context.Context, q apikey.EventQuery) ([]apikey.Event
 // Touch implements [apikey.Store].
 func (s *Store) Touch(ctx context.Context, uses []apikey.Usage) error {
 	if err := ctx.Err(); err != nil {
-		return err
+		return aborted(err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -90,4 +90,5 @@ type transaction interface {
 	// rollback leaves no connection in the pool that is still inside of the
 	// transaction.
 	rollback(ctx context.Context)
+	abandon(ctx context.Context) // after a panic
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"strings"
 )
 
 // The columns of a key, a credential and an owner, in the order in which
@@ -172,7 +173,15 @@ func beginImmediate(ctx context.Context, db *sql.DB) (transaction, error) {
 		return nil, err
 	}
 	tx := immediate{conn}
-	if _, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+	answered := false
+	defer func() {
+		if !answered {
+			tx.abandon(ctx)
+		}
+	}()
+	_, err = conn.ExecContext(ctx, "BEGIN IMMEDIATE")
+	answered = true
+	if err != nil {
 		tx.rollback(ctx) // a driver may answer the end of the context although it has begun
 		return nil, err
 	}
@@ -196,6 +205,11 @@ func (tx immediate) rollback(ctx context.Context) {
 	}
 	tx.Close()
 }
+
+// abandon ends a transaction in which the driver panicked, so that it does not
+// stop all others from writing. The connection is lost to the pool: after a
+// panic database/sql may hold locks, for which Close would wait for ever.
+func (tx immediate) abandon(ctx context.Context) { tx.outside(context.WithoutCancel(ctx)) }
 
 // outside leaves the transaction and reports whether it is sure that the
 // connection is in none.
@@ -232,7 +246,20 @@ func checkSQLite(ctx context.Context, conn *sql.Conn) error {
 	if err := conn.QueryRowContext(ctx, "PRAGMA busy_timeout").Scan(&timeout); err != nil {
 		return err
 	}
+	var journal, file string
+	if err := conn.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&journal); err != nil {
+		return err
+	}
+	if err := conn.QueryRowContext(ctx, "SELECT file FROM pragma_database_list WHERE name = 'main'").Scan(&file); err != nil {
+		return err
+	}
 	var errs []error
+	if journal == "off" || journal == "memory" && file != "" { // without a file it is always memory
+		errs = append(errs, &SettingError{
+			Setting: "journal_mode", Value: strings.ToUpper(journal),
+			Advice: "set it to WAL, in the data source name: else the file is destroyed when a transaction is rolled back, or when the program ends in the middle of one",
+		})
+	}
 	if synchronous == 0 {
 		errs = append(errs, &SettingError{
 			Setting: "synchronous", Value: "OFF",

@@ -81,10 +81,15 @@ func New(db *sql.DB, dialect Dialect, options *Options) *Store {
 
 var errDialect = errors.New("no dialect: use one of the values of this package, like sqlstore.SQLite")
 
-// ready refuses a Store that was made with the zero Dialect.
+var errDatabase = errors.New("no database: the *sql.DB is nil")
+
+// ready refuses a Store that was made of nothing.
 func (s *Store) ready(ctx context.Context) error {
-	if s.dialect == nil {
+	switch {
+	case s.dialect == nil:
 		return errDialect
+	case s.db == nil:
+		return errDatabase
 	}
 	return ctx.Err()
 }

@@ -45,20 +45,24 @@ func (s *Store) tryTransact(ctx context.Context, run func(querier) error) error 
 	}
 	ended := false
 	defer func() {
-		// After any error, a panic of the driver too: what a transaction has
-		// written once it has failed is not what was asked for.
 		if !ended {
-			tx.rollback(ctx)
+			tx.abandon(ctx)
 		}
 	}()
-	if err := run(tx); err != nil {
+	err = run(tx)
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		// What a transaction has written once it has failed is not what was
+		// asked for.
+		tx.rollback(ctx)
+		ended = true
 		return aborted(err)
 	}
-	if err := ctx.Err(); err != nil {
-		return aborted(err)
-	}
+	err = tx.commit(ctx)
 	ended = true
-	return tx.commit(ctx)
+	return err
 }
 
 // abortedError is an error after which it is sure that nothing was written.

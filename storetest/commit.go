@@ -47,7 +47,7 @@ var commitRules = []rule{
 	},
 	{
 		"commit after the context ended",
-		"A Commit whose context has already ended writes nothing.",
+		"A Commit whose context has already ended writes nothing, and its error is an ErrAborted.",
 		commitContext,
 	},
 }

@@ -161,6 +161,19 @@ func expiredRotation(t *testing.T, newStore NewStore) {
 	if _, err := f.m.ExtendRotation(f.ctx, issued.Key.ID, time.Hour, ""); !errors.Is(err, apikey.ErrNotRotating) {
 		t.Errorf("extend on an expired key: %v", err)
 	}
+
+	// If the key is given more time, the older token stays refused.
+	later := end.Add(time.Hour)
+	key, err = f.m.Update(f.ctx, issued.Key.ID, apikey.Changes{ExpiresAt: &later}, "")
+	f.no(err)
+	f.no(f.validate(fresh.Token))
+	if err := f.validate(issued.Token); err != apikey.ErrReplaced {
+		t.Errorf("the retiring token of a revived key: %v", err)
+	}
+	events := f.events(key.ID)
+	if e := events[len(events)-1]; e.OldCredentialID != issued.Key.CredentialID || !e.OldExpiresAt.Equal(end) {
+		t.Errorf("the event does not name the credential that ended: %+v", e)
+	}
 }
 
 // rotationEnds: an overlap ends the older token, never later than it would

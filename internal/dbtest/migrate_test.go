@@ -228,6 +228,9 @@ func TestCheck(t *testing.T) {
 			name: "newer", damage: "UPDATE apikey_schema SET version = 2",
 			schema: &sqlstore.SchemaError{Version: 2, Want: 1}, says: []string{"use a newer program"},
 		},
+		{name: "no journal", pragmas: []string{"journal_mode(OFF)"}, setting: []string{"journal_mode"}, says: []string{"journal_mode is OFF"}},
+		{name: "journal in memory", pragmas: []string{"journal_mode(MEMORY)"}, setting: []string{"journal_mode"}, says: []string{"journal_mode is MEMORY"}},
+		{name: "journal in a file is good", pragmas: []string{"journal_mode(DELETE)"}},
 		{name: "synchronous", pragmas: []string{"synchronous(OFF)"}, setting: []string{"synchronous"}, says: []string{"synchronous is OFF"}},
 		{name: "busy timeout", pragmas: []string{"busy_timeout(0)"}, setting: []string{"busy_timeout"}, says: []string{"busy_timeout is 0"}},
 		{

@@ -277,6 +277,9 @@ func (x *machine) step() {
 			return m.Update(x.ctx, id, apikey.Changes{ExpiresAt: &end}, "")
 		})) {
 			k.tokens[current].end, k.tokens[current].ownEnd = end, end
+			if expired {
+				k.retiring = false // the overlap ended with the key
+			}
 		}
 	case "delete":
 		want := refusal(false)

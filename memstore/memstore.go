@@ -45,7 +45,14 @@ func (s *Store) Lookup(ctx context.Context, credentialID string) (m apikey.Match
 		return m, apikey.ErrNotFound
 	}
 	c.key.copyTo(&m.Key)
-	c.copyTo(&m.Credential)
+	if c == c.key.current {
+		// The Key has its times already, and to convert one takes longer than
+		// to copy it.
+		m.Credential.CreatedAt, m.Credential.ExpiresAt = m.Key.IssuedAt, m.Key.ExpiresAt
+	} else {
+		m.Credential.CreatedAt, m.Credential.ExpiresAt = utc(c.createdAt), utc(c.expiresAt)
+	}
+	c.copyRest(&m.Credential)
 	m.Owner = c.key.owner.state
 	s.mu.RUnlock()
 	return m, nil

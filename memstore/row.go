@@ -105,8 +105,14 @@ func (c *credential) set(from *apikey.Credential) {
 }
 
 func (c *credential) copyTo(to *apikey.Credential) {
+	to.CreatedAt, to.ExpiresAt = utc(c.createdAt), utc(c.expiresAt)
+	c.copyRest(to)
+}
+
+// copyRest copies all but CreatedAt and ExpiresAt.
+func (c *credential) copyRest(to *apikey.Credential) {
 	to.ID, to.Prefix = c.id, c.prefix
-	to.CreatedAt, to.ExpiresAt, to.RetireBefore = utc(c.createdAt), utc(c.expiresAt), utc(c.retireBefore)
+	to.RetireBefore = utc(c.retireBefore)
 	to.Scheme, to.PepperID, to.Digest, to.Seal = c.scheme, c.pepperID, c.digest, c.seal
 	to.LastUsedAt, to.Uses = utc(c.lastUsedAt), c.uses
 }

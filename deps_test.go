@@ -15,11 +15,11 @@ const module = "github.com/keyturn/apikey"
 func TestDependencies(t *testing.T) {
 	for pkg, allowed := range map[string][]string{
 		"":            {},
-		"/memstore":   {""},
-		"/sqlstore":   {""},
+		"/memstore":   {"", "/internal/micros"},
+		"/sqlstore":   {"", "/internal/micros"},
 		"/apikeyhttp": {""},
 		"/storetest":  {""},
-		"/apikeytest": {"", "/memstore"},
+		"/apikeytest": {"", "/memstore", "/internal/micros"},
 	} {
 		want := map[string]bool{module + pkg: true}
 		for _, a := range allowed {

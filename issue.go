@@ -166,7 +166,7 @@ func (m *Manager) expiry(now time.Time, p IssueParams) (time.Time, error) {
 
 // defaultExpiry returns when a credential made now ends if nothing is asked.
 func (m *Manager) defaultExpiry(now time.Time) time.Time {
-	end := earlier(m.options.Lifetime.After(now), m.options.MaxLifetime.After(now))
+	end := earlier(m.options.Lifetime.AddTo(now), m.options.MaxLifetime.AddTo(now))
 	return earlier(end, lastExpiry)
 }
 
@@ -179,7 +179,7 @@ func (m *Manager) checkExpiry(field string, end, created, now time.Time) (time.T
 	if !end.After(now) || !microseconds(end).After(now) {
 		return time.Time{}, &FieldError{Field: field, Problem: "must end at least a microsecond from now"}
 	}
-	if end.After(m.options.MaxLifetime.After(created)) {
+	if end.After(m.options.MaxLifetime.AddTo(created)) {
 		return time.Time{}, &FieldError{Field: field, Problem: "must not end after the longest lifetime allowed"}
 	}
 	return microseconds(end), nil

@@ -140,13 +140,13 @@ type Period struct {
 	Years, Months, Days int
 }
 
-// After returns the instant that lies the period after t.
-func (p Period) After(t time.Time) time.Time {
+// AddTo returns the instant that lies the period after t.
+func (p Period) AddTo(t time.Time) time.Time {
 	return t.UTC().AddDate(p.Years, p.Months, p.Days)
 }
 
-// Before returns the instant that lies the period before t.
-func (p Period) Before(t time.Time) time.Time {
+// SubtractFrom returns the instant that lies the period before t.
+func (p Period) SubtractFrom(t time.Time) time.Time {
 	return t.UTC().AddDate(-p.Years, -p.Months, -p.Days)
 }
 

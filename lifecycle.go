@@ -187,6 +187,22 @@ func extendRotation(overlap time.Duration) rule {
 	}
 }
 
+// moveEnd moves the end of the current credential. The rotation that an expired
+// key was in had ended with it: if it is given more time, only the current
+// credential comes back. The id of the one that does not is returned.
+func (r *Record) moveEnd(end time.Time, c cause) (ended string) {
+	if !c.at.Before(r.Key.ExpiresAt) && r.Key.RetiringID != "" {
+		ended = r.Key.RetiringID
+		r.end(ended, r.Key.ExpiresAt)
+		r.Key.RetiringID = ""
+	}
+	r.Key.ExpiresAt = end
+	if current := r.credential(r.Key.CredentialID); current != nil {
+		current.ExpiresAt = end
+	}
+	return ended
+}
+
 // remove makes the key a tombstone, which nothing revives.
 func remove(r *Record, c cause) (Event, error) {
 	if !r.Key.DeletedAt.IsZero() {

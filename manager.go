@@ -132,7 +132,7 @@ func newManager(store Store, options *Options) (*Manager, error) {
 			return nil, err
 		}
 	}
-	if start := time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC); o.Lifetime.After(start).After(o.MaxLifetime.After(start)) {
+	if start := time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC); o.Lifetime.AddTo(start).After(o.MaxLifetime.AddTo(start)) {
 		return nil, &FieldError{Field: "lifetime", Problem: "must not be longer than max_lifetime"}
 	}
 	if o.KeysPerOwner < 0 {

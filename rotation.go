@@ -121,7 +121,7 @@ func checkOverlap(overlap time.Duration) error {
 // After and Limit are used, as by List.
 func (m *Manager) RotationDue(ctx context.Context, q Query) ([]Key, error) {
 	return m.due(ctx, "rotation due", func(now time.Time) (Query, error) {
-		issued := m.options.RotateAfter.Before(now).Add(time.Microsecond)
+		issued := m.options.RotateAfter.SubtractFrom(now).Add(time.Microsecond)
 		if !storable(issued) {
 			issued = firstInstant
 		}
@@ -170,7 +170,7 @@ func (m *Manager) Sweep(ctx context.Context) (Swept, error) {
 	var done Swept
 	c, err := m.all.cause(ctx, "")
 	if err == nil {
-		cutoff := m.options.Retain.Before(c.at)
+		cutoff := m.options.Retain.SubtractFrom(c.at)
 		if storable(cutoff) {
 			err = m.sweep(ctx, c, cutoff, &done)
 		}

@@ -58,18 +58,7 @@ func (a access) update(ctx context.Context, id string, changes Changes, reason s
 			if err != nil {
 				return Event{}, err
 			}
-			wasExpired := !c.at.Before(r.Key.ExpiresAt)
-			r.Key.ExpiresAt = end
-			if wasExpired && r.Key.RetiringID != "" {
-				// The overlap ended with the key: only the current
-				// credential comes back.
-				ended = r.Key.RetiringID
-				r.end(ended, before.ExpiresAt)
-				r.Key.RetiringID = ""
-			}
-			if current := r.credential(r.Key.CredentialID); current != nil {
-				current.ExpiresAt = end
-			}
+			ended = r.moveEnd(end, c)
 		}
 		data := describe(r.Key, &before)
 		if len(data) == 0 {

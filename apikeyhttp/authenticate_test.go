@@ -17,10 +17,11 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/matryer/is"
+
 	"github.com/keyturn/apikey"
 	"github.com/keyturn/apikey/apikeyhttp"
 	"github.com/keyturn/apikey/apikeytest"
-	"github.com/matryer/is"
 )
 
 func base64Of(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }
@@ -360,77 +361,6 @@ func TestStoreTrouble(t *testing.T) {
 	r.Header.Set("X-API-Key", other.MustIssue(t, apikey.IssueParams{}).Token.Reveal())
 	is.Equal(serve(apikeyhttp.Authenticate(withoutPepper, nil)(served), r).StatusCode, 503)
 	is.Equal(served.calls, 4)
-}
-
-func TestBadOptions(t *testing.T) {
-	long := strings.Repeat("x", 101)
-	tests := []struct {
-		name    string
-		options apikeyhttp.Options
-		field   string
-	}{
-		{"zero", apikeyhttp.Options{}, ""},
-		{"all set", apikeyhttp.Options{Carriers: apikeyhttp.Basic, Header: "Key", Realm: "A realm of ~!"}, ""},
-		{"longest", apikeyhttp.Options{Header: long[1:], Realm: long[1:]}, ""},
-		{"unknown carrier", apikeyhttp.Options{Carriers: 8}, "carriers"},
-		{"unknown among known", apikeyhttp.Options{Carriers: apikeyhttp.Bearer | 128}, "carriers"},
-		{"realm with quote", apikeyhttp.Options{Realm: `a"b`}, "realm"},
-		{"realm with backslash", apikeyhttp.Options{Realm: `a\b`}, "realm"},
-		{"realm with line break", apikeyhttp.Options{Realm: "a\r\nSet-Cookie: b"}, "realm"},
-		{"realm with NUL", apikeyhttp.Options{Realm: "a\x00"}, "realm"},
-		{"realm not ASCII", apikeyhttp.Options{Realm: "café"}, "realm"},
-		{"realm not UTF-8", apikeyhttp.Options{Realm: "a\xff"}, "realm"},
-		{"realm too long", apikeyhttp.Options{Realm: long}, "realm"},
-		{"header with space", apikeyhttp.Options{Header: "X Key"}, "header"},
-		{"header with colon", apikeyhttp.Options{Header: "X-Key:"}, "header"},
-		{"header with line break", apikeyhttp.Options{Header: "X-Key\r\n"}, "header"},
-		{"header with underscore", apikeyhttp.Options{Header: "X_Key"}, "header"},
-		{"header not ASCII", apikeyhttp.Options{Header: "X-Clé"}, "header"},
-		{"header too long", apikeyhttp.Options{Header: long}, "header"},
-		{"Authorization", apikeyhttp.Options{Header: "authorization"}, "header"},
-		{"Proxy-Authorization", apikeyhttp.Options{Header: "PROXY-authorization"}, "header"},
-		{"Cookie", apikeyhttp.Options{Header: "Cookie"}, "header"},
-		{"Host", apikeyhttp.Options{Header: "host"}, "header"},
-		{"Content-Length", apikeyhttp.Options{Header: "Content-Length"}, "header"},
-		{"X-Forwarded-For", apikeyhttp.Options{Header: "X-Forwarded-For"}, "header"},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			is := is.New(t)
-			err := test.options.Check()
-			var field *apikey.FieldError
-			served := newHandler()
-			r := httptest.NewRequest(http.MethodGet, "/", nil)
-			carriers[0].set(r, "any")
-			if test.field == "" {
-				is.NoErr(err)
-				return
-			}
-			is.True(errors.As(err, &field))
-			is.Equal(field.Field, test.field)
-			want := expectation{status: 500, code: "server_error"}
-			handler := apikeyhttp.Authenticate(apikeytest.Allow(apikey.Key{}), &test.options)(served)
-			checkResponse(t, want, serve(handler, r), r.Method, served.calls)
-			is.True(strings.Contains(read(t, serve(handler, r)), field.Problem))
-		})
-	}
-
-	is := is.New(t)
-	is.NoErr((*apikeyhttp.Options)(nil).Check())
-	served := newHandler()
-	r := httptest.NewRequest(http.MethodGet, "/", nil)
-	is.Equal(serve(apikeyhttp.Authenticate(nil, nil)(served), r).StatusCode, 500)
-	is.Equal(served.calls, 0)
-}
-
-// TestOptionsAreCopied changes them afterwards.
-func TestOptionsAreCopied(t *testing.T) {
-	is := is.New(t)
-	options := &apikeyhttp.Options{Realm: "before"}
-	handler := apikeyhttp.Authenticate(apikeytest.Deny(nil), options)(newHandler())
-	options.Realm = "after"
-	got := serve(handler, httptest.NewRequest(http.MethodGet, "/", nil))
-	is.Equal(got.Header.Get("WWW-Authenticate"), `Bearer realm="before"`)
 }
 
 func TestContext(t *testing.T) {

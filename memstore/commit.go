@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/keyturn/apikey"
+	"github.com/keyturn/apikey/internal/micros"
 )
 
 // Commit implements [apikey.Store]: under one lock it first checks everything,
@@ -27,7 +28,7 @@ func (s *Store) Commit(ctx context.Context, c apikey.Commit) (apikey.Position, e
 	}
 	for _, o := range c.Owners {
 		o.Revision++
-		o.DisabledAt = utc(micros(o.DisabledAt))
+		o.DisabledAt = micros.Time(micros.Of(o.DisabledAt))
 		s.owner(o.ID).state = o
 	}
 	for _, r := range c.Records {
@@ -39,8 +40,8 @@ func (s *Store) Commit(ctx context.Context, c apikey.Commit) (apikey.Position, e
 	var last apikey.Position
 	for _, e := range c.Events {
 		e.Position.Seq = int64(len(s.log)) + 1
-		e.At = utc(micros(e.At))
-		e.OldExpiresAt = utc(micros(e.OldExpiresAt))
+		e.At = micros.Time(micros.Of(e.At))
+		e.OldExpiresAt = micros.Time(micros.Of(e.OldExpiresAt))
 		if e.KeyID != "" {
 			s.logOf[e.KeyID] = append(s.logOf[e.KeyID], len(s.log))
 		}
@@ -164,7 +165,7 @@ func (s *Store) put(r apikey.Record) {
 	if k.current == nil {
 		// The contract has no such Record; it is kept as the Key describes it.
 		k.current = &credential{
-			id: r.Key.CredentialID, prefix: r.Key.Prefix, createdAt: micros(r.Key.IssuedAt), expiresAt: micros(r.Key.ExpiresAt),
+			id: r.Key.CredentialID, prefix: r.Key.Prefix, createdAt: micros.Of(r.Key.IssuedAt), expiresAt: micros.Of(r.Key.ExpiresAt),
 		}
 	}
 	sortCredentials(k.credentials)

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/keyturn/apikey"
+	"github.com/keyturn/apikey/internal/micros"
 )
 
 // Store is an [apikey.Store] in memory. The zero value is empty and ready. It
@@ -50,7 +51,7 @@ func (s *Store) Lookup(ctx context.Context, credentialID string) (m apikey.Match
 		// to copy it.
 		m.Credential.CreatedAt, m.Credential.ExpiresAt = m.Key.IssuedAt, m.Key.ExpiresAt
 	} else {
-		m.Credential.CreatedAt, m.Credential.ExpiresAt = utc(c.createdAt), utc(c.expiresAt)
+		m.Credential.CreatedAt, m.Credential.ExpiresAt = micros.Time(c.createdAt), micros.Time(c.expiresAt)
 	}
 	c.copyRest(&m.Credential)
 	m.Owner = c.key.owner.state
@@ -101,20 +102,20 @@ func (s *Store) List(ctx context.Context, q apikey.Query) ([]apikey.Record, erro
 func (k *key) selected(q apikey.Query) bool {
 	retired := q.RetiredBefore.IsZero()
 	for _, c := range k.credentials {
-		retired = retired || c.id != k.current.id && c.expiresAt < micros(q.RetiredBefore)
+		retired = retired || c.id != k.current.id && c.expiresAt < micros.Of(q.RetiredBefore)
 	}
 	deleted := k.deletedAt != 0
 	if !q.DeletedBefore.IsZero() {
-		return deleted && k.deletedAt < micros(q.DeletedBefore) && retired && k.within(q)
+		return deleted && k.deletedAt < micros.Of(q.DeletedBefore) && retired && k.within(q)
 	}
 	return (!deleted || q.IncludeDeleted) && retired && k.within(q)
 }
 
 // within applies the intervals of the current credential.
 func (k *key) within(q apikey.Query) bool {
-	return (q.ExpiresFrom.IsZero() || k.current.expiresAt >= micros(q.ExpiresFrom)) &&
-		(q.ExpiresBefore.IsZero() || k.current.expiresAt < micros(q.ExpiresBefore)) &&
-		(q.IssuedBefore.IsZero() || k.current.createdAt < micros(q.IssuedBefore))
+	return (q.ExpiresFrom.IsZero() || k.current.expiresAt >= micros.Of(q.ExpiresFrom)) &&
+		(q.ExpiresBefore.IsZero() || k.current.expiresAt < micros.Of(q.ExpiresBefore)) &&
+		(q.IssuedBefore.IsZero() || k.current.createdAt < micros.Of(q.IssuedBefore))
 }
 
 // Owner implements [apikey.Store].
@@ -164,11 +165,11 @@ func (s *Store) Touch(ctx context.Context, uses []apikey.Usage) error {
 			continue
 		}
 		c.uses += u.Uses
-		c.lastUsedAt = max(c.lastUsedAt, micros(u.LastUsedAt))
+		c.lastUsedAt = max(c.lastUsedAt, micros.Of(u.LastUsedAt))
 		if c.days == nil {
 			c.days = map[int64]int64{}
 		}
-		c.days[micros(u.Day)] += u.Uses
+		c.days[micros.Of(u.Day)] += u.Uses
 	}
 	return nil
 }

@@ -3,9 +3,9 @@ package memstore
 import (
 	"cmp"
 	"slices"
-	"time"
 
 	"github.com/keyturn/apikey"
+	"github.com/keyturn/apikey/internal/micros"
 )
 
 // key is an apikey.Record in less memory: a time is 8 bytes instead of 24, and
@@ -62,12 +62,12 @@ func (k *key) set(r *apikey.Record) {
 	from := &r.Key
 	k.name, k.scopes, k.networks = from.Name, from.Scopes, from.Networks
 	k.rate, k.metadata = from.Rate, from.Metadata
-	k.createdAt = micros(from.CreatedAt)
+	k.createdAt = micros.Of(from.CreatedAt)
 	k.disabled = nil
-	if d := (disabled{micros(from.DisabledAt), from.DisabledBy, from.DisabledReason}); d != (disabled{}) {
+	if d := (disabled{micros.Of(from.DisabledAt), from.DisabledBy, from.DisabledReason}); d != (disabled{}) {
 		k.disabled = &d
 	}
-	k.held, k.deletedAt = from.Held, micros(from.DeletedAt)
+	k.held, k.deletedAt = from.Held, micros.Of(from.DeletedAt)
 	k.retiring = from.RetiringID
 	k.revision = from.Revision + 1
 	k.nonce, k.seal = r.Nonce, r.Seal
@@ -76,15 +76,15 @@ func (k *key) set(r *apikey.Record) {
 func (k *key) copyTo(to *apikey.Key) {
 	to.ID, to.Owner, to.Name = k.id, k.owner.state.ID, k.name
 	to.Scopes, to.Networks, to.Rate, to.Metadata = k.scopes, k.networks, k.rate, k.metadata
-	to.CreatedAt = utc(k.createdAt)
+	to.CreatedAt = micros.Time(k.createdAt)
 	if d := k.disabled; d != nil {
-		to.DisabledAt, to.DisabledBy, to.DisabledReason = utc(d.at), d.by, d.reason
+		to.DisabledAt, to.DisabledBy, to.DisabledReason = micros.Time(d.at), d.by, d.reason
 	}
-	to.Held, to.DeletedAt = k.held, utc(k.deletedAt)
+	to.Held, to.DeletedAt = k.held, micros.Time(k.deletedAt)
 	to.Prefix, to.CredentialID, to.RetiringID = k.current.prefix, k.current.id, k.retiring
-	to.IssuedAt, to.ExpiresAt = to.CreatedAt, utc(k.current.expiresAt)
+	to.IssuedAt, to.ExpiresAt = to.CreatedAt, micros.Time(k.current.expiresAt)
 	if k.current.createdAt != k.createdAt {
-		to.IssuedAt = utc(k.current.createdAt)
+		to.IssuedAt = micros.Time(k.current.createdAt)
 	}
 	to.Revision = k.revision
 }
@@ -100,39 +100,25 @@ func (k *key) record() apikey.Record {
 
 func (c *credential) set(from *apikey.Credential) {
 	c.id, c.prefix = from.ID, from.Prefix
-	c.createdAt, c.expiresAt, c.retireBefore = micros(from.CreatedAt), micros(from.ExpiresAt), micros(from.RetireBefore)
+	c.createdAt, c.expiresAt, c.retireBefore = micros.Of(from.CreatedAt), micros.Of(from.ExpiresAt), micros.Of(from.RetireBefore)
 	c.scheme, c.pepperID, c.digest, c.seal = from.Scheme, from.PepperID, from.Digest, from.Seal
 }
 
 func (c *credential) copyTo(to *apikey.Credential) {
-	to.CreatedAt, to.ExpiresAt = utc(c.createdAt), utc(c.expiresAt)
+	to.CreatedAt, to.ExpiresAt = micros.Time(c.createdAt), micros.Time(c.expiresAt)
 	c.copyRest(to)
 }
 
 // copyRest copies all but CreatedAt and ExpiresAt.
 func (c *credential) copyRest(to *apikey.Credential) {
 	to.ID, to.Prefix = c.id, c.prefix
-	to.RetireBefore = utc(c.retireBefore)
+	to.RetireBefore = micros.Time(c.retireBefore)
 	to.Scheme, to.PepperID, to.Digest, to.Seal = c.scheme, c.pepperID, c.digest, c.seal
-	to.LastUsedAt, to.Uses = utc(c.lastUsedAt), c.uses
+	to.LastUsedAt, to.Uses = micros.Time(c.lastUsedAt), c.uses
 }
 
 func sortCredentials(list []*credential) {
 	slices.SortFunc(list, func(a, b *credential) int {
 		return cmp.Or(cmp.Compare(a.createdAt, b.createdAt), cmp.Compare(a.id, b.id))
 	})
-}
-
-func micros(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMicro()
-}
-
-func utc(micros int64) time.Time {
-	if micros == 0 {
-		return time.Time{}
-	}
-	return time.UnixMicro(micros).UTC()
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/keyturn/apikey"
+	"github.com/keyturn/apikey/internal/micros"
 )
 
 // Commit implements [apikey.Store] in one transaction. An error before the
@@ -241,7 +242,7 @@ func isCurrent(k *apikey.Key, c *apikey.Credential) bool { return c.ID == k.Cred
 func kept(c *apikey.Credential) apikey.Credential {
 	k := *c
 	for _, t := range []*time.Time{&k.CreatedAt, &k.ExpiresAt, &k.RetireBefore} {
-		*t = utc(micros(*t))
+		*t = micros.Time(micros.Of(*t))
 	}
 	k.LastUsedAt, k.Uses = time.Time{}, 0
 	return k

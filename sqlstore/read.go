@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/keyturn/apikey"
+	"github.com/keyturn/apikey/internal/micros"
 )
 
 // Lookup implements [apikey.Store] with one statement, prepared once.
@@ -88,23 +89,23 @@ func (d *dialect) list(q apikey.Query) (string, []any) {
 	}
 	switch {
 	case !q.DeletedBefore.IsZero():
-		add(d.deletedBefore, micros(q.DeletedBefore))
+		add(d.deletedBefore, micros.Of(q.DeletedBefore))
 	case !q.IncludeDeleted:
 		add(d.notDeleted)
 	}
 	switch from, before := q.ExpiresFrom, q.ExpiresBefore; {
 	case !from.IsZero() && !before.IsZero():
-		add(d.expiresFromTill, micros(from), micros(before))
+		add(d.expiresFromTill, micros.Of(from), micros.Of(before))
 	case !from.IsZero():
-		add(d.expiresFrom, micros(from))
+		add(d.expiresFrom, micros.Of(from))
 	case !before.IsZero():
-		add(d.expiresBefore, micros(before))
+		add(d.expiresBefore, micros.Of(before))
 	}
 	if !q.IssuedBefore.IsZero() {
-		add(d.issuedBefore, micros(q.IssuedBefore))
+		add(d.issuedBefore, micros.Of(q.IssuedBefore))
 	}
 	if !q.RetiredBefore.IsZero() {
-		add(d.retiredBefore, micros(q.RetiredBefore))
+		add(d.retiredBefore, micros.Of(q.RetiredBefore))
 	}
 	return d.listHead + strings.Join(conditions, " AND ") + d.listTail, append(args, int64(q.Limit))
 }

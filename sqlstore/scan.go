@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/keyturn/apikey"
+	"github.com/keyturn/apikey/internal/micros"
 )
 
 // The types below read one column each, right into the field of the root
@@ -105,7 +106,7 @@ func (i *instant) Scan(v any) error {
 	if err := n.Scan(v); err != nil {
 		return err
 	}
-	*i = instant(utc(int64(n)))
+	*i = instant(micros.Time(int64(n)))
 	return nil
 }
 
@@ -217,9 +218,9 @@ func keyValues(r *apikey.Record) ([]any, error) {
 	return []any{
 		k.Name, k.Scopes.String(), k.Networks.String(),
 		int64(k.Rate.Requests), k.Rate.Period.Microseconds(), metadata,
-		micros(k.CreatedAt), micros(k.DisabledAt), k.DisabledBy, k.DisabledReason,
-		zeroOne(k.Held), micros(k.DeletedAt),
-		k.Prefix, k.CredentialID, micros(k.IssuedAt), micros(k.ExpiresAt),
+		micros.Of(k.CreatedAt), micros.Of(k.DisabledAt), k.DisabledBy, k.DisabledReason,
+		zeroOne(k.Held), micros.Of(k.DeletedAt),
+		k.Prefix, k.CredentialID, micros.Of(k.IssuedAt), micros.Of(k.ExpiresAt),
 		k.RetiringID, r.Nonce[:], []byte(r.Seal),
 	}, nil
 }
@@ -227,13 +228,13 @@ func keyValues(r *apikey.Record) ([]any, error) {
 // credentialValues are the columns of a credential that a change sets.
 func credentialValues(c *apikey.Credential, current bool) []any {
 	return []any{
-		c.Prefix, micros(c.CreatedAt), micros(c.ExpiresAt), micros(c.RetireBefore),
+		c.Prefix, micros.Of(c.CreatedAt), micros.Of(c.ExpiresAt), micros.Of(c.RetireBefore),
 		int64(c.Scheme), []byte(c.PepperID), []byte(c.Digest), []byte(c.Seal), zeroOne(current),
 	}
 }
 
 func ownerValues(o *apikey.Owner) []any {
-	return []any{micros(o.DisabledAt), o.DisabledBy, o.DisabledReason, o.Nonce[:], []byte(o.Seal)}
+	return []any{micros.Of(o.DisabledAt), o.DisabledBy, o.DisabledReason, o.Nonce[:], []byte(o.Seal)}
 }
 
 func eventValues(e *apikey.Event, seq int64) ([]any, error) {
@@ -242,9 +243,9 @@ func eventValues(e *apikey.Event, seq int64) ([]any, error) {
 		return nil, fmt.Errorf("data of event %s: %w", e.Kind, err)
 	}
 	return []any{
-		seq, e.Position.Nonce[:], micros(e.At), string(e.Kind),
+		seq, e.Position.Nonce[:], micros.Of(e.At), string(e.Kind),
 		e.KeyID, e.Owner, e.CredentialID, e.OldCredentialID,
-		micros(e.OldExpiresAt), e.Revision, e.Actor, e.Reason,
+		micros.Of(e.OldExpiresAt), e.Revision, e.Actor, e.Reason,
 		data, []byte(e.Seal),
 	}, nil
 }
@@ -263,18 +264,4 @@ func jsonText(m apikey.Metadata) (string, error) {
 	}
 	b, err := json.Marshal(m)
 	return string(b), err
-}
-
-func micros(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMicro()
-}
-
-func utc(micros int64) time.Time {
-	if micros == 0 {
-		return time.Time{}
-	}
-	return time.UnixMicro(micros).UTC()
 }

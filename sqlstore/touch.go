@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 
 	"github.com/keyturn/apikey"
+	"github.com/keyturn/apikey/internal/micros"
 )
 
 // Touch implements [apikey.Store] in one transaction of two statements, one
@@ -24,7 +25,7 @@ func (s *Store) tryTouch(ctx context.Context, uses []apikey.Usage) error {
 	list := make([][4]any, len(uses))
 	for i := range uses {
 		u := &uses[i]
-		list[i] = [4]any{u.CredentialID, micros(u.Day), u.Uses, micros(u.LastUsedAt)}
+		list[i] = [4]any{u.CredentialID, micros.Of(u.Day), u.Uses, micros.Of(u.LastUsedAt)}
 	}
 	b, err := json.Marshal(list)
 	if err != nil {

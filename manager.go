@@ -17,7 +17,7 @@ type Manager struct {
 	options Options
 	peppers ring
 	reissue ReissueLimit
-	usage   usageCounter
+	usage   *usageCounter
 	all     access // of the Manager itself: everything
 }
 
@@ -103,7 +103,7 @@ func newManager(store Store, options *Options) (*Manager, error) {
 	if store == nil {
 		return nil, &FieldError{Field: "store", Problem: "must not be nil"}
 	}
-	m := &Manager{store: store, reissue: ReissueLimit{N: 5, Window: 24 * time.Hour}}
+	m := &Manager{store: store, usage: new(usageCounter), reissue: ReissueLimit{N: 5, Window: 24 * time.Hour}}
 	m.all = access{m: m}
 	if options != nil {
 		m.options = *options
@@ -154,6 +154,34 @@ func newManager(store Store, options *Options) (*Manager, error) {
 	}
 	return m, nil
 }
+
+// WithStore returns the same Manager on another Store: one that works inside of
+// a transaction of the host (see sqlstore's Store.Tx), so that a key is made
+// together with the host's own rows or not at all. It has the same options,
+// and what it counts is flushed by the first Manager as well. Every call on a
+// nil Store fails, with a *FieldError.
+func (m *Manager) WithStore(store Store) *Manager {
+	if store == nil {
+		store = noStore{}
+	}
+	other := *m
+	other.store = store
+	other.all.m = &other
+	return &other
+}
+
+// noStore is what a nil Store is taken for.
+type noStore struct{}
+
+var errNoStore = &FieldError{Field: "store", Problem: "must not be nil", Err: ErrAborted}
+
+func (noStore) Lookup(context.Context, string) (Match, error)       { return Match{}, errNoStore }
+func (noStore) Get(context.Context, string) (Record, error)         { return Record{}, errNoStore }
+func (noStore) List(context.Context, Query) ([]Record, error)       { return nil, errNoStore }
+func (noStore) Owner(context.Context, string) (Owner, error)        { return Owner{}, errNoStore }
+func (noStore) Commit(context.Context, Commit) (Position, error)    { return Position{}, errNoStore }
+func (noStore) Events(context.Context, EventQuery) ([]Event, error) { return nil, errNoStore }
+func (noStore) Touch(context.Context, []Usage) error                { return errNoStore }
 
 // Check tells at start-up what would otherwise fail request by request: a
 // store that is not fit for use (if it is a Checker), a clock that is wrong

@@ -28,22 +28,25 @@ func (s *Store) tryCheck(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close()
-	version, err := s.dialect.schemaVersion(ctx, conn)
+	version, half, err := s.dialect.schemaVersion(ctx, conn)
 	if err != nil {
 		return err
 	}
-	return errors.Join(schemaError(version, len(all)), s.dialect.check(ctx, conn))
+	return errors.Join(schemaError(version, len(all), half), s.dialect.check(ctx, conn))
 }
 
 // SchemaError says that the tables in a database are not those that this
 // package works with.
 type SchemaError struct {
-	Version int // of the schema; 0 if there is none
-	Want    int // by this package
+	Version int  // of the schema; 0 if there is none
+	Want    int  // by this package
+	Half    bool // the first migration has begun, and not ended
 }
 
 func (e *SchemaError) Error() string {
 	switch {
+	case e.Half:
+		return "the schema is half migrated: run sqlstore.Migrate again"
 	case e.Version == 0:
 		return "the database has no schema: run sqlstore.Migrate"
 	case e.Version < e.Want:
@@ -53,11 +56,11 @@ func (e *SchemaError) Error() string {
 	}
 }
 
-func schemaError(version, want int) error {
+func schemaError(version, want int, half bool) error {
 	if version == want {
 		return nil
 	}
-	return &SchemaError{Version: version, Want: want}
+	return &SchemaError{Version: version, Want: want, Half: half}
 }
 
 // SettingError says that a setting of the database endangers what is stored.

@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"cmp"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
@@ -85,17 +86,17 @@ func (w *writer) owners(c apikey.Commit) (ofNew []string, err error) {
 		all = append(all, c.Owners[i].ID)
 	}
 	slices.Sort(all)
-	for _, id := range slices.Compact(all) {
-		if _, err := w.exec(w.addOwner, id); err != nil {
-			return nil, err
-		}
+	all = slices.Compact(all)
+	var rows [][]any
+	for _, id := range all {
+		rows = append(rows, []any{id})
+	}
+	if _, err := w.add(w.addOwners, rows); err != nil {
+		return nil, err
+	}
+	for _, id := range all {
 		o := changed[id]
 		if o == nil {
-			if w.lockOwner != "" {
-				if _, err := w.exec(w.lockOwner, id); err != nil {
-					return nil, err
-				}
-			}
 			continue
 		}
 		n, err := w.exec(w.changeOwner, append(ownerValues(o), id, o.Revision)...)
@@ -109,7 +110,8 @@ func (w *writer) owners(c apikey.Commit) (ofNew []string, err error) {
 	return ofNew, nil
 }
 
-// records writes and purges, in the order of the ids.
+// records writes and purges, in the order of the ids. New Records that follow
+// one another are added together.
 func (w *writer) records(c apikey.Commit) error {
 	type step struct {
 		id     string
@@ -124,16 +126,28 @@ func (w *writer) records(c apikey.Commit) error {
 		steps = append(steps, step{id: ref.ID, purge: ref})
 	}
 	slices.SortStableFunc(steps, func(a, b step) int { return cmp.Compare(a.id, b.id) })
-	for _, step := range steps {
+	for len(steps) > 0 {
+		var added []*apikey.Record
+		for len(steps) > 0 && steps[0].record != nil && steps[0].record.Key.Revision == 0 {
+			added = append(added, steps[0].record)
+			steps = steps[1:]
+		}
+		if err := w.addRecords(added); err != nil {
+			return err
+		}
+		if len(steps) == 0 {
+			break
+		}
 		var err error
-		if step.record != nil {
-			err = w.record(step.record)
+		if step := steps[0]; step.record != nil {
+			err = w.change(step.record)
 		} else {
 			err = w.purge(step.purge)
 		}
 		if err != nil {
 			return err
 		}
+		steps = steps[1:]
 	}
 	if err := w.execEach(w.removeCredential, w.removed); err != nil {
 		return err
@@ -141,28 +155,31 @@ func (w *writer) records(c apikey.Commit) error {
 	return w.execEach(w.removeCredentials, w.purged)
 }
 
-func (w *writer) record(r *apikey.Record) error {
-	k := &r.Key
+func (w *writer) addRecords(records []*apikey.Record) error {
+	var keys, credentials [][]any
+	for _, r := range records {
+		k := &r.Key
+		values, err := keyValues(r)
+		if err != nil {
+			return err
+		}
+		keys = append(keys, append([]any{k.ID, k.Owner}, values...))
+		for i := range r.Credentials {
+			credentials = append(credentials, newCredential(k, &r.Credentials[i]))
+		}
+	}
+	if err := w.addNew(w.addKeys, keys); err != nil {
+		return err
+	}
+	return w.addNew(w.addCredentials, credentials)
+}
+
+func (w *writer) change(r *apikey.Record) error {
 	values, err := keyValues(r)
 	if err != nil {
 		return err
 	}
-	if k.Revision == 0 {
-		n, err := w.exec(w.addKey, append([]any{k.ID, k.Owner}, values...)...)
-		if err == nil && n == 0 {
-			err = apikey.ErrExists
-		}
-		if err != nil {
-			return err
-		}
-		for i := range r.Credentials {
-			if err := w.addOne(k, &r.Credentials[i]); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	n, err := w.exec(w.changeKey, append(values, k.ID, k.Revision)...)
+	n, err := w.exec(w.changeKey, append(values, r.Key.ID, r.Key.Revision)...)
 	if err == nil && n == 0 {
 		err = apikey.ErrConflict
 	}
@@ -179,13 +196,12 @@ func (w *writer) replaceCredentials(r *apikey.Record) error {
 	if err != nil {
 		return err
 	}
+	var added [][]any
 	for i := range r.Credentials {
 		given := &r.Credentials[i]
 		old, ok := stored[given.ID]
 		if !ok {
-			if err := w.addOne(&r.Key, given); err != nil {
-				return err
-			}
+			added = append(added, newCredential(&r.Key, given))
 			continue
 		}
 		delete(stored, given.ID)
@@ -200,7 +216,7 @@ func (w *writer) replaceCredentials(r *apikey.Record) error {
 	for id := range stored {
 		w.removed = append(w.removed, id)
 	}
-	return nil
+	return w.addNew(w.addCredentials, added)
 }
 
 // storedCredential is all that is stored of a credential besides its usage.
@@ -228,12 +244,9 @@ func (w *writer) stored(k *apikey.Key) (map[string]storedCredential, error) {
 	return all, rows.Err()
 }
 
-func (w *writer) addOne(k *apikey.Key, c *apikey.Credential) error {
-	n, err := w.exec(w.addCredential, append([]any{c.ID, k.ID}, credentialValues(c, isCurrent(k, c))...)...)
-	if err == nil && n == 0 {
-		err = apikey.ErrExists
-	}
-	return err
+// newCredential are the columns of a credential that is to be added.
+func newCredential(k *apikey.Key, c *apikey.Credential) []any {
+	return append([]any{c.ID, k.ID}, credentialValues(c, isCurrent(k, c))...)
 }
 
 func isCurrent(k *apikey.Key, c *apikey.Credential) bool { return c.ID == k.CredentialID }
@@ -267,28 +280,68 @@ func (w *writer) log(events []apikey.Event) (last apikey.Position, err error) {
 	if len(events) == 0 {
 		return last, nil
 	}
-	n, err := w.exec(w.addSeq, int64(len(events)))
-	if err == nil && n == 0 {
-		err = errCounter
-	}
-	if err != nil {
-		return last, err
-	}
-	if err := w.tx.QueryRowContext(w.ctx, w.seq).Scan((*number)(&last.Seq)); err != nil {
+	if last.Seq, err = w.takeSeq(int64(len(events))); err != nil {
 		return last, err
 	}
 	first := last.Seq - int64(len(events)) + 1
+	var rows [][]any
 	for i := range events {
 		values, err := eventValues(&events[i], first+int64(i))
 		if err != nil {
 			return last, err
 		}
-		if _, err := w.exec(w.addEvent, values...); err != nil {
-			return last, err
-		}
+		rows = append(rows, values)
 		last.Nonce = events[i].Position.Nonce
 	}
-	return last, nil
+	_, err = w.add(w.addEvents, rows)
+	return last, err
+}
+
+// takeSeq takes the next n positions and returns the last.
+func (w *writer) takeSeq(n int64) (last int64, err error) {
+	row := func() *sql.Row { return w.tx.QueryRowContext(w.ctx, w.addSeq, n) }
+	if w.seq != "" {
+		if changed, err := w.exec(w.addSeq, n); err != nil {
+			return 0, err
+		} else if changed == 0 {
+			return 0, errCounter
+		}
+		row = func() *sql.Row { return w.tx.QueryRowContext(w.ctx, w.seq) }
+	}
+	err = row().Scan((*number)(&last))
+	if errors.Is(err, sql.ErrNoRows) {
+		err = errCounter
+	}
+	return last, err
+}
+
+// addNew adds rows, none of which may be there.
+func (w *writer) addNew(i insert, rows [][]any) error {
+	added, err := w.add(i, rows)
+	if err == nil && added < int64(len(rows)) || err != nil && w.taken(err) {
+		return apikey.ErrExists
+	}
+	return err
+}
+
+// add adds rows, many with one statement. There are few different statements,
+// so that a driver can keep them prepared.
+func (w *writer) add(i insert, rows [][]any) (added int64, err error) {
+	for len(rows) > 0 {
+		n := 1
+		for _, many := range []int{8, 64} {
+			if len(rows) >= many {
+				n = many
+			}
+		}
+		changed, err := w.exec(w.rows(i, n), slices.Concat(rows[:n]...)...)
+		if err != nil {
+			return added, err
+		}
+		added += changed
+		rows = rows[n:]
+	}
+	return added, nil
 }
 
 // exec returns how many rows were changed.

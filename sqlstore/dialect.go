@@ -3,6 +3,8 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"strconv"
+	"strings"
 )
 
 // Dialect is the kind of a database. The zero value is none: a Store made with
@@ -17,7 +19,17 @@ type Dialect struct {
 // Options.Attempts.
 var SQLite = Dialect{&sqlite}
 
-// String returns the name of the dialect, "sqlite".
+// PostgreSQL is PostgreSQL 12 or later, with any driver whose errors have a
+// method SQLState() string (pgx, by its package stdlib, and lib/pq do). With
+// another driver a deadlock is an error at once, not after Options.Attempts.
+var PostgreSQL = Dialect{&postgres}
+
+// MySQL is MariaDB 10.6 or later, or MySQL 8.0 or later, with a driver whose
+// errors have a field Number uint16 (github.com/go-sql-driver/mysql does): no
+// other driver can tell an id that is taken.
+var MySQL = Dialect{&mysql}
+
+// String returns the name of the dialect: "sqlite", "postgres" or "mysql".
 func (d Dialect) String() string {
 	if d.d == nil {
 		return "none"
@@ -26,17 +38,23 @@ func (d Dialect) String() string {
 }
 
 // dialect is all that differs between databases. Parameters of a statement
-// stand in the order in which they are named here.
+// stand in the order in which they are named here. A part of a statement has
+// ? for each parameter, whatever the database calls them.
 type dialect struct {
 	name      string // also the directory of the migrations
 	oneWriter bool   // a second transaction that writes waits for the first
+	numbered  bool   // parameters are $1, $2, not ?
 
-	begin  func(ctx context.Context, db *sql.DB) (transaction, error)
-	gaveUp func(error) bool // the database gave up the transaction: busy, deadlock
-	check  func(ctx context.Context, conn *sql.Conn) error
+	begin      []string         // begin a transaction that writes, READ COMMITTED
+	isolation  string           // returns the level of a transaction of the host, where it can be told
+	gaveUp     func(error) bool // the database gave up the transaction, and nothing was written
+	taken      func(error) bool // the id of a row to be added is taken
+	impossible func(error) bool // a text is none that a column could hold
+	check      func(ctx context.Context, conn *sql.Conn) error
 
-	hasSchema string // returns one row, whether apikey_schema exists
-	version   string // returns the version of the schema
+	lockSchema string // keeps others from migrating until the transaction ends; returns one row
+	hasSchema  string // returns one row, whether apikey_schema exists
+	version    string // returns the version of the schema
 
 	lookup    string // credential: the columns of a match
 	get       string // key: the columns of a record, by credential
@@ -44,7 +62,7 @@ type dialect struct {
 	listTail  string // limit
 	owner     string // owner
 	events    string // after, limit
-	keyEvents string // after, limit, key
+	keyEvents string // key, after, limit
 	peppers   string
 
 	// Conditions of a list. Those with one parameter are named as in
@@ -53,23 +71,53 @@ type dialect struct {
 	expiresFrom, expiresBefore, expiresFromTill string
 	issuedBefore, deletedBefore, retiredBefore  string
 
-	addOwner    string // owner; nothing if it is there
-	lockOwner   string // owner; "" if the transaction has locked it already
+	addOwners   insert // owner; locks a row that is there
 	changeOwner string // columns, owner, revision
 
-	addKey      string // id, owner, columns; nothing if it is there
+	addKeys     insert // id, owner, columns
 	changeKey   string // columns, id, revision
 	countKeys   string // owner
 	removeKey   string // id, revision
 	credentials string // key: the columns of credentials
 
-	addCredential        string   // id, key, columns; nothing if it is there
+	addCredentials       insert   // id, key, columns
 	changeCredential     string   // columns, id
 	removeCredential     []string // credential; its usage as well
 	removeCredentials    []string // key; their usage as well, in this order
-	addSeq, seq          string   // number of events; -
-	addEvent             string   // columns
+	addSeq, seq          string   // number of events; without a second, the first returns the last one's
+	addEvents            insert   // columns
 	touchTotal, touchDay string   // uses as JSON: [["credential", day, uses, last used], ...]
+}
+
+// insert is a statement that adds rows.
+type insert struct {
+	head string // up to VALUES
+	row  string // the values of one row
+	tail string // what happens to a row that is there: not added, unless the statement fails with one that is taken
+}
+
+// rows returns the statement for n rows.
+func (d *dialect) rows(i insert, n int) string {
+	return d.number(i.head + strings.Repeat(i.row+",", n-1) + i.row + i.tail)
+}
+
+// number gives the parameters of a statement that was put together from parts
+// their numbers, in a dialect that has them.
+func (d *dialect) number(statement string) string {
+	if !d.numbered {
+		return statement
+	}
+	var b strings.Builder
+	n := 0
+	for part := range strings.SplitSeq(statement, "?") {
+		if n > 0 {
+			b.WriteByte('$')
+			b.WriteString(strconv.Itoa(n))
+		}
+		b.WriteString(part)
+		n++
+	}
+	return b.String()
 }
 
 // querier is a *sql.DB, a *sql.Conn or a transaction.
@@ -77,18 +125,4 @@ type querier interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}
-
-// transaction is one that writes. Exactly one of commit and rollback ends it.
-type transaction interface {
-	querier
-
-	// commit returns an error if it is not known whether the transaction was
-	// committed.
-	commit(ctx context.Context) error
-
-	// rollback leaves no connection in the pool that is still inside of the
-	// transaction.
-	rollback(ctx context.Context)
-	abandon(ctx context.Context) // after a panic
 }

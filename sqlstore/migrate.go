@@ -31,7 +31,8 @@ func Migrations(dialect Dialect) fs.FS {
 }
 
 // Migrate makes or completes the tables in a database, each migration in one
-// transaction. It does nothing to a schema that is current, and refuses one
+// transaction (MariaDB and MySQL have none for tables: there a migration that
+// was interrupted stays half done, and Migrate completes it). It does nothing to a schema that is current, and refuses one
 // that is newer than this package with a *SchemaError. Programs that start at
 // the same time may all call it.
 func Migrate(ctx context.Context, db *sql.DB, dialect Dialect) error {
@@ -49,7 +50,7 @@ func (s *Store) migrate(ctx context.Context) error {
 	for busy := 0; ; {
 		// Asked outside of a transaction, so that a program that starts on a
 		// current schema waits for no writer.
-		version, err := s.dialect.schemaVersion(ctx, s.db)
+		version, _, err := s.dialect.schemaVersion(ctx, s.db)
 		if err != nil {
 			// SQLite does not wait while another program makes the file.
 			if busy++; busy < s.attempts && s.dialect.gaveUp(err) {
@@ -58,7 +59,7 @@ func (s *Store) migrate(ctx context.Context) error {
 			return err
 		}
 		if version >= len(all) {
-			return schemaError(version, len(all))
+			return schemaError(version, len(all), false)
 		}
 		if err := s.transact(ctx, func(tx querier) error { return s.step(ctx, tx, all) }); err != nil {
 			return err
@@ -69,7 +70,13 @@ func (s *Store) migrate(ctx context.Context) error {
 // step runs the migration that is next, if another program has not run it
 // meanwhile.
 func (s *Store) step(ctx context.Context, tx querier, all []migration) error {
-	version, err := s.dialect.schemaVersion(ctx, tx)
+	if lock := s.dialect.lockSchema; lock != "" {
+		var locked number
+		if err := tx.QueryRowContext(ctx, lock).Scan(&locked); err != nil {
+			return err
+		}
+	}
+	version, _, err := s.dialect.schemaVersion(ctx, tx)
 	if err != nil || version >= len(all) {
 		return err
 	}
@@ -82,18 +89,22 @@ func (s *Store) step(ctx context.Context, tx querier, all []migration) error {
 	return nil
 }
 
-// schemaVersion returns the version of the schema, 0 if there is none.
-func (d *dialect) schemaVersion(ctx context.Context, q querier) (int, error) {
+// schemaVersion returns the version of the schema, 0 if there is none yet, and
+// whether a first migration has begun and not ended.
+func (d *dialect) schemaVersion(ctx context.Context, q querier) (version int, half bool, err error) {
 	var exists number
 	if err := q.QueryRowContext(ctx, d.hasSchema).Scan(&exists); err != nil || exists == 0 {
-		return 0, err
+		return 0, false, err
 	}
-	var version integer
-	err := q.QueryRowContext(ctx, d.version).Scan(&version)
-	if errors.Is(err, sql.ErrNoRows) || err == nil && version < 1 {
+	var stored integer
+	err = q.QueryRowContext(ctx, d.version).Scan(&stored)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return 0, true, nil
+	case err == nil && stored < 1:
 		err = errors.New("apikey_schema holds no version: the schema is damaged")
 	}
-	return int(version), err
+	return int(stored), false, err
 }
 
 // migration is one file. That of version n is the n-th.

@@ -26,12 +26,12 @@ func (s *Store) tryLookup(ctx context.Context, credentialID string, m *apikey.Ma
 	if err := s.ready(ctx); err != nil {
 		return err
 	}
-	row, err := s.lookup.queryRow(ctx, s.db, s.dialect.lookup, credentialID)
+	row, err := s.queryRow(ctx, &s.lookup, s.dialect.lookup, credentialID)
 	if err != nil {
 		return err
 	}
 	columns := ownerColumns(credentialColumns(keyColumns(&m.Key), &m.Credential), &m.Owner)
-	if err := row.Scan(columns...); errors.Is(err, sql.ErrNoRows) {
+	if err := row.Scan(columns...); s.absent(err) {
 		return apikey.ErrNotFound
 	} else if err != nil {
 		return ofKey(&m.Key, err)
@@ -50,13 +50,13 @@ func (s *Store) tryGet(ctx context.Context, id string) (apikey.Record, error) {
 	if err := s.ready(ctx); err != nil {
 		return apikey.Record{}, err
 	}
-	rows, err := s.get.query(ctx, s.db, s.dialect.get, id)
+	rows, err := s.query(ctx, &s.get, s.dialect.get, id)
 	records, err := scanRecords(rows, err)
 	switch {
+	case err == nil && len(records) == 0 || s.absent(err):
+		return apikey.Record{}, apikey.ErrNotFound
 	case err != nil:
 		return apikey.Record{}, err
-	case len(records) == 0:
-		return apikey.Record{}, apikey.ErrNotFound
 	}
 	return records[0], nil
 }
@@ -72,7 +72,7 @@ func (s *Store) tryList(ctx context.Context, q apikey.Query) ([]apikey.Record, e
 		return nil, err
 	}
 	statement, args := s.dialect.list(q)
-	rows, err := s.db.QueryContext(ctx, statement, args...)
+	rows, err := s.querier().QueryContext(ctx, statement, args...)
 	return scanRecords(rows, err)
 }
 
@@ -107,7 +107,8 @@ func (d *dialect) list(q apikey.Query) (string, []any) {
 	if !q.RetiredBefore.IsZero() {
 		add(d.retiredBefore, micros.Of(q.RetiredBefore))
 	}
-	return d.listHead + strings.Join(conditions, " AND ") + d.listTail, append(args, int64(q.Limit))
+	statement := d.listHead + strings.Join(conditions, " AND ") + d.listTail
+	return d.number(statement), append(args, int64(q.Limit))
 }
 
 // scanRecords reads rows of one credential each, those of a key in a row.
@@ -161,12 +162,12 @@ func (s *Store) tryOwner(ctx context.Context, id string) (apikey.Owner, error) {
 	if err := s.ready(ctx); err != nil {
 		return owner, err
 	}
-	row, err := s.owner.queryRow(ctx, s.db, s.dialect.owner, id)
+	row, err := s.queryRow(ctx, &s.owner, s.dialect.owner, id)
 	if err != nil {
 		return owner, err
 	}
 	err = row.Scan(ownerColumns(nil, &owner)...)
-	if errors.Is(err, sql.ErrNoRows) {
+	if s.absent(err) {
 		err = nil
 	}
 	return owner, err
@@ -184,9 +185,9 @@ func (s *Store) tryEvents(ctx context.Context, q apikey.EventQuery) ([]apikey.Ev
 	}
 	statement, args := s.dialect.events, []any{q.After.Seq, int64(q.Limit)}
 	if q.KeyID != "" {
-		statement, args = s.dialect.keyEvents, append(args, q.KeyID)
+		statement, args = s.dialect.keyEvents, append([]any{q.KeyID}, args...)
 	}
-	rows, err := s.db.QueryContext(ctx, statement, args...)
+	rows, err := s.querier().QueryContext(ctx, statement, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -214,7 +215,7 @@ func (s *Store) tryPepperIDs(ctx context.Context) ([]string, error) {
 	if err := s.ready(ctx); err != nil {
 		return nil, err
 	}
-	rows, err := s.db.QueryContext(ctx, s.dialect.peppers)
+	rows, err := s.querier().QueryContext(ctx, s.dialect.peppers)
 	if err != nil {
 		return nil, err
 	}
@@ -236,20 +237,42 @@ type prepared struct {
 	stmt *sql.Stmt
 }
 
-func (p *prepared) queryRow(ctx context.Context, db *sql.DB, statement string, args ...any) (*sql.Row, error) {
-	stmt, err := p.prepare(ctx, db, statement)
+// queryRow runs a statement that returns one row, prepared but in a transaction
+// of the host, where a statement of the pool's own would be prepared each time.
+func (s *Store) queryRow(ctx context.Context, p *prepared, statement string, args ...any) (*sql.Row, error) {
+	if s.host != nil {
+		return s.host.QueryRowContext(ctx, statement, args...), nil
+	}
+	stmt, err := p.prepare(ctx, s.db, statement)
 	if err != nil {
 		return nil, err
 	}
 	return stmt.QueryRowContext(ctx, args...), nil
 }
 
-func (p *prepared) query(ctx context.Context, db *sql.DB, statement string, args ...any) (*sql.Rows, error) {
-	stmt, err := p.prepare(ctx, db, statement)
+func (s *Store) query(ctx context.Context, p *prepared, statement string, args ...any) (*sql.Rows, error) {
+	if s.host != nil {
+		return s.host.QueryContext(ctx, statement, args...)
+	}
+	stmt, err := p.prepare(ctx, s.db, statement)
 	if err != nil {
 		return nil, err
 	}
 	return stmt.QueryContext(ctx, args...)
+}
+
+// querier is where what is not prepared is run.
+func (s *Store) querier() querier {
+	if s.host != nil {
+		return s.host
+	}
+	return s.db
+}
+
+// absent reports whether an error means that no row has what was asked for:
+// there is none, or it is a text that no row could have.
+func (s *Store) absent(err error) bool {
+	return errors.Is(err, sql.ErrNoRows) || err != nil && s.dialect.impossible(err)
 }
 
 // prepare waits for no other caller's database: who comes second and prepares

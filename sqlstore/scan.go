@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/keyturn/apikey"
@@ -55,6 +56,12 @@ func (n *number) Scan(v any) error {
 		*n = number(v)
 	case nil:
 		*n = 0
+	case []byte: // as some drivers return what they did not prepare
+		parsed, err := strconv.ParseInt(string(v), 10, 64)
+		if err != nil {
+			return errors.New("is not an integer")
+		}
+		*n = number(parsed)
 	default:
 		return errors.New("is not an integer")
 	}

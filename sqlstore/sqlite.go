@@ -3,7 +3,6 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"strings"
 )
@@ -49,9 +48,14 @@ const (
 var sqlite = dialect{
 	name:      "sqlite",
 	oneWriter: true,
-	begin:     beginImmediate,
-	gaveUp:    sqliteGaveUp,
-	check:     checkSQLite,
+
+	// One that first reads and then writes could find that another has written
+	// in between: this is the only writer from its beginning.
+	begin:      []string{"BEGIN IMMEDIATE"},
+	gaveUp:     sqliteGaveUp,
+	taken:      never,
+	impossible: never,
+	check:      checkSQLite,
 
 	hasSchema: `SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name = 'apikey_schema'`,
 	version:   `SELECT version FROM apikey_schema WHERE id = 1`,
@@ -84,26 +88,27 @@ var sqlite = dialect{
 	owner: `SELECT ` + sqliteOwner + ` FROM apikey_owners AS o WHERE o.id = ?`,
 
 	events: `SELECT ` + sqliteEvent + ` FROM apikey_events AS e
-		WHERE e.seq > ?1 ORDER BY e.seq LIMIT ?2`,
+		WHERE e.seq > ? ORDER BY e.seq LIMIT ?`,
 	keyEvents: `SELECT ` + sqliteEvent + ` FROM apikey_events AS e
-		WHERE e.key_id = ?3 AND e.seq > ?1 ORDER BY e.seq LIMIT ?2`,
+		WHERE e.key_id = ? AND e.seq > ? ORDER BY e.seq LIMIT ?`,
 
 	peppers: `SELECT DISTINCT pepper_id FROM apikey_credentials`,
 
-	addOwner: `INSERT INTO apikey_owners (id) VALUES (?) ON CONFLICT DO NOTHING`,
+	addOwners: insert{`INSERT INTO apikey_owners (id) VALUES `, `(?)`, ` ON CONFLICT DO NOTHING`},
 	changeOwner: `
 		UPDATE apikey_owners
 		SET disabled_at = ?, disabled_by = ?, disabled_reason = ?, nonce = ?, seal = ?,
 			revision = revision + 1
 		WHERE id = ? AND revision = ?`,
 
-	addKey: `
+	addKeys: insert{`
 		INSERT INTO apikey_keys (
 			id, owner, name, scopes, networks, rate_requests, rate_period, metadata,
 			created_at, disabled_at, disabled_by, disabled_reason, held, deleted_at,
 			prefix, credential_id, issued_at, expires_at, retiring_id, nonce, seal, revision)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)
-		ON CONFLICT DO NOTHING`,
+		VALUES `,
+		`(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)`,
+		` ON CONFLICT DO NOTHING`},
 	changeKey: `
 		UPDATE apikey_keys
 		SET name = ?, scopes = ?, networks = ?, rate_requests = ?, rate_period = ?, metadata = ?,
@@ -115,12 +120,13 @@ var sqlite = dialect{
 	removeKey: `DELETE FROM apikey_keys WHERE id = ? AND revision = ?`,
 
 	credentials: `SELECT ` + sqliteCredential + `, c.is_current FROM apikey_credentials AS c WHERE c.key_id = ?`,
-	addCredential: `
+	addCredentials: insert{`
 		INSERT INTO apikey_credentials (
 			id, key_id, prefix, created_at, expires_at, retire_before,
 			scheme, pepper_id, digest, seal, is_current)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT DO NOTHING`,
+		VALUES `,
+		`(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		` ON CONFLICT DO NOTHING`},
 	changeCredential: `
 		UPDATE apikey_credentials
 		SET prefix = ?, created_at = ?, expires_at = ?, retire_before = ?,
@@ -137,13 +143,14 @@ var sqlite = dialect{
 		`DELETE FROM apikey_credentials WHERE key_id = ?`,
 	},
 
-	addSeq: `UPDATE apikey_counter SET seq = seq + ? WHERE id = 1`,
-	seq:    `SELECT seq FROM apikey_counter WHERE id = 1`,
-	addEvent: `
+	addSeq: `UPDATE apikey_counter SET seq = seq + ? WHERE id = 1 RETURNING seq`,
+	addEvents: insert{`
 		INSERT INTO apikey_events (
 			seq, nonce, at, kind, key_id, owner, credential_id, old_credential_id,
 			old_expires_at, revision, actor, reason, data, seal)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		VALUES `,
+		`(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		``},
 
 	touchTotal: `
 		INSERT INTO apikey_usage (credential_id, uses, last_used_at)
@@ -159,73 +166,6 @@ var sqlite = dialect{
 			last_used_at = MAX(last_used_at, excluded.last_used_at)`,
 }
 
-// immediate is a transaction that has been the only writer from its beginning:
-// one that first reads and then writes could find that another has written in
-// between. database/sql cannot begin such a one, so that this takes a
-// connection and says the words itself.
-type immediate struct {
-	*sql.Conn
-}
-
-func beginImmediate(ctx context.Context, db *sql.DB) (transaction, error) {
-	conn, err := db.Conn(ctx)
-	if err != nil {
-		return nil, err
-	}
-	tx := immediate{conn}
-	answered := false
-	defer func() {
-		if !answered {
-			tx.abandon(ctx)
-		}
-	}()
-	_, err = conn.ExecContext(ctx, "BEGIN IMMEDIATE")
-	answered = true
-	if err != nil {
-		tx.rollback(ctx) // a driver may answer the end of the context although it has begun
-		return nil, err
-	}
-	return tx, nil
-}
-
-func (tx immediate) commit(ctx context.Context) error {
-	// To interrupt a COMMIT would only make its outcome unknown.
-	if _, err := tx.ExecContext(context.WithoutCancel(ctx), "COMMIT"); err != nil {
-		tx.rollback(ctx)
-		return err
-	}
-	tx.Close() // back to the pool; it has no error that matters now
-	return nil
-}
-
-func (tx immediate) rollback(ctx context.Context) {
-	if !tx.outside(context.WithoutCancel(ctx)) {
-		// Closing a connection ends its transaction.
-		tx.Raw(func(any) error { return driver.ErrBadConn })
-	}
-	tx.Close()
-}
-
-// abandon ends a transaction in which the driver panicked, so that it does not
-// stop all others from writing. The connection is lost to the pool: after a
-// panic database/sql may hold locks, for which Close would wait for ever.
-func (tx immediate) abandon(ctx context.Context) { tx.outside(context.WithoutCancel(ctx)) }
-
-// outside leaves the transaction and reports whether it is sure that the
-// connection is in none.
-func (tx immediate) outside(ctx context.Context) bool {
-	if _, err := tx.ExecContext(ctx, "ROLLBACK"); err == nil {
-		return true
-	}
-	// There may have been none: BEGIN was refused, or SQLite has rolled back
-	// by itself. BEGIN fails inside of a transaction.
-	if _, err := tx.ExecContext(ctx, "BEGIN"); err != nil {
-		return false
-	}
-	_, err := tx.ExecContext(ctx, "ROLLBACK")
-	return err == nil
-}
-
 // sqliteGaveUp reports whether an error is SQLITE_BUSY or SQLITE_LOCKED, the
 // codes 5 and 6, or one of their extended codes.
 func sqliteGaveUp(err error) bool {
@@ -237,6 +177,8 @@ func sqliteGaveUp(err error) bool {
 	code := coded.Code() & 0xff
 	return code == busy || code == locked
 }
+
+func never(error) bool { return false }
 
 func checkSQLite(ctx context.Context, conn *sql.Conn) error {
 	var synchronous, timeout number

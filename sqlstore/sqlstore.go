@@ -1,21 +1,45 @@
 // Package sqlstore keeps keys in a SQL database, through database/sql. It
 // brings no driver: the host opens the database with the driver that it likes,
 //
-//	db, err := sql.Open("sqlite", "file:keys.db?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)")
+//	db, err := sql.Open("pgx", "postgres://app@db.example/app")
 //	...
-//	err = sqlstore.Migrate(ctx, db, sqlstore.SQLite)
+//	err = sqlstore.Migrate(ctx, db, sqlstore.PostgreSQL)
 //	...
-//	manager, err := apikey.New(sqlstore.New(db, sqlstore.SQLite, nil), nil)
+//	manager, err := apikey.New(sqlstore.New(db, sqlstore.PostgreSQL, nil), nil)
 //
 // The tables all begin with "apikey_", so that they can stand in the host's
-// own database.
+// own database. Manager.Check, called at start-up, tells of a schema that is
+// not current and of settings under which what was acknowledged can be lost.
+//
+// All transactions are READ COMMITTED, and say so themselves, whatever the
+// database's default. They are short, and wait for one another only at the row
+// that counts the positions of the log.
+//
+// # PostgreSQL
+//
+// Version 12 or later, with the encoding UTF8, with github.com/jackc/pgx/v5 (its
+// package stdlib) or github.com/lib/pq. A change that was acknowledged survives
+// the end of the server with synchronous_commit on, the default. It survives a
+// failover only with synchronous replication.
+//
+// # MariaDB and MySQL
+//
+// MariaDB 10.6 or MySQL 8.0 or later, with github.com/go-sql-driver/mysql. No
+// parameter of the data source name is needed. A change that was acknowledged
+// survives the end of the server with innodb_flush_log_at_trx_commit 1, the
+// default. On a Galera cluster any node takes changes; set wsrep_sync_wait=1 in
+// the data source name, so that a node never reads what another has replaced.
 //
 // # SQLite
 //
 // Version 3.38 or later. Every connection of the pool needs a busy timeout,
 // for which a writer waits until another program has finished, and synchronous
-// NORMAL or better; set them in the data source name, as above, since a PRAGMA
-// statement reaches one connection only. With journal_mode WAL readers never
+// NORMAL or better; set them in the data source name, since a PRAGMA statement
+// reaches one connection only:
+//
+//	db, err := sql.Open("sqlite", "file:keys.db?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)")
+//
+// With journal_mode WAL readers never
 // wait for a writer. With synchronous FULL a change that was acknowledged
 // survives the loss of power, with NORMAL (in WAL mode) only the end of the
 // program; with OFF the file can be destroyed, which Check refuses.
@@ -41,6 +65,7 @@ import (
 // no SQL.
 type Store struct {
 	db       *sql.DB
+	host     *sql.Tx // a transaction of the host, or nil
 	dialect  *dialect
 	attempts int
 
@@ -61,13 +86,16 @@ var (
 // Options of a Store. The zero value of a field is its default.
 type Options struct {
 	// Attempts is how often a transaction is run that the database itself
-	// gave up, because it was busy or to end a deadlock. The Store does not
-	// wait in between: the database does, as long as its busy timeout says.
-	// Default 5; 1 = never again. A negative number is taken for 1.
+	// gave up, and of which nothing was written: because of a deadlock, a
+	// conflict that only showed at its end (Galera), or because SQLite was
+	// busy. In between the Store waits for a random time of at most 100 ms;
+	// with SQLite it does not, since SQLite has waited, as long as its busy
+	// timeout says. A transaction whose outcome is not known is never run
+	// again. Default 10; 1 = never again. A negative number is taken for 1.
 	Attempts int
 }
 
-const defaultAttempts = 5
+const defaultAttempts = 10
 
 // New returns a Store on a database that Migrate has been run on; nil Options
 // are all defaults. It does no I/O: see Check.

@@ -2,8 +2,11 @@ package sqlstore
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"math/rand/v2"
+	"time"
 
 	"github.com/keyturn/apikey"
 )
@@ -11,10 +14,16 @@ import (
 // transact runs a function in a transaction, again if the database gave it up.
 // An error is an [apikey.ErrAborted], or one of those with which a Commit is
 // refused, if it is sure that nothing was written; any other means that this
-// is not known.
+// is not known. In a transaction of the host the function is run once.
 func (s *Store) transact(ctx context.Context, run func(querier) error) error {
 	if err := s.ready(ctx); err != nil {
 		return aborted(err)
+	}
+	if s.host != nil {
+		if err := run(s.host); err != nil {
+			return aborted(err)
+		}
+		return nil
 	}
 	if s.dialect.oneWriter {
 		select {
@@ -26,7 +35,7 @@ func (s *Store) transact(ctx context.Context, run func(querier) error) error {
 	}
 	for attempt := 1; ; attempt++ {
 		err := s.tryTransact(ctx, run)
-		if err == nil || attempt >= s.attempts || ctx.Err() != nil || !s.again(err) {
+		if err == nil || attempt >= s.attempts || !s.again(err) || s.pause(ctx, attempt) != nil {
 			return err
 		}
 	}
@@ -38,8 +47,30 @@ func (s *Store) again(err error) bool {
 	return errors.Is(err, apikey.ErrAborted) && (s.dialect.gaveUp(err) || errors.Is(err, driver.ErrBadConn))
 }
 
+const (
+	firstPause   = 2 * time.Millisecond
+	longestPause = 100 * time.Millisecond
+)
+
+// pause waits before the next attempt, for a random time, so that those who
+// were in each other's way do not meet again. A database with one writer at a
+// time has waited by itself.
+func (s *Store) pause(ctx context.Context, attempt int) error {
+	if s.dialect.oneWriter {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(rand.N(min(longestPause, firstPause<<min(attempt, 10))))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 func (s *Store) tryTransact(ctx context.Context, run func(querier) error) error {
-	tx, err := s.dialect.begin(ctx, s.db)
+	tx, err := s.begin(ctx)
 	if err != nil {
 		return aborted(err)
 	}
@@ -63,6 +94,104 @@ func (s *Store) tryTransact(ctx context.Context, run func(querier) error) error 
 	err = tx.commit(ctx)
 	ended = true
 	return err
+}
+
+// transaction is one that writes. Exactly one of commit and rollback ends it.
+// It says its words itself, on a connection of its own: database/sql has none
+// for BEGIN IMMEDIATE, and a COMMIT of its own knows no context.
+type transaction struct {
+	*sql.Conn
+	dialect *dialect
+}
+
+func (s *Store) begin(ctx context.Context) (transaction, error) {
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return transaction{}, err
+	}
+	tx := transaction{conn, s.dialect}
+	answered := false
+	defer func() {
+		if !answered {
+			tx.abandon(ctx)
+		}
+	}()
+	for _, statement := range s.dialect.begin {
+		if _, err = conn.ExecContext(ctx, statement); err != nil {
+			break
+		}
+	}
+	answered = true
+	if err != nil {
+		tx.rollback(ctx) // a driver may answer the end of the context although it has begun
+	}
+	return tx, err
+}
+
+// commit returns an error if it is not known whether the transaction was
+// committed, and an [apikey.ErrAborted] if the database gave it up at the end,
+// as a cluster does that finds it in conflict with one of another node.
+func (tx transaction) commit(ctx context.Context) error {
+	ctx, cancel := outliving(ctx)
+	defer cancel()
+	if _, err := tx.ExecContext(ctx, "COMMIT"); err != nil {
+		tx.rollback(ctx)
+		if tx.dialect.gaveUp(err) {
+			return aborted(err)
+		}
+		return err
+	}
+	tx.Close() // back to the pool; it has no error that matters now
+	return nil
+}
+
+// rollback leaves no connection in the pool that is still inside of the
+// transaction.
+func (tx transaction) rollback(ctx context.Context) {
+	if !tx.outside(ctx) {
+		// Closing a connection ends its transaction.
+		tx.Raw(func(any) error { return driver.ErrBadConn })
+	}
+	tx.Close()
+}
+
+// abandon ends a transaction in which the driver panicked, so that it does not
+// stop all others from writing. The connection is lost to the pool: after a
+// panic database/sql may hold locks, for which Close would wait for ever.
+func (tx transaction) abandon(ctx context.Context) { tx.outside(ctx) }
+
+// outside leaves the transaction and reports whether it is sure that the
+// connection is in none.
+func (tx transaction) outside(ctx context.Context) bool {
+	ctx, cancel := outliving(ctx)
+	defer cancel()
+	if _, err := tx.ExecContext(ctx, "ROLLBACK"); err == nil {
+		return true
+	}
+	if tx.dialect.name != sqlite.name {
+		return false
+	}
+	// In SQLite there may have been none: BEGIN was refused, or SQLite has
+	// rolled back by itself. There, and only there, BEGIN fails inside of a
+	// transaction; MySQL would commit it.
+	if _, err := tx.ExecContext(ctx, "BEGIN"); err != nil {
+		return false
+	}
+	_, err := tx.ExecContext(ctx, "ROLLBACK")
+	return err == nil
+}
+
+// patience is how long the end of a transaction is waited for once the context
+// of the call has ended.
+const patience = 5 * time.Second
+
+// outliving returns a context for what must not be torn: a COMMIT that is
+// interrupted has an outcome that nobody knows, and a connection whose ROLLBACK
+// is interrupted is lost. It ends some time after the one of the call.
+func outliving(ctx context.Context) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(patience, cancel) })
+	return longer, func() { stop(); cancel() }
 }
 
 // abortedError is an error after which it is sure that nothing was written.

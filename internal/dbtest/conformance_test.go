@@ -5,16 +5,22 @@ import (
 
 	"github.com/keyturn/apikey"
 	"github.com/keyturn/apikey/internal/coretest"
-	"github.com/keyturn/apikey/sqlstore"
 	"github.com/keyturn/apikey/storetest"
 )
 
-func newSQLite(t testing.TB) apikey.Store {
-	return sqlstore.New(Open(t, ""), sqlstore.SQLite, nil)
+// newStore returns an empty Store in a database of its own.
+func (e Engine) newStore(t testing.TB) apikey.Store { return e.Database(t).Store(t) }
+
+func TestConformance(t *testing.T) {
+	Each(t, func(t *testing.T, e Engine) { storetest.Run(t, e.newStore) })
 }
 
-func TestConformance(t *testing.T) { storetest.Run(t, newSQLite) }
+func TestCore(t *testing.T) {
+	Each(t, func(t *testing.T, e Engine) { coretest.Run(t, e.newStore) })
+}
 
-func TestCore(t *testing.T) { coretest.Run(t, newSQLite) }
-
-func BenchmarkStore(b *testing.B) { storetest.Benchmark(b, newSQLite) }
+func BenchmarkStore(b *testing.B) {
+	for _, e := range Engines(b) {
+		b.Run(e.Name, func(b *testing.B) { storetest.Benchmark(b, e.newStore) })
+	}
+}

@@ -25,7 +25,8 @@ func DataSource(file string, pragmas ...string) string {
 			pragmas = append(pragmas, safe)
 		}
 	}
-	return "file:" + filepath.ToSlash(file) + "?" + url.Values{"_pragma": pragmas}.Encode()
+	path := url.URL{Path: filepath.ToSlash(file)} // a directory of a test may have a # in its name
+	return "file:" + path.EscapedPath() + "?" + url.Values{"_pragma": pragmas}.Encode()
 }
 
 // Open returns a pool of connections to a SQLite file, which it makes if there

@@ -196,11 +196,11 @@ func TestBusy(t *testing.T) {
 		free     int // the attempt before which the database is free again
 		attempts int
 	}{
-		{"default", nil, 0, 5},
+		{"default", nil, 0, 10},
 		{"3 attempts", &sqlstore.Options{Attempts: 3}, 0, 3},
 		{"once", &sqlstore.Options{Attempts: 1}, 0, 1},
 		{"negative", &sqlstore.Options{Attempts: -1}, 0, 1},
-		{"free at the last", nil, 5, 5},
+		{"free at the last", nil, 10, 10},
 		{"free at once", nil, 1, 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {

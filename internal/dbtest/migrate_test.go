@@ -126,7 +126,7 @@ func TestMigrateBusy(t *testing.T) {
 			err := sqlstore.Migrate(t.Context(), db, sqlstore.SQLite)
 			is.Equal(errors.Is(err, errFault), test.failed)
 			is.Equal(err != nil, test.failed)
-			is.True(len(s.all()) <= 6)
+			is.True(len(s.all()) <= 11)
 		})
 	}
 }
@@ -182,7 +182,6 @@ func TestMigrateRefusals(t *testing.T) {
 		want   *sqlstore.SchemaError // nil = another error
 	}{
 		{"newer", "UPDATE apikey_schema SET version = 99", &sqlstore.SchemaError{Version: 99, Want: 1}},
-		{"no version", "DELETE FROM apikey_schema", nil},
 		{"bad version", "UPDATE apikey_schema SET version = -1", nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -1,17 +1,16 @@
 -- Version 1. Times are Unix microseconds, 0 = unset. Texts are compared byte
 -- for byte. A statement ends with a semicolon at the end of its line, and
--- nothing else does.
+-- nothing else does. The version comes last: a schema without one is half
+-- migrated, and the same file completes it.
 
-CREATE TABLE apikey_schema (
+CREATE TABLE IF NOT EXISTS apikey_schema (
     id      INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
     version INTEGER NOT NULL
 ) STRICT;
 
-INSERT INTO apikey_schema (id, version) VALUES (1, 1);
-
 -- The state of an owner as a whole. Every owner of a key has a row, at
 -- revision 0 until it is disabled for the first time.
-CREATE TABLE apikey_owners (
+CREATE TABLE IF NOT EXISTS apikey_owners (
     id              TEXT    NOT NULL PRIMARY KEY,
     disabled_at     INTEGER NOT NULL DEFAULT 0,
     disabled_by     TEXT    NOT NULL DEFAULT '',
@@ -21,7 +20,7 @@ CREATE TABLE apikey_owners (
     seal            BLOB    NOT NULL DEFAULT (zeroblob(0))
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE apikey_keys (
+CREATE TABLE IF NOT EXISTS apikey_keys (
     id              TEXT    NOT NULL PRIMARY KEY,
     owner           TEXT    NOT NULL,
     name            TEXT    NOT NULL,
@@ -47,13 +46,13 @@ CREATE TABLE apikey_keys (
 ) STRICT, WITHOUT ROWID;
 
 -- An owner's keys in pages, and how many of them are not deleted.
-CREATE INDEX apikey_keys_by_owner ON apikey_keys (owner, id, deleted_at);
+CREATE INDEX IF NOT EXISTS apikey_keys_by_owner ON apikey_keys (owner, id, deleted_at);
 
-CREATE INDEX apikey_keys_by_expiry ON apikey_keys (expires_at);
+CREATE INDEX IF NOT EXISTS apikey_keys_by_expiry ON apikey_keys (expires_at);
 
-CREATE INDEX apikey_keys_by_deletion ON apikey_keys (deleted_at) WHERE deleted_at > 0;
+CREATE INDEX IF NOT EXISTS apikey_keys_by_deletion ON apikey_keys (deleted_at) WHERE deleted_at > 0;
 
-CREATE TABLE apikey_credentials (
+CREATE TABLE IF NOT EXISTS apikey_credentials (
     id            TEXT    NOT NULL PRIMARY KEY,
     key_id        TEXT    NOT NULL,
     prefix        TEXT    NOT NULL,
@@ -67,19 +66,19 @@ CREATE TABLE apikey_credentials (
     is_current    INTEGER NOT NULL -- 1 if it is the credential_id of its key, else 0
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX apikey_credentials_by_key ON apikey_credentials (key_id, created_at, id);
+CREATE INDEX IF NOT EXISTS apikey_credentials_by_key ON apikey_credentials (key_id, created_at, id);
 
 -- Those that a sweep may find: never more than a small part of all.
-CREATE INDEX apikey_credentials_by_end ON apikey_credentials (expires_at, key_id) WHERE is_current = 0;
+CREATE INDEX IF NOT EXISTS apikey_credentials_by_end ON apikey_credentials (expires_at, key_id) WHERE is_current = 0;
 
 -- Usage has tables of its own, so that counting never rewrites a key.
-CREATE TABLE apikey_usage (
+CREATE TABLE IF NOT EXISTS apikey_usage (
     credential_id TEXT    NOT NULL PRIMARY KEY,
     uses          INTEGER NOT NULL,
     last_used_at  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE apikey_usage_days (
+CREATE TABLE IF NOT EXISTS apikey_usage_days (
     credential_id TEXT    NOT NULL,
     day           INTEGER NOT NULL, -- its first instant, in UTC
     key_id        TEXT    NOT NULL,
@@ -89,7 +88,7 @@ CREATE TABLE apikey_usage_days (
 ) STRICT, WITHOUT ROWID;
 
 -- The log. Positions come from apikey_counter and have no gaps.
-CREATE TABLE apikey_events (
+CREATE TABLE IF NOT EXISTS apikey_events (
     seq               INTEGER NOT NULL PRIMARY KEY,
     nonce             BLOB    NOT NULL,
     at                INTEGER NOT NULL,
@@ -106,11 +105,13 @@ CREATE TABLE apikey_events (
     seal              BLOB    NOT NULL
 ) STRICT;
 
-CREATE INDEX apikey_events_by_key ON apikey_events (key_id, seq);
+CREATE INDEX IF NOT EXISTS apikey_events_by_key ON apikey_events (key_id, seq);
 
-CREATE TABLE apikey_counter (
+CREATE TABLE IF NOT EXISTS apikey_counter (
     id  INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
     seq INTEGER NOT NULL -- of the last event
 ) STRICT;
 
-INSERT INTO apikey_counter (id, seq) VALUES (1, 0);
+INSERT INTO apikey_counter (id, seq) VALUES (1, 0) ON CONFLICT DO NOTHING;
+
+INSERT INTO apikey_schema (id, version) VALUES (1, 1);

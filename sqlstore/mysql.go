@@ -1,0 +1,261 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"reflect"
+	"strings"
+)
+
+// The columns of a key, a credential and an owner, in the order in which
+// scan.go reads them.
+const (
+	mysqlKey = `
+		k.id, k.owner, k.name, k.scopes, k.networks, k.rate_requests, k.rate_period, k.metadata,
+		k.created_at, k.disabled_at, k.disabled_by, k.disabled_reason, k.held, k.deleted_at,
+		k.prefix, k.credential_id, k.issued_at, k.expires_at, k.retiring_id, k.revision`
+
+	mysqlCredential = `
+		c.id, c.prefix, c.created_at, c.expires_at, c.retire_before,
+		c.scheme, c.pepper_id, c.digest, c.seal`
+
+	mysqlOwner = `
+		o.disabled_at, o.disabled_by, o.disabled_reason, o.revision, o.nonce, o.seal`
+
+	mysqlEvent = `
+		e.seq, e.nonce, e.at, e.kind, e.key_id, e.owner, e.credential_id, e.old_credential_id,
+		e.old_expires_at, e.revision, e.actor, e.reason, e.data, e.seal`
+
+	// One statement reads whole records, so that it sees each at one moment.
+	mysqlRecords = `
+		SELECT ` + mysqlKey + `, k.nonce, k.seal, ` + mysqlCredential + `, u.last_used_at, u.uses
+		FROM `
+
+	mysqlRecordsJoin = `
+		LEFT JOIN apikey_credentials AS c ON c.key_id = k.id
+		LEFT JOIN apikey_usage AS u ON u.credential_id = c.id
+		ORDER BY k.id, c.created_at, c.id`
+
+	// Uses of credentials that are not stored find no partner. Rows are
+	// written in one order, so that two batches cannot deadlock.
+	mysqlUses = `
+		FROM JSON_TABLE(?, '$[*]' COLUMNS (
+			id           VARCHAR(255) CHARACTER SET utf8mb4 PATH '$[0]',
+			day          BIGINT                             PATH '$[1]',
+			uses         BIGINT                             PATH '$[2]',
+			last_used_at BIGINT                             PATH '$[3]')) AS j
+		JOIN apikey_credentials AS c ON c.id = CAST(j.id AS BINARY)`
+)
+
+var mysql = dialect{
+	name: "mysql",
+
+	begin:      []string{"SET TRANSACTION ISOLATION LEVEL READ COMMITTED", "START TRANSACTION READ WRITE"},
+	gaveUp:     func(err error) bool { return mysqlNumber(err) == 1213 }, // deadlock; on Galera also a lost certification
+	taken:      func(err error) bool { return mysqlNumber(err) == 1062 }, // duplicate entry
+	impossible: never,
+	check:      checkMySQL,
+
+	hasSchema: `SELECT COUNT(*) FROM information_schema.tables
+		WHERE table_schema = DATABASE() AND table_name = 'apikey_schema'`,
+	version: `SELECT version FROM apikey_schema WHERE id = 1`,
+
+	lookup: `
+		SELECT ` + mysqlKey + `, ` + mysqlCredential + `, ` + mysqlOwner + `
+		FROM apikey_credentials AS c
+		JOIN apikey_keys AS k ON k.id = c.key_id
+		LEFT JOIN apikey_owners AS o ON o.id = k.owner
+		WHERE c.id = ?`,
+
+	get: mysqlRecords + `(SELECT * FROM apikey_keys WHERE id = ?) AS k` + mysqlRecordsJoin,
+
+	listHead: mysqlRecords + `(SELECT * FROM apikey_keys AS k WHERE `,
+	listTail: ` ORDER BY k.id LIMIT ?) AS k` + mysqlRecordsJoin,
+
+	owned:           `k.owner = ?`,
+	after:           `k.id > ?`,
+	notDeleted:      `k.deleted_at = 0`,
+	expiresFrom:     `k.expires_at >= ?`,
+	expiresBefore:   `k.expires_at < ?`,
+	expiresFromTill: `k.expires_at >= ? AND k.expires_at < ?`,
+	issuedBefore:    `k.issued_at < ?`,
+	deletedBefore:   `k.deleted_at > 0 AND k.deleted_at < ?`,
+	retiredBefore: `k.id IN (SELECT c.key_id FROM apikey_credentials AS c
+		WHERE c.is_current = 0 AND c.expires_at < ?)`,
+
+	owner: `SELECT ` + mysqlOwner + ` FROM apikey_owners AS o WHERE o.id = ?`,
+
+	events: `SELECT ` + mysqlEvent + ` FROM apikey_events AS e
+		WHERE e.seq > ? ORDER BY e.seq LIMIT ?`,
+	keyEvents: `SELECT ` + mysqlEvent + ` FROM apikey_events AS e
+		WHERE e.key_id = ? AND e.seq > ? ORDER BY e.seq LIMIT ?`,
+
+	peppers: `SELECT DISTINCT pepper_id FROM apikey_credentials`,
+
+	// A row that is there is locked as for a change. INSERT IGNORE would share
+	// the lock, and two that then both want to change the row deadlock.
+	addOwners: insert{
+		`INSERT INTO apikey_owners (id) VALUES `, `(?)`,
+		` ON DUPLICATE KEY UPDATE id = apikey_owners.id`,
+	},
+	changeOwner: `
+		UPDATE apikey_owners
+		SET disabled_at = ?, disabled_by = ?, disabled_reason = ?, nonce = ?, seal = ?,
+			revision = revision + 1
+		WHERE id = ? AND revision = ?`,
+
+	// A row that is there is an error: INSERT IGNORE would also ignore a text
+	// that is too long, and cut it.
+	addKeys: insert{`
+		INSERT INTO apikey_keys (
+			id, owner, name, scopes, networks, rate_requests, rate_period, metadata,
+			created_at, disabled_at, disabled_by, disabled_reason, held, deleted_at,
+			prefix, credential_id, issued_at, expires_at, retiring_id, nonce, seal, revision)
+		VALUES `,
+		`(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)`,
+		``,
+	},
+	changeKey: `
+		UPDATE apikey_keys
+		SET name = ?, scopes = ?, networks = ?, rate_requests = ?, rate_period = ?, metadata = ?,
+			created_at = ?, disabled_at = ?, disabled_by = ?, disabled_reason = ?, held = ?, deleted_at = ?,
+			prefix = ?, credential_id = ?, issued_at = ?, expires_at = ?, retiring_id = ?,
+			nonce = ?, seal = ?, revision = revision + 1
+		WHERE id = ? AND revision = ?`,
+
+	// Reads with a lock see what is committed, not what was when the
+	// transaction began, at whichever level a transaction of the host runs.
+	countKeys: `SELECT COUNT(*) FROM apikey_keys WHERE owner = ? AND deleted_at = 0 LOCK IN SHARE MODE`,
+	removeKey: `DELETE FROM apikey_keys WHERE id = ? AND revision = ?`,
+
+	credentials: `SELECT ` + mysqlCredential + `, c.is_current FROM apikey_credentials AS c
+		WHERE c.key_id = ? LOCK IN SHARE MODE`,
+	addCredentials: insert{`
+		INSERT INTO apikey_credentials (
+			id, key_id, prefix, created_at, expires_at, retire_before,
+			scheme, pepper_id, digest, seal, is_current)
+		VALUES `,
+		`(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		``,
+	},
+	changeCredential: `
+		UPDATE apikey_credentials
+		SET prefix = ?, created_at = ?, expires_at = ?, retire_before = ?,
+			scheme = ?, pepper_id = ?, digest = ?, seal = ?, is_current = ?
+		WHERE id = ?`,
+	removeCredential: []string{
+		`DELETE FROM apikey_credentials WHERE id = ?`,
+		`DELETE FROM apikey_usage WHERE credential_id = ?`,
+		`DELETE FROM apikey_usage_days WHERE credential_id = ?`,
+	},
+	removeCredentials: []string{
+		`DELETE FROM apikey_usage WHERE credential_id IN (SELECT id FROM apikey_credentials WHERE key_id = ?)`,
+		`DELETE FROM apikey_usage_days WHERE credential_id IN (SELECT id FROM apikey_credentials WHERE key_id = ?)`,
+		`DELETE FROM apikey_credentials WHERE key_id = ?`,
+	},
+
+	addSeq: `UPDATE apikey_counter SET seq = seq + ? WHERE id = 1`,
+	seq:    `SELECT seq FROM apikey_counter WHERE id = 1 LOCK IN SHARE MODE`,
+	addEvents: insert{`
+		INSERT INTO apikey_events (
+			seq, nonce, at, kind, key_id, owner, credential_id, old_credential_id,
+			old_expires_at, revision, actor, reason, data, seal)
+		VALUES `,
+		`(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		``,
+	},
+
+	touchTotal: `
+		INSERT INTO apikey_usage (credential_id, uses, last_used_at)
+		SELECT c.id, SUM(j.uses), MAX(j.last_used_at)` + mysqlUses + `
+		GROUP BY c.id
+		ORDER BY c.id
+		ON DUPLICATE KEY UPDATE
+			uses = apikey_usage.uses + VALUES(uses),
+			last_used_at = GREATEST(apikey_usage.last_used_at, VALUES(last_used_at))`,
+	touchDay: `
+		INSERT INTO apikey_usage_days (credential_id, day, key_id, uses, last_used_at)
+		SELECT c.id, j.day, c.key_id, SUM(j.uses), MAX(j.last_used_at)` + mysqlUses + `
+		GROUP BY c.id, j.day, c.key_id
+		ORDER BY c.id, j.day
+		ON DUPLICATE KEY UPDATE
+			uses = apikey_usage_days.uses + VALUES(uses),
+			last_used_at = GREATEST(apikey_usage_days.last_used_at, VALUES(last_used_at))`,
+}
+
+// mysqlNumber returns the server's number of an error, 0 if it has none: an
+// error that the server did not report. The driver has no method that tells
+// it, and to know its type this package would have to import it.
+func mysqlNumber(err error) uint16 {
+	switch wrapper := err.(type) {
+	case nil:
+		return 0
+	case interface{ Unwrap() error }:
+		return mysqlNumber(wrapper.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, e := range wrapper.Unwrap() {
+			if n := mysqlNumber(e); n != 0 {
+				return n
+			}
+		}
+		return 0
+	}
+	v := reflect.Indirect(reflect.ValueOf(err))
+	if v.Kind() != reflect.Struct {
+		return 0
+	}
+	if n := v.FieldByName("Number"); n.IsValid() && n.Kind() == reflect.Uint16 {
+		return uint16(n.Uint())
+	}
+	return 0
+}
+
+func checkMySQL(ctx context.Context, conn *sql.Conn) error {
+	settings := map[string]string{}
+	for _, name := range []string{"innodb_flush_log_at_trx_commit", "log_bin", "sync_binlog", "sql_mode"} {
+		var value text
+		if err := conn.QueryRowContext(ctx, `SELECT CAST(@@`+name+` AS CHAR)`).Scan(&value); err != nil {
+			return err
+		}
+		settings[name] = string(value)
+	}
+	var errs []error
+	bad := func(setting, advice string) {
+		errs = append(errs, &SettingError{Setting: setting, Value: settings[setting], Advice: advice})
+	}
+	if settings["innodb_flush_log_at_trx_commit"] != "1" {
+		bad("innodb_flush_log_at_trx_commit", "set it to 1: else changes of the last second that were acknowledged are lost when the server or the machine ends")
+	}
+	if settings["log_bin"] == "1" && settings["sync_binlog"] != "1" {
+		bad("sync_binlog", "set it to 1: else changes that were acknowledged can be lost when power fails")
+	}
+	if mode := settings["sql_mode"]; !strings.Contains(mode, "STRICT_TRANS_TABLES") && !strings.Contains(mode, "STRICT_ALL_TABLES") {
+		bad("sql_mode", "add STRICT_TRANS_TABLES: else a text that is too long is cut instead of refused")
+	}
+	// Galera has this setting; no other server has.
+	sync, err := texts(ctx, conn, `SELECT variable_value FROM information_schema.session_variables
+		WHERE variable_name = 'wsrep_sync_wait' AND @@wsrep_on = 1`)
+	if err == nil && len(sync) == 1 && (sync[0] == "0" || sync[0] == "") {
+		settings["wsrep_sync_wait"] = sync[0]
+		bad("wsrep_sync_wait", "set it to 1, in the data source name: else a node of the cluster can read what another node has replaced")
+	}
+
+	engines, err := texts(ctx, conn, `
+		SELECT CONCAT(table_name, ' ', engine) FROM information_schema.tables
+		WHERE table_schema = DATABASE() AND table_name LIKE 'apikey\_%' AND engine <> 'InnoDB'
+		ORDER BY 1`)
+	if err != nil {
+		return err
+	}
+	errs = append(errs, columnErrors("engine", engines, "make it an InnoDB table: others have no transactions")...)
+	collations, err := texts(ctx, conn, `
+		SELECT CONCAT(table_name, '.', column_name, ' ', collation_name) FROM information_schema.columns
+		WHERE table_schema = DATABASE() AND table_name LIKE 'apikey\_%' AND collation_name IS NOT NULL
+		ORDER BY 1`)
+	if err != nil {
+		return err
+	}
+	return errors.Join(append(errs, columnErrors("collation", collations,
+		"make the column VARBINARY or BLOB: else other texts than those stored can match")...)...)
+}

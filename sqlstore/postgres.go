@@ -1,0 +1,261 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"strings"
+)
+
+// The columns of a key, a credential and an owner, in the order in which
+// scan.go reads them.
+const (
+	postgresKey = `
+		k.id, k.owner, k.name, k.scopes, k.networks, k.rate_requests, k.rate_period, k.metadata,
+		k.created_at, k.disabled_at, k.disabled_by, k.disabled_reason, k.held, k.deleted_at,
+		k.prefix, k.credential_id, k.issued_at, k.expires_at, k.retiring_id, k.revision`
+
+	postgresCredential = `
+		c.id, c.prefix, c.created_at, c.expires_at, c.retire_before,
+		c.scheme, c.pepper_id, c.digest, c.seal`
+
+	postgresOwner = `
+		o.disabled_at, o.disabled_by, o.disabled_reason, o.revision, o.nonce, o.seal`
+
+	postgresEvent = `
+		e.seq, e.nonce, e.at, e.kind, e.key_id, e.owner, e.credential_id, e.old_credential_id,
+		e.old_expires_at, e.revision, e.actor, e.reason, e.data, e.seal`
+
+	// One statement reads whole records, so that it sees each at one moment.
+	postgresRecords = `
+		SELECT ` + postgresKey + `, k.nonce, k.seal, ` + postgresCredential + `, u.last_used_at, u.uses
+		FROM `
+
+	postgresRecordsJoin = `
+		LEFT JOIN apikey_credentials AS c ON c.key_id = k.id
+		LEFT JOIN apikey_usage AS u ON u.credential_id = c.id
+		ORDER BY k.id, c.created_at, c.id`
+
+	// Uses of credentials that are not stored find no partner. Rows are
+	// written in one order, so that two batches cannot deadlock.
+	postgresUses = `
+		FROM json_array_elements($1::text::json) AS j (value)
+		JOIN apikey_credentials AS c ON c.id = j.value ->> 0`
+)
+
+var postgres = dialect{
+	name:     "postgres",
+	numbered: true,
+
+	begin:      []string{"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"},
+	isolation:  `SELECT current_setting('transaction_isolation')`,
+	gaveUp:     func(err error) bool { s := sqlState(err); return s == "40001" || s == "40P01" }, // serialization failure, deadlock
+	taken:      never,
+	impossible: func(err error) bool { return sqlState(err) == "22021" }, // not in the repertoire: NUL, or no UTF-8
+	check:      checkPostgres,
+
+	// The number is any that no other program uses.
+	lockSchema: `SELECT COUNT(pg_advisory_xact_lock(7022084271526539361))`,
+	hasSchema:  `SELECT COUNT(to_regclass('apikey_schema'))`,
+	version:    `SELECT version FROM apikey_schema WHERE id = 1`,
+
+	lookup: `
+		SELECT ` + postgresKey + `, ` + postgresCredential + `, ` + postgresOwner + `
+		FROM apikey_credentials AS c
+		JOIN apikey_keys AS k ON k.id = c.key_id
+		LEFT JOIN apikey_owners AS o ON o.id = k.owner
+		WHERE c.id = $1`,
+
+	get: postgresRecords + `(SELECT * FROM apikey_keys WHERE id = $1) AS k` + postgresRecordsJoin,
+
+	listHead: postgresRecords + `(SELECT * FROM apikey_keys AS k WHERE `,
+	listTail: ` ORDER BY k.id LIMIT ?) AS k` + postgresRecordsJoin,
+
+	owned:           `k.owner = ?`,
+	after:           `k.id > ?`,
+	notDeleted:      `k.deleted_at = 0`,
+	expiresFrom:     `k.expires_at >= ?`,
+	expiresBefore:   `k.expires_at < ?`,
+	expiresFromTill: `k.expires_at >= ? AND k.expires_at < ?`,
+	issuedBefore:    `k.issued_at < ?`,
+	deletedBefore:   `k.deleted_at > 0 AND k.deleted_at < ?`,
+	retiredBefore: `k.id IN (SELECT c.key_id FROM apikey_credentials AS c
+		WHERE c.is_current = 0 AND c.expires_at < ?)`,
+
+	owner: `SELECT ` + postgresOwner + ` FROM apikey_owners AS o WHERE o.id = $1`,
+
+	events: `SELECT ` + postgresEvent + ` FROM apikey_events AS e
+		WHERE e.seq > $1 ORDER BY e.seq LIMIT $2`,
+	keyEvents: `SELECT ` + postgresEvent + ` FROM apikey_events AS e
+		WHERE e.key_id = $1 AND e.seq > $2 ORDER BY e.seq LIMIT $3`,
+
+	peppers: `SELECT DISTINCT pepper_id FROM apikey_credentials`,
+
+	// A row that is there is locked, and not changed: the condition is looked
+	// at once it is locked.
+	addOwners: insert{
+		`INSERT INTO apikey_owners (id) VALUES `, `(?)`,
+		` ON CONFLICT (id) DO UPDATE SET id = excluded.id WHERE false`,
+	},
+	changeOwner: `
+		UPDATE apikey_owners
+		SET disabled_at = $1, disabled_by = $2, disabled_reason = $3, nonce = $4, seal = $5,
+			revision = revision + 1
+		WHERE id = $6 AND revision = $7`,
+
+	addKeys: insert{`
+		INSERT INTO apikey_keys (
+			id, owner, name, scopes, networks, rate_requests, rate_period, metadata,
+			created_at, disabled_at, disabled_by, disabled_reason, held, deleted_at,
+			prefix, credential_id, issued_at, expires_at, retiring_id, nonce, seal, revision)
+		VALUES `,
+		`(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)`,
+		` ON CONFLICT DO NOTHING`,
+	},
+	changeKey: `
+		UPDATE apikey_keys
+		SET name = $1, scopes = $2, networks = $3, rate_requests = $4, rate_period = $5, metadata = $6,
+			created_at = $7, disabled_at = $8, disabled_by = $9, disabled_reason = $10, held = $11, deleted_at = $12,
+			prefix = $13, credential_id = $14, issued_at = $15, expires_at = $16, retiring_id = $17,
+			nonce = $18, seal = $19, revision = revision + 1
+		WHERE id = $20 AND revision = $21`,
+	countKeys: `SELECT COUNT(*) FROM apikey_keys WHERE owner = $1 AND deleted_at = 0`,
+	removeKey: `DELETE FROM apikey_keys WHERE id = $1 AND revision = $2`,
+
+	credentials: `SELECT ` + postgresCredential + `, c.is_current FROM apikey_credentials AS c WHERE c.key_id = $1`,
+	addCredentials: insert{`
+		INSERT INTO apikey_credentials (
+			id, key_id, prefix, created_at, expires_at, retire_before,
+			scheme, pepper_id, digest, seal, is_current)
+		VALUES `,
+		`(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		` ON CONFLICT DO NOTHING`,
+	},
+	changeCredential: `
+		UPDATE apikey_credentials
+		SET prefix = $1, created_at = $2, expires_at = $3, retire_before = $4,
+			scheme = $5, pepper_id = $6, digest = $7, seal = $8, is_current = $9
+		WHERE id = $10`,
+	removeCredential: []string{
+		`DELETE FROM apikey_credentials WHERE id = $1`,
+		`DELETE FROM apikey_usage WHERE credential_id = $1`,
+		`DELETE FROM apikey_usage_days WHERE credential_id = $1`,
+	},
+	removeCredentials: []string{
+		`DELETE FROM apikey_usage WHERE credential_id IN (SELECT id FROM apikey_credentials WHERE key_id = $1)`,
+		`DELETE FROM apikey_usage_days WHERE credential_id IN (SELECT id FROM apikey_credentials WHERE key_id = $1)`,
+		`DELETE FROM apikey_credentials WHERE key_id = $1`,
+	},
+
+	addSeq: `UPDATE apikey_counter SET seq = seq + $1 WHERE id = 1 RETURNING seq`,
+	addEvents: insert{`
+		INSERT INTO apikey_events (
+			seq, nonce, at, kind, key_id, owner, credential_id, old_credential_id,
+			old_expires_at, revision, actor, reason, data, seal)
+		VALUES `,
+		`(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		``,
+	},
+
+	touchTotal: `
+		INSERT INTO apikey_usage AS u (credential_id, uses, last_used_at)
+		SELECT c.id, SUM((j.value ->> 2)::bigint), MAX((j.value ->> 3)::bigint)` + postgresUses + `
+		GROUP BY c.id
+		ORDER BY c.id
+		ON CONFLICT (credential_id) DO UPDATE SET
+			uses = u.uses + excluded.uses,
+			last_used_at = GREATEST(u.last_used_at, excluded.last_used_at)`,
+	touchDay: `
+		INSERT INTO apikey_usage_days AS u (credential_id, day, key_id, uses, last_used_at)
+		SELECT c.id, (j.value ->> 1)::bigint, c.key_id, SUM((j.value ->> 2)::bigint), MAX((j.value ->> 3)::bigint)` + postgresUses + `
+		GROUP BY 1, 2, 3
+		ORDER BY 1, 2
+		ON CONFLICT (credential_id, day) DO UPDATE SET
+			uses = u.uses + excluded.uses,
+			last_used_at = GREATEST(u.last_used_at, excluded.last_used_at)`,
+}
+
+// sqlState returns the SQLSTATE of an error, "" if it has none: an error that
+// the server did not report.
+func sqlState(err error) string {
+	var coded interface{ SQLState() string }
+	if !errors.As(err, &coded) {
+		return ""
+	}
+	return coded.SQLState()
+}
+
+// postgresSettings are settings with which what was acknowledged can be lost,
+// or cannot be stored.
+var postgresSettings = []struct {
+	name   string
+	bad    func(value string) bool
+	advice string
+}{
+	{"synchronous_commit", is("off"),
+		"set it to on, for this program's role or database at least: else a change that was acknowledged is lost when the server ends in the next moment"},
+	{"fsync", is("off"), "set it to on: else the whole database can be destroyed when power fails"},
+	{"full_page_writes", is("off"), "set it to on: else the database can be destroyed when power fails"},
+	{"server_encoding", func(v string) bool { return v != "UTF8" },
+		"make the database with the encoding UTF8: else there are names that it cannot hold"},
+}
+
+func is(value string) func(string) bool { return func(v string) bool { return v == value } }
+
+func checkPostgres(ctx context.Context, conn *sql.Conn) error {
+	var errs []error
+	for _, setting := range postgresSettings {
+		var value string
+		if err := conn.QueryRowContext(ctx, `SELECT current_setting($1)`, setting.name).Scan(&value); err != nil {
+			return err
+		}
+		if setting.bad(value) {
+			errs = append(errs, &SettingError{Setting: setting.name, Value: value, Advice: setting.advice})
+		}
+	}
+	// A column has the database's own collation, "default", unless its table
+	// says otherwise.
+	foreign, err := texts(ctx, conn, `
+		SELECT c.relname || '.' || a.attname || ' ' || l.collname
+		FROM pg_attribute AS a
+		JOIN pg_class AS c ON c.oid = a.attrelid
+		JOIN pg_collation AS l ON l.oid = a.attcollation
+		WHERE c.oid IN (
+				to_regclass('apikey_keys'), to_regclass('apikey_credentials'), to_regclass('apikey_owners'),
+				to_regclass('apikey_events'), to_regclass('apikey_usage'), to_regclass('apikey_usage_days'))
+			AND l.collname NOT IN ('C', 'POSIX')
+		ORDER BY 1`)
+	if err != nil {
+		return err
+	}
+	return errors.Join(append(errs, columnErrors("collation", foreign,
+		`give the column the collation "C": else other texts than those stored can match, and pages of a list can leave out keys`)...)...)
+}
+
+// texts returns the rows of one column.
+func texts(ctx context.Context, q querier, statement string) ([]string, error) {
+	rows, err := q.QueryContext(ctx, statement)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []string
+	for rows.Next() {
+		var t text
+		if err := rows.Scan(&t); err != nil {
+			return nil, err
+		}
+		all = append(all, string(t))
+	}
+	return all, rows.Err()
+}
+
+// columnErrors returns a SettingError for each row "table.column value".
+func columnErrors(what string, rows []string, advice string) []error {
+	var errs []error
+	for _, row := range rows {
+		column, value, _ := strings.Cut(row, " ")
+		errs = append(errs, &SettingError{Setting: what + " of " + column, Value: value, Advice: advice})
+	}
+	return errs
+}

@@ -1,0 +1,136 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/keyturn/apikey"
+)
+
+// Tx returns a Store that works inside of a transaction of the host's own, so
+// that a key is made, or changed, together with the host's rows or not at all:
+//
+//	tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+//	...
+//	defer tx.Rollback()
+//	... // the host's own rows first
+//	issued, err := manager.WithStore(store.Tx(tx)).Issue(ctx, params)
+//	...
+//	err = tx.Commit()
+//
+// What a call promises holds only once the host has committed: until then no
+// other call sees the change, and a token that was issued is refused. The token
+// must not leave the program before. Whoever writes takes the row of the
+// counter of positions, for which all others that write wait until the host has
+// committed: call it last, and commit at once.
+//
+// Nothing is run again. After any error but that something was not found the
+// host must roll back; further calls are refused with that error. If the host's
+// COMMIT fails, whether the change was made is the host's to find out.
+//
+// The transaction must be READ COMMITTED. On PostgreSQL another level is a
+// *SettingError. MariaDB and MySQL do not tell the level of a transaction:
+// there a Commit reads with locks only and is right at every level. In SQLite
+// there is one writer at a time, so that it makes no difference.
+//
+// A context that ends while a statement runs can end the connection, and with
+// it the transaction.
+func (s *Store) Tx(tx *sql.Tx) apikey.Store {
+	return &hostStore{store: &Store{db: s.db, host: tx, dialect: s.dialect}}
+}
+
+// hostStore is a Store in a transaction of the host. It remembers the first
+// error: what a transaction has done once it has failed is not what was asked
+// for, and only the host can roll it back.
+type hostStore struct {
+	store *Store
+
+	mu      sync.Mutex // one connection: one call at a time
+	failed  error
+	checked bool // the level
+}
+
+var errNoTransaction = errors.New("no transaction: the *sql.Tx is nil")
+
+func (h *hostStore) run(ctx context.Context, operation string, call func() error) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case h.store.host == nil:
+		return failed(ctx, operation, aborted(errNoTransaction))
+	case h.failed != nil:
+		return fmt.Errorf("sqlstore: %s: the transaction has failed and must be rolled back: %w", operation, aborted(h.failed))
+	}
+	err := call()
+	if err != nil && !errors.Is(err, apikey.ErrNotFound) {
+		h.failed = err
+	}
+	return err
+}
+
+func (h *hostStore) Lookup(ctx context.Context, credentialID string) (m apikey.Match, err error) {
+	err = h.run(ctx, "lookup", func() error { m, err = h.store.Lookup(ctx, credentialID); return err })
+	return m, err
+}
+
+func (h *hostStore) Get(ctx context.Context, id string) (r apikey.Record, err error) {
+	err = h.run(ctx, "get", func() error { r, err = h.store.Get(ctx, id); return err })
+	return r, err
+}
+
+func (h *hostStore) List(ctx context.Context, q apikey.Query) (records []apikey.Record, err error) {
+	err = h.run(ctx, "list", func() error { records, err = h.store.List(ctx, q); return err })
+	return records, err
+}
+
+func (h *hostStore) Owner(ctx context.Context, owner string) (o apikey.Owner, err error) {
+	err = h.run(ctx, "owner", func() error { o, err = h.store.Owner(ctx, owner); return err })
+	return o, err
+}
+
+func (h *hostStore) Commit(ctx context.Context, c apikey.Commit) (p apikey.Position, err error) {
+	err = h.run(ctx, "commit", func() error {
+		if err := h.checkLevel(ctx); err != nil {
+			return failed(ctx, "commit", aborted(err))
+		}
+		p, err = h.store.Commit(ctx, c)
+		return err
+	})
+	return p, err
+}
+
+func (h *hostStore) Events(ctx context.Context, q apikey.EventQuery) (events []apikey.Event, err error) {
+	err = h.run(ctx, "events", func() error { events, err = h.store.Events(ctx, q); return err })
+	return events, err
+}
+
+func (h *hostStore) Touch(ctx context.Context, uses []apikey.Usage) error {
+	return h.run(ctx, "touch", func() error { return h.store.Touch(ctx, uses) })
+}
+
+// checkLevel refuses a transaction that would not see what others commit: the
+// limit of an owner would count too few.
+func (h *hostStore) checkLevel(ctx context.Context) error {
+	if h.checked || h.store.dialect == nil || h.store.dialect.isolation == "" {
+		return nil
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	var level text
+	if err := h.store.host.QueryRowContext(ctx, h.store.dialect.isolation).Scan(&level); err != nil {
+		return err
+	}
+	if level != "read committed" {
+		return &SettingError{
+			Setting: "transaction_isolation", Value: strings.ToUpper(string(level)),
+			Advice: "begin the transaction with sql.LevelReadCommitted: another does not see the keys that others have made",
+		}
+	}
+	h.checked = true
+	return nil
+}

@@ -1,0 +1,371 @@
+package dbtest
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/matryer/is"
+
+	"github.com/keyturn/apikey"
+	"github.com/keyturn/apikey/sqlstore"
+	"github.com/keyturn/apikey/storetest"
+)
+
+// level is what a host asks for: SQLite's driver has but one.
+func (e Engine) level() *sql.TxOptions {
+	if e.Dialect == sqlstore.SQLite {
+		return nil
+	}
+	return &sql.TxOptions{Isolation: sql.LevelReadCommitted}
+}
+
+// committing is a Store of which every call has a transaction of the host,
+// which commits it, or rolls it back after an error.
+type committing struct {
+	engine Engine
+	db     *sql.DB
+	store  *sqlstore.Store
+}
+
+func within[T any](ctx context.Context, c committing, call func(apikey.Store) (T, error)) (T, error) {
+	var zero T
+	if err := ctx.Err(); err != nil {
+		return zero, fmt.Errorf("%w: %w", err, apikey.ErrAborted)
+	}
+	tx, err := c.db.BeginTx(context.WithoutCancel(ctx), c.engine.level())
+	if err != nil {
+		return zero, err
+	}
+	defer tx.Rollback()
+	v, err := call(c.store.Tx(tx))
+	if err == nil {
+		err = tx.Commit()
+	}
+	return v, err
+}
+
+func (c committing) Lookup(ctx context.Context, id string) (apikey.Match, error) {
+	return within(ctx, c, func(s apikey.Store) (apikey.Match, error) { return s.Lookup(ctx, id) })
+}
+
+func (c committing) Get(ctx context.Context, id string) (apikey.Record, error) {
+	return within(ctx, c, func(s apikey.Store) (apikey.Record, error) { return s.Get(ctx, id) })
+}
+
+func (c committing) List(ctx context.Context, q apikey.Query) ([]apikey.Record, error) {
+	return within(ctx, c, func(s apikey.Store) ([]apikey.Record, error) { return s.List(ctx, q) })
+}
+
+func (c committing) Owner(ctx context.Context, id string) (apikey.Owner, error) {
+	return within(ctx, c, func(s apikey.Store) (apikey.Owner, error) { return s.Owner(ctx, id) })
+}
+
+func (c committing) Commit(ctx context.Context, commit apikey.Commit) (apikey.Position, error) {
+	return within(ctx, c, func(s apikey.Store) (apikey.Position, error) { return s.Commit(ctx, commit) })
+}
+
+func (c committing) Events(ctx context.Context, q apikey.EventQuery) ([]apikey.Event, error) {
+	return within(ctx, c, func(s apikey.Store) ([]apikey.Event, error) { return s.Events(ctx, q) })
+}
+
+func (c committing) Touch(ctx context.Context, uses []apikey.Usage) error {
+	_, err := within(ctx, c, func(s apikey.Store) (struct{}, error) { return struct{}{}, s.Touch(ctx, uses) })
+	return err
+}
+
+// TestTxConformance runs the whole contract through transactions of a host.
+func TestTxConformance(t *testing.T) {
+	Each(t, func(t *testing.T, e Engine) {
+		storetest.Run(t, func(t testing.TB) apikey.Store {
+			d := e.Database(t)
+			return committing{e, d.Pool(t), d.Store(t)}
+		})
+	})
+}
+
+// hosted is a database with a table of the host's own.
+type hosted struct {
+	*is.I
+	t      *testing.T
+	ctx    context.Context
+	engine Engine
+	db     *sql.DB
+	store  *sqlstore.Store
+	m      *apikey.Manager
+}
+
+func newHosted(t *testing.T, e Engine, options *apikey.Options) *hosted {
+	t.Helper()
+	d := e.EmptyDatabase(t)
+	d.Migrate(t)
+	h := &hosted{I: is.New(t), t: t, ctx: t.Context(), engine: e, db: d.Pool(t), store: d.Store(t)}
+	mustExec(t, h.db, "CREATE TABLE customers (name VARCHAR(100) NOT NULL)")
+	var err error
+	h.m, err = apikey.New(h.store, options)
+	h.NoErr(err)
+	return h
+}
+
+// begin begins a transaction of the host, in which it has added a customer.
+func (h *hosted) begin() (*sql.Tx, apikey.Store, *apikey.Manager) {
+	h.t.Helper()
+	tx, err := h.db.BeginTx(h.ctx, h.engine.level())
+	h.NoErr(err)
+	h.t.Cleanup(func() { tx.Rollback() })
+	_, err = tx.ExecContext(h.ctx, "INSERT INTO customers (name) VALUES ('acme')")
+	h.NoErr(err)
+	store := h.store.Tx(tx)
+	return tx, store, h.m.WithStore(store)
+}
+
+func (h *hosted) customers() (n int) {
+	h.t.Helper()
+	h.NoErr(h.db.QueryRowContext(h.ctx, "SELECT COUNT(*) FROM customers").Scan(&n))
+	return n
+}
+
+// TestTx: a key and a row of the host are made together, or not at all.
+func TestTx(t *testing.T) {
+	Each(t, func(t *testing.T, e Engine) {
+		h := newHosted(t, e, nil)
+		for _, commit := range []bool{false, true} {
+			tx, _, m := h.begin()
+			issued, err := m.Issue(h.ctx, apikey.IssueParams{Owner: "acme", Name: "n"})
+			h.NoErr(err)
+			key, err := m.Validate(h.ctx, issued.Token.Reveal()) // seen inside
+			h.NoErr(err)
+			h.Equal(key.ID, issued.Key.ID)
+			_, err = m.Disable(h.ctx, key.ID, "")
+			h.NoErr(err)
+			_, err = h.m.Validate(h.ctx, issued.Token.Reveal()) // not outside
+			h.Equal(err, apikey.ErrInvalid)
+
+			if !commit {
+				h.NoErr(tx.Rollback())
+				h.Equal(h.customers(), 0)
+				_, err = h.m.Get(h.ctx, key.ID)
+				h.True(errors.Is(err, apikey.ErrNotFound))
+				h.Equal(len(checkLog(t, h.store, 0)), 0)
+				continue
+			}
+			h.NoErr(tx.Commit())
+			h.Equal(h.customers(), 1)
+			_, err = h.m.Validate(h.ctx, issued.Token.Reveal())
+			h.Equal(err, apikey.ErrDisabled)
+			h.Equal(len(checkLog(t, h.store, 0)), 2) // from position 1
+		}
+	})
+}
+
+// TestTxHoldsTheCounter: who writes while a host's transaction has written, and
+// has not been committed, comes after it in the log.
+func TestTxHoldsTheCounter(t *testing.T) {
+	Each(t, func(t *testing.T, e Engine) {
+		h := newHosted(t, e, nil)
+		tx, _, m := h.begin()
+		first, err := m.Issue(h.ctx, apikey.IssueParams{Owner: "acme", Name: "n"})
+		h.NoErr(err)
+		second := make(chan error)
+		go func() {
+			_, err := h.m.Issue(h.ctx, apikey.IssueParams{Owner: "other", Name: "n"})
+			second <- err
+		}()
+		h.Equal(len(checkLog(t, h.store, 0)), 0)
+		h.NoErr(tx.Commit())
+		h.NoErr(<-second)
+		events := checkLog(t, h.store, 0)
+		h.Equal(len(events), 2)
+		h.Equal(events[0].KeyID, first.Key.ID)
+	})
+}
+
+// TestTxFails: after an error that is none of not finding something, the
+// transaction does nothing more and says why, and nothing is run again.
+func TestTxFails(t *testing.T) {
+	missing := func(h *hosted, s apikey.Store, m *apikey.Manager, id string) error {
+		_, err := m.Get(h.ctx, "00000000000000000000")
+		h.True(errors.Is(err, apikey.ErrNotFound))
+		_, err = s.Lookup(h.ctx, "0000000000000000")
+		h.True(errors.Is(err, apikey.ErrNotFound))
+		return nil
+	}
+	conflict := func(h *hosted, s apikey.Store, m *apikey.Manager, id string) error {
+		record, err := s.Get(h.ctx, id)
+		h.NoErr(err)
+		record.Key.Revision = 7
+		_, err = s.Commit(h.ctx, commitOf(record))
+		return err
+	}
+	taken := func(h *hosted, s apikey.Store, m *apikey.Manager, id string) error {
+		_, err := m.Issue(h.ctx, apikey.IssueParams{Owner: "acme", Name: "n", IdempotencyKey: "first"})
+		return err
+	}
+	limit := func(h *hosted, s apikey.Store, m *apikey.Manager, id string) error {
+		for range 3 {
+			if _, err := m.Issue(h.ctx, apikey.IssueParams{Owner: "acme", Name: "n"}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	gone := func(h *hosted, s apikey.Store, m *apikey.Manager, id string) error {
+		ctx, cancel := context.WithCancel(h.ctx)
+		cancel()
+		_, err := s.Get(ctx, id)
+		return err
+	}
+	for _, test := range []struct {
+		name string
+		fail func(*hosted, apikey.Store, *apikey.Manager, string) error
+		want error
+	}{
+		{"not found", missing, nil},
+		{"conflict", conflict, apikey.ErrConflict},
+		{"taken", taken, apikey.ErrExists},
+		{"limit", limit, apikey.ErrLimit},
+		{"ended context", gone, context.Canceled},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			Each(t, func(t *testing.T, e Engine) {
+				h := newHosted(t, e, &apikey.Options{KeysPerOwner: 2})
+				issued, err := h.m.Issue(h.ctx, apikey.IssueParams{Owner: "acme", Name: "n", IdempotencyKey: "first"})
+				h.NoErr(err)
+				tx, store, m := h.begin()
+				err = test.fail(h, store, m, issued.Key.ID)
+				h.True(errors.Is(err, test.want))
+
+				_, err = m.Issue(h.ctx, apikey.IssueParams{Owner: "later", Name: "n"})
+				if test.want == nil {
+					h.NoErr(err)
+					h.NoErr(tx.Commit())
+					return
+				}
+				h.True(errors.Is(err, test.want)) // says why
+				for name, call := range everyCallOf(t, store) {
+					if err := call(h.ctx); !errors.Is(err, test.want) {
+						t.Errorf("%s after the error: %v", name, err)
+					}
+				}
+				h.NoErr(tx.Rollback())
+				h.Equal(len(checkLog(t, h.store, 0)), 1)
+				_, err = h.m.Validate(h.ctx, issued.Token.Reveal())
+				h.NoErr(err)
+			})
+		})
+	}
+}
+
+func everyCallOf(t testing.TB, s apikey.Store) map[string]func(context.Context) error {
+	return map[string]func(context.Context) error{
+		"Lookup": func(ctx context.Context) error { _, err := s.Lookup(ctx, "0000000000000000"); return err },
+		"Get":    func(ctx context.Context) error { _, err := s.Get(ctx, "00000000000000000000"); return err },
+		"List":   func(ctx context.Context) error { _, err := s.List(ctx, apikey.Query{Limit: 1}); return err },
+		"Owner":  func(ctx context.Context) error { _, err := s.Owner(ctx, "acme"); return err },
+		"Commit": func(ctx context.Context) error {
+			_, err := s.Commit(ctx, commitOf(newRecord(t, "acme", 1)))
+			return err
+		},
+		"Events": func(ctx context.Context) error { _, err := s.Events(ctx, apikey.EventQuery{Limit: 1}); return err },
+		"Touch": func(ctx context.Context) error {
+			return s.Touch(ctx, []apikey.Usage{{CredentialID: "0000000000000000", Day: start, Uses: 1, LastUsedAt: start}})
+		},
+	}
+}
+
+// TestTxIsNotRepeated: what the database gives up in a transaction of the host
+// is the host's to begin again, with its own rows.
+func TestTxIsNotRepeated(t *testing.T) {
+	Each(t, func(t *testing.T, e Engine) {
+		h := newHosted(t, e, nil)
+		issued, err := h.m.Issue(h.ctx, apikey.IssueParams{Owner: "acme", Name: "n"})
+		h.NoErr(err)
+		tx, store, m := h.begin()
+		record, err := store.Get(h.ctx, issued.Key.ID)
+		h.NoErr(err)
+		record.Key.Revision = 7 // as if another had changed it meanwhile
+		_, err = store.Commit(h.ctx, commitOf(record))
+		h.Equal(err, apikey.ErrConflict)
+		_, err = m.Disable(h.ctx, issued.Key.ID, "") // which is repeated otherwise
+		h.True(errors.Is(err, apikey.ErrConflict))
+		h.NoErr(tx.Rollback())
+	})
+}
+
+// TestTxLevel: a transaction that would not see what others commit is refused
+// where its level can be told; where it cannot, the limit is exact all the same.
+func TestTxLevel(t *testing.T) {
+	Each(t, func(t *testing.T, e Engine) {
+		if e.Dialect == sqlstore.SQLite {
+			return // has one level
+		}
+		for _, level := range []sql.IsolationLevel{sql.LevelDefault, sql.LevelReadCommitted, sql.LevelRepeatableRead, sql.LevelSerializable} {
+			if e.Dialect == sqlstore.MySQL && level == sql.LevelSerializable {
+				continue // no other can write what has been read there
+			}
+			t.Run(level.String(), func(t *testing.T) {
+				h := newHosted(t, e, &apikey.Options{KeysPerOwner: 1})
+				tx, err := h.db.BeginTx(h.ctx, &sql.TxOptions{Isolation: level})
+				h.NoErr(err)
+				defer tx.Rollback()
+				var n int
+				h.NoErr(tx.QueryRowContext(h.ctx, "SELECT COUNT(*) FROM apikey_keys").Scan(&n)) // from now on a snapshot
+				_, err = h.m.Issue(h.ctx, apikey.IssueParams{Owner: "acme", Name: "n"})
+				h.NoErr(err)
+
+				m := h.m.WithStore(h.store.Tx(tx))
+				_, err = m.Issue(h.ctx, apikey.IssueParams{Owner: "acme", Name: "n"})
+				var refused *sqlstore.SettingError
+				if e.Dialect == sqlstore.PostgreSQL && level > sql.LevelReadCommitted {
+					h.True(errors.As(err, &refused))
+					h.Equal(refused.Setting, "transaction_isolation")
+					h.True(errors.Is(err, apikey.ErrAborted))
+				} else {
+					h.True(errors.Is(err, apikey.ErrLimit))
+				}
+			})
+		}
+	})
+}
+
+// TestTxOfNothing: a transaction that is nil, or has ended.
+func TestTxOfNothing(t *testing.T) {
+	Each(t, func(t *testing.T, e Engine) {
+		h := newHosted(t, e, nil)
+		tx, store, _ := h.begin()
+		h.NoErr(tx.Rollback())
+		for name, call := range everyCallOf(t, store) {
+			if err := call(h.ctx); !errors.Is(err, sql.ErrTxDone) {
+				t.Errorf("%s in an ended transaction: %v", name, err)
+			}
+		}
+		for _, none := range []apikey.Store{h.store.Tx(nil), sqlstore.New(h.db, sqlstore.Dialect{}, nil).Tx(tx)} {
+			for name, call := range everyCallOf(t, none) {
+				if err := call(h.ctx); err == nil {
+					t.Errorf("%s in no transaction: no error", name)
+				}
+			}
+		}
+		h.Equal(len(checkLog(t, h.store, 0)), 0)
+	})
+}
+
+// TestTxUnknown: what fails in a transaction of the host is never an unknown
+// outcome, and is not sent twice: the host decides.
+func TestTxUnknown(t *testing.T) {
+	Each(t, func(t *testing.T, e Engine) {
+		h := newHosted(t, e, nil)
+		tx, _, _ := h.begin()
+		h.NoErr(tx.Rollback())
+		_, err := h.store.Tx(tx).Commit(h.ctx, commitOf(newRecord(t, "acme", 1)))
+		h.True(errors.Is(err, apikey.ErrAborted) && errors.Is(err, sql.ErrTxDone))
+		err = h.store.Tx(tx).Touch(h.ctx, []apikey.Usage{{CredentialID: "0000000000000000", Day: start, Uses: 1, LastUsedAt: start}})
+		h.True(errors.Is(err, apikey.ErrAborted) && errors.Is(err, sql.ErrTxDone))
+		issued, err := h.m.WithStore(h.store.Tx(tx)).Issue(h.ctx, apikey.IssueParams{Owner: "acme", Name: "n"})
+		h.True(errors.Is(err, sql.ErrTxDone) && !errors.Is(err, apikey.ErrOutcomeUnknown))
+		h.Equal(cmp.Diff(issued.Key, apikey.Key{}), "")
+	})
+}

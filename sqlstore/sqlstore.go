@@ -87,8 +87,8 @@ var (
 type Options struct {
 	// Attempts is how often a transaction is run that the database itself
 	// gave up, and of which nothing was written: because of a deadlock, a
-	// conflict that only showed at its end (Galera), or because SQLite was
-	// busy. In between the Store waits for a random time of at most 100 ms;
+	// conflict that only showed at its end (Galera), a connection that had
+	// died, or because SQLite was busy. In between the Store waits for a random time of at most 100 ms;
 	// with SQLite it does not, since SQLite has waited, as long as its busy
 	// timeout says. A transaction whose outcome is not known is never run
 	// again. Default 10; 1 = never again. A negative number is taken for 1.

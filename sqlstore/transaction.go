@@ -44,7 +44,11 @@ func (s *Store) transact(ctx context.Context, run func(querier) error) error {
 // again reports whether a transaction can be run again: nothing was written,
 // and only because the database, or the connection to it, gave up.
 func (s *Store) again(err error) bool {
-	return errors.Is(err, apikey.ErrAborted) && (s.dialect.gaveUp(err) || errors.Is(err, driver.ErrBadConn))
+	if !errors.Is(err, apikey.ErrAborted) {
+		return false
+	}
+	var begin *beginError
+	return s.dialect.gaveUp(err) || errors.Is(err, driver.ErrBadConn) || errors.As(err, &begin) && !s.dialect.oneWriter
 }
 
 const (
@@ -124,9 +128,20 @@ func (s *Store) begin(ctx context.Context) (transaction, error) {
 	answered = true
 	if err != nil {
 		tx.rollback(ctx) // a driver may answer the end of the context although it has begun
+		return tx, &beginError{err}
 	}
-	return tx, err
+	return tx, nil
 }
+
+// beginError is the error of a BEGIN. On a server that was started anew, it is
+// how the connections of before show that they are dead.
+type beginError struct {
+	err error
+}
+
+func (e *beginError) Error() string { return e.err.Error() }
+
+func (e *beginError) Unwrap() error { return e.err }
 
 // commit returns an error if it is not known whether the transaction was
 // committed, and an [apikey.ErrAborted] if the database gave it up at the end,

@@ -22,6 +22,7 @@ const (
 	digestScheme = 0
 	digestDomain = 0x01
 	minPepperLen = 32
+	pepperIDLen  = 8
 )
 
 // noPepper is public: see NoPepper.
@@ -38,6 +39,10 @@ func NoPepper() Secret { return NewSecret(noPepper) }
 type pepper struct {
 	id      string    // 8 bytes
 	hashers sync.Pool // of *hasher
+
+	// export returns a new HMAC for the last line of an export, under a key
+	// that is used for nothing else.
+	export func() hash.Hash
 }
 
 // hasher is one HMAC with its scratch space: what the hash is given through an
@@ -52,7 +57,11 @@ func newPepper(secret Secret) *pepper {
 	text := []byte(secret.Reveal())
 	id := hmac.New(sha256.New, text)
 	id.Write([]byte("apikey pepper id 1"))
-	p := &pepper{id: string(id.Sum(nil)[:8])}
+	key := hmac.New(sha256.New, text)
+	key.Write([]byte("apikey export 1"))
+	exportKey := key.Sum(nil)
+	p := &pepper{id: string(id.Sum(nil)[:pepperIDLen])}
+	p.export = func() hash.Hash { return hmac.New(sha256.New, exportKey) }
 	p.hashers.New = func() any { return &hasher{mac: hmac.New(sha256.New, text)} }
 	return p
 }

@@ -226,11 +226,28 @@
 // another, implement the seven methods of Store and run storetest against it;
 // docs/writing-a-store.md in the repository helps.
 //
+// # Backup and moving
+//
+// [Manager.Export] writes all that a store holds as one text: keys with their
+// digests, owners' states, usage totals, the log. [Manager.Restore] writes it
+// into an empty store of any kind, where the same tokens are valid, if the
+// Manager has the same peppers. The text ends with an HMAC under the pepper:
+// Restore reads it all first, and writes nothing if it was cut off or changed
+// ([ErrExport]), is of a newer version ([ErrExportVersion]) or under an unknown
+// pepper ([ErrPepper]). With [NoPepper] that shows accidents only.
+//
+// An interrupted Restore is called again with the same file, and goes on. Into
+// a store that holds anything else it does not write ([ErrOtherData]). Revisions
+// begin again at 1, and followers of the log start over. What is in the file
+// and what is not, and how to move, is written down in docs/backup.md in the
+// repository. Keep the file as you keep the database.
+//
 // # Compatibility
 //
 // From the first release on these are frozen, because they live outside of the
 // program: the token format, the digest (a new one would be a new
-// [Credential.Scheme] beside it), the pepper id, the kinds of events (more may
+// [Credential.Scheme] beside it), the pepper id, the format of exports (a new
+// one would have a version of its own), the kinds of events (more may
 // be added: pass over those you do not know), and the contract of Store (what
 // is added later comes as small optional interfaces, as [Checker] is). Before
 // the first release anything may still change; the changelog says what did.

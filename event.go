@@ -59,6 +59,8 @@ const (
 	EventPurged           EventKind = "key.purged" // a deleted key was removed
 	EventOwnerDisabled    EventKind = "owner.disabled"
 	EventOwnerEnabled     EventKind = "owner.enabled"
+	EventRestored         EventKind = "key.restored"   // written by Restore
+	EventOwnerRestored    EventKind = "owner.restored" // written by Restore
 )
 
 type actorKey struct{}

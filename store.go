@@ -201,7 +201,7 @@ type Nonce [16]byte
 type Usage struct {
 	KeyID        string
 	CredentialID string
-	Day          time.Time // 00:00 UTC of the day the uses belong to
+	Day          time.Time // 00:00 UTC of the day the uses belong to; zero if it is not known, as for restored totals
 	Uses         int64     // > 0
 	LastUsedAt   time.Time
 }

@@ -17,8 +17,19 @@ import (
 // NewStore returns an empty Store.
 type NewStore func(t testing.TB) apikey.Store
 
+// NewStores returns several Stores on the same data, as several programs have
+// them. There is none yet.
+type NewStores func(t testing.TB) []apikey.Store
+
 // Run runs all tests of the package.
 func Run(t *testing.T, newStore NewStore) {
+	RunShared(t, func(t testing.TB) []apikey.Store { return []apikey.Store{newStore(t)} })
+}
+
+// RunShared is Run, with the calls that race one another made on the Stores in
+// turn. The other tests run on the first.
+func RunShared(t *testing.T, newStores NewStores) {
+	newStore := func(t testing.TB) apikey.Store { return newStores(t)[0] }
 	for _, test := range []struct {
 		name string
 		run  func(*testing.T, NewStore)
@@ -30,30 +41,39 @@ func Run(t *testing.T, newStore NewStore) {
 		{"RotationEnds", rotationEnds},
 		{"ExpiredRotation", expiredRotation},
 		{"Reissues", reissues},
-		{"RacesOnOneRevision", racesOnOneRevision},
-		{"RacesWithoutRevision", racesWithoutRevision},
-		{"RacesForTheLimit", racesForTheLimit},
-		{"TouchNeverRevives", touchNeverRevives},
 		{"Sweep", sweeping},
 		{"Lists", lists},
 		{"Idempotency", idempotency},
 		{"LostAnswers", lostAnswers},
 		{"Tampering", tampering},
 		{"Check", checkPeppers},
+		{"Transfers", transfers},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, newStore) })
+	}
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T, NewStores)
+	}{
+		{"RacesOnOneRevision", racesOnOneRevision},
+		{"RacesWithoutRevision", racesWithoutRevision},
+		{"RacesForTheLimit", racesForTheLimit},
+		{"TouchNeverRevives", touchNeverRevives},
+	} {
+		t.Run(test.name, func(t *testing.T) { test.run(t, newStores) })
 	}
 }
 
 // Long reports whether the long forms of the tests were asked for.
 func Long() bool { return os.Getenv("APIKEY_LONG") != "" }
 
-// rounds returns how often a race is run.
-func rounds() int {
+// rounds returns how often a race is run, in the short form of the tests or in
+// the long one.
+func rounds(short int) int {
 	if Long() {
 		return 1000
 	}
-	return 20
+	return short
 }
 
 // start is when the tests begin: a moment with a fraction that cutting to the
@@ -82,8 +102,14 @@ func newFixture(t testing.TB, newStore NewStore, options apikey.Options) *fixtur
 // manager returns another Manager on the same store and clock.
 func (f *fixture) manager(options apikey.Options) *apikey.Manager {
 	f.Helper()
+	return f.managerOn(f.store, options)
+}
+
+// managerOn returns a Manager on another Store, with the same clock.
+func (f *fixture) managerOn(store apikey.Store, options apikey.Options) *apikey.Manager {
+	f.Helper()
 	options.Now = f.clock.Now
-	m, err := apikey.New(f.store, &options)
+	m, err := apikey.New(store, &options)
 	f.no(err)
 	return m
 }

@@ -27,17 +27,50 @@ func atOnce(n int, do func(i int)) {
 	done.Wait()
 }
 
+// racers is a fixture with a Manager on each of several Stores.
+type racers struct {
+	*fixture
+	managers []*apikey.Manager
+}
+
+func newRacers(t testing.TB, newStores NewStores, options apikey.Options) *racers {
+	t.Helper()
+	stores := newStores(t)
+	r := &racers{fixture: newFixture(t, func(testing.TB) apikey.Store { return stores[0] }, options)}
+	r.managers = append(r.managers, r.m)
+	for _, store := range stores[1:] {
+		r.managers = append(r.managers, r.managerOn(store, options))
+	}
+	return r
+}
+
+// of returns the Manager for the i-th call.
+func (r *racers) of(i int) *apikey.Manager { return r.managers[i%len(r.managers)] }
+
+// validate returns the error of a Validate, on which all Managers must agree.
+func (r *racers) validate(token apikey.Secret) error {
+	r.Helper()
+	_, first := r.managers[0].Validate(r.ctx, token.Reveal())
+	for _, m := range r.managers[1:] {
+		if _, err := m.Validate(r.ctx, token.Reveal()); err != first {
+			r.Fatalf("one Manager: %v, another: %v", first, err)
+		}
+	}
+	return first
+}
+
 // racesOnOneRevision: of 25 reissues that name one revision one succeeds.
-func racesOnOneRevision(t *testing.T, newStore NewStore) {
-	f := newFixture(t, newStore, apikey.Options{})
-	for range rounds() {
+func racesOnOneRevision(t *testing.T, newStores NewStores) {
+	f := newRacers(t, newStores, apikey.Options{})
+	for range rounds(20) {
 		key := f.issue(apikey.IssueParams{}).Key
 		issued, errs := make([]apikey.Issued, 25), make([]error, 25)
 		atOnce(25, func(i int) {
-			if i%2 == 0 {
-				issued[i], errs[i] = f.m.Regenerate(f.ctx, key.ID, "", apikey.IfRevision(key.Revision))
+			// Neither kind comes from one Manager alone.
+			if m := f.of(i / 2); i%2 == 0 {
+				issued[i], errs[i] = m.Regenerate(f.ctx, key.ID, "", apikey.IfRevision(key.Revision))
 			} else {
-				issued[i], errs[i] = f.m.Rotate(f.ctx, key.ID, time.Hour, "", apikey.IfRevision(key.Revision))
+				issued[i], errs[i] = m.Rotate(f.ctx, key.ID, time.Hour, "", apikey.IfRevision(key.Revision))
 			}
 		})
 		won := 0
@@ -63,23 +96,24 @@ func racesOnOneRevision(t *testing.T, newStore NewStore) {
 
 // racesWithoutRevision: whatever comes at once, what holds in the end is what
 // the log says.
-func racesWithoutRevision(t *testing.T, newStore NewStore) {
-	f := newFixture(t, newStore, apikey.Options{})
-	for round := range rounds() {
+func racesWithoutRevision(t *testing.T, newStores NewStores) {
+	f := newRacers(t, newStores, apikey.Options{})
+	for round := range rounds(20) {
 		first := f.issue(apikey.IssueParams{})
 		id := first.Key.ID
 		issued := make([]apikey.Issued, 25)
 		atOnce(25, func(i int) {
 			var err error
+			m := f.of(i / 2)
 			switch {
 			case i == 24 && round%2 == 0:
-				_, err = f.m.Delete(f.ctx, id, "")
+				_, err = m.Delete(f.ctx, id, "")
 			case i%8 == 7:
-				_, err = f.m.Disable(f.ctx, id, "")
+				_, err = m.Disable(f.ctx, id, "")
 			case i%2 == 0:
-				issued[i], err = f.m.Regenerate(f.ctx, id, "")
+				issued[i], err = m.Regenerate(f.ctx, id, "")
 			default:
-				issued[i], err = f.m.Rotate(f.ctx, id, time.Hour, "")
+				issued[i], err = m.Rotate(f.ctx, id, time.Hour, "")
 			}
 			for _, allowed := range []error{nil, apikey.ErrConflict, apikey.ErrDeleted, apikey.ErrDisabled} {
 				if errors.Is(err, allowed) {
@@ -135,13 +169,13 @@ func racesWithoutRevision(t *testing.T, newStore NewStore) {
 }
 
 // racesForTheLimit: the limit of keys holds, also if all come at once.
-func racesForTheLimit(t *testing.T, newStore NewStore) {
-	f := newFixture(t, newStore, apikey.Options{KeysPerOwner: 5})
-	for round := range max(rounds()/10, 2) {
+func racesForTheLimit(t *testing.T, newStores NewStores) {
+	f := newRacers(t, newStores, apikey.Options{KeysPerOwner: 5})
+	for round := range rounds(2) {
 		who := fmt.Sprint("owner", round)
 		errs := make([]error, 100)
 		atOnce(100, func(i int) {
-			_, errs[i] = f.m.Issue(f.ctx, apikey.IssueParams{Owner: who, Name: "test"})
+			_, errs[i] = f.of(i).Issue(f.ctx, apikey.IssueParams{Owner: who, Name: "test"})
 		})
 		won := 0
 		for _, err := range errs {
@@ -170,20 +204,21 @@ func racesForTheLimit(t *testing.T, newStore NewStore) {
 
 // touchNeverRevives: usage that is flushed while a key is disabled does not
 // write an older state of the key.
-func touchNeverRevives(t *testing.T, newStore NewStore) {
-	f := newFixture(t, newStore, apikey.Options{})
-	for range rounds() {
+func touchNeverRevives(t *testing.T, newStores NewStores) {
+	f := newRacers(t, newStores, apikey.Options{})
+	for range rounds(20) {
 		issued := f.issue(apikey.IssueParams{})
-		for range 3 {
-			f.no(f.validate(issued.Token))
+		for i := range 4 {
+			_, err := f.of(i).Validate(f.ctx, issued.Token.Reveal())
+			f.no(err)
 		}
-		atOnce(3, func(i int) {
+		atOnce(1+2*len(f.managers), func(i int) {
 			var err error
 			switch i {
 			case 0:
 				_, err = f.m.Disable(f.ctx, issued.Key.ID, "")
 			default:
-				err = f.m.Flush(f.ctx)
+				err = f.of(i).Flush(f.ctx)
 			}
 			if err != nil {
 				t.Error(err)
@@ -192,8 +227,8 @@ func touchNeverRevives(t *testing.T, newStore NewStore) {
 		if err := f.validate(issued.Token); err != apikey.ErrDisabled {
 			t.Fatalf("a disabled key: %v", err)
 		}
-		if key := f.get(issued.Key.ID); key.Uses != 3 || key.Revision != 2 {
-			t.Fatalf("%d uses at revision %d, want 3 at 2", key.Uses, key.Revision)
+		if key := f.get(issued.Key.ID); key.Uses != 4 || key.Revision != 2 {
+			t.Fatalf("%d uses at revision %d, want 4 at 2", key.Uses, key.Revision)
 		}
 	}
 }

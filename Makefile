@@ -19,8 +19,7 @@ lint:
 ci:
 	bash .ci/run
 
-# The same tests in their long forms, and 10 million executions of the fuzz
-# targets together.
+# The long forms of the tests, 10 million executions of the fuzz targets among
+# them, part by part. It needs the servers that .ci/servers starts.
 long:
-	APIKEY_LONG=1 go test -race -shuffle=on -count=1 -timeout 6h -v work
-	.ci/fuzz 10000000
+	bash .ci/long

@@ -207,11 +207,13 @@ func (d *Database) PoolOf(t testing.TB, c driver.Connector) *sql.DB {
 		d.server.pools.add(db)
 	}
 	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
+		err := db.Close()
 		if d.server != nil {
+			// A server notices a connection that was left; one that broke is
+			// part of some tests, and Close complains of it.
 			d.server.pools.remove(db)
+		} else if err != nil {
+			t.Error(err)
 		}
 	})
 	return db

@@ -34,7 +34,12 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	os.Exit(m.Run())
+	status := m.Run()
+	if err := dropAll(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		status = 1
+	}
+	os.Exit(status)
 }
 
 // changeKeys issues, disables and regenerates keys without end, and writes a
@@ -54,17 +59,21 @@ func changeKeys(file string, early bool, out io.Writer) error {
 		return err
 	}
 	var writing sync.Mutex
-	acknowledge := func(change string, key apikey.Key, token apikey.Secret) error {
+	acknowledge := func(a acknowledged) error {
 		writing.Lock()
 		defer writing.Unlock()
-		_, err := fmt.Fprintln(out, change, key.ID, key.Revision, token.Reveal())
+		_, err := fmt.Fprintln(out, a.change, a.id, a.revision, a.token)
 		return err
 	}
 	failed := make(chan error)
 	for worker := range 4 {
 		go func() {
 			for n := 0; ; n++ {
-				if err := changeKey(ctx, m, fmt.Sprint("owner ", worker), n, acknowledge); err != nil {
+				err := changeKey(ctx, m, fmt.Sprint("owner ", worker), n, acknowledge)
+				if early && (errors.Is(err, apikey.ErrNotFound) || errors.Is(err, apikey.ErrConflict)) {
+					err = nil // it looked for what is not written yet
+				}
+				if err != nil {
 					failed <- err
 				}
 			}
@@ -73,23 +82,33 @@ func changeKeys(file string, early bool, out io.Writer) error {
 	return <-failed
 }
 
-func changeKey(ctx context.Context, m *apikey.Manager, owner string, n int, acknowledge func(string, apikey.Key, apikey.Secret) error) error {
+// acknowledged is one change that was made, for all that the program knows.
+type acknowledged struct {
+	change   string
+	id       string
+	revision int64
+	token    string
+}
+
+// changeKey issues a key and makes up to three further changes of it, others
+// for each n.
+func changeKey(ctx context.Context, m *apikey.Manager, owner string, n int, acknowledge func(acknowledged) error) error {
+	made := func(change string, key apikey.Key, token apikey.Secret) error {
+		return acknowledge(acknowledged{change, key.ID, key.Revision, token.Reveal()})
+	}
 	issued, err := m.Issue(ctx, apikey.IssueParams{Owner: owner, Name: "kill"})
 	if err == nil {
-		err = acknowledge("issue", issued.Key, issued.Token)
+		err = made("issue", issued.Key, issued.Token)
 	}
 	for i := 0; err == nil && i < n%4; i++ {
 		if (n+i)%2 == 0 {
 			var key apikey.Key
 			if key, err = m.Disable(ctx, issued.Key.ID, "kill"); err == nil {
-				err = acknowledge("disable", key, issued.Token)
+				err = made("disable", key, issued.Token)
 			}
 		} else if issued, err = m.Regenerate(ctx, issued.Key.ID, "kill"); err == nil {
-			err = acknowledge("regenerate", issued.Key, issued.Token)
+			err = made("regenerate", issued.Key, issued.Token)
 		}
-	}
-	if errors.Is(err, apikey.ErrNotFound) || errors.Is(err, apikey.ErrConflict) {
-		return nil // the control looks for what it has not written yet
 	}
 	return err
 }
@@ -114,14 +133,6 @@ func newEarlyStore(s apikey.Store) *earlyStore {
 func (s *earlyStore) Commit(_ context.Context, c apikey.Commit) (apikey.Position, error) {
 	s.commits <- c
 	return apikey.Position{}, nil
-}
-
-// acknowledged is one line of the program that was killed.
-type acknowledged struct {
-	change   string
-	id       string
-	revision int64
-	token    string
 }
 
 // killOnce starts the program and kills it after a number of lines. It returns
@@ -238,7 +249,7 @@ func checkRecords(t *testing.T, store apikey.Store, events []apikey.Event) {
 func TestKill(t *testing.T) {
 	cycles := 10
 	if long {
-		cycles = 200
+		cycles = 1000
 	}
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)

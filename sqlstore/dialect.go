@@ -45,12 +45,15 @@ type dialect struct {
 	oneWriter bool   // a second transaction that writes waits for the first
 	numbered  bool   // parameters are $1, $2, not ?
 
-	begin      []string         // begin a transaction that writes, READ COMMITTED
-	isolation  string           // returns the level of a transaction of the host, where it can be told
+	begin        []string // begin a transaction that writes, READ COMMITTED
+	mark, unmark string   // the second fails unless the first was said in the same transaction; or ""
+	restore      string   // undoes what begin has changed for good; or ""
+
 	gaveUp     func(error) bool // the database gave up the transaction, and nothing was written
 	taken      func(error) bool // the id of a row to be added is taken
 	impossible func(error) bool // a text is none that a column could hold
 	check      func(ctx context.Context, conn *sql.Conn) error
+	checkHost  func(ctx context.Context, tx querier) error // refuses a transaction of the host in which a Commit would not be exact
 
 	lockSchema string // keeps others from migrating until the transaction ends; returns one row
 	hasSchema  string // returns one row, whether apikey_schema exists

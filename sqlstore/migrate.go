@@ -86,6 +86,12 @@ func (s *Store) step(ctx context.Context, tx querier, all []migration) error {
 			return fmt.Errorf("%s: %w", next.name, err)
 		}
 	}
+	// Where tables are made outside of transactions, a new one has begun.
+	if mark := s.dialect.mark; mark != "" {
+		if _, err := tx.ExecContext(ctx, mark); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"reflect"
+	"strconv"
 	"strings"
 )
 
@@ -51,11 +52,28 @@ const (
 var mysql = dialect{
 	name: "mysql",
 
-	begin:      []string{"SET TRANSACTION ISOLATION LEVEL READ COMMITTED", "START TRANSACTION READ WRITE"},
-	gaveUp:     func(err error) bool { return mysqlNumber(err) == 1213 }, // deadlock; on Galera also a lost certification
+	// A node of a Galera cluster that gives up a transaction in favour of one
+	// of another node may say so in answer to the preparing or closing of a
+	// statement, where nobody hears it (MariaDB 10.11 does). What follows is
+	// outside of the transaction: without autocommit it begins a new one, and
+	// the savepoint, which went with the old one, tells before COMMIT.
+	begin: []string{
+		"SET autocommit = 0",
+		"SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
+		"START TRANSACTION READ WRITE",
+	},
+	mark:    "SAVEPOINT apikey",
+	unmark:  "RELEASE SAVEPOINT apikey",
+	restore: "SET autocommit = 1",
+
+	gaveUp: func(err error) bool {
+		n := mysqlNumber(err)
+		return n == 1213 || n == 1305 // deadlock, or on Galera a lost certification; no such savepoint
+	},
 	taken:      func(err error) bool { return mysqlNumber(err) == 1062 }, // duplicate entry
 	impossible: never,
 	check:      checkMySQL,
+	checkHost:  checkHostMySQL,
 
 	hasSchema: `SELECT COUNT(*) FROM information_schema.tables
 		WHERE table_schema = DATABASE() AND table_name = 'apikey_schema'`,
@@ -93,11 +111,12 @@ var mysql = dialect{
 
 	peppers: `SELECT DISTINCT pepper_id FROM apikey_credentials`,
 
-	// A row that is there is locked as for a change. INSERT IGNORE would share
-	// the lock, and two that then both want to change the row deadlock.
+	// A row that is there is locked by a change: a lock alone would not reach
+	// the other nodes of a Galera cluster, and two of them would each count
+	// the keys of an owner without that of the other.
 	addOwners: insert{
 		`INSERT INTO apikey_owners (id) VALUES `, `(?)`,
-		` ON DUPLICATE KEY UPDATE id = apikey_owners.id`,
+		` ON DUPLICATE KEY UPDATE locked = apikey_owners.locked + 1`,
 	},
 	changeOwner: `
 		UPDATE apikey_owners
@@ -149,9 +168,10 @@ var mysql = dialect{
 		`DELETE FROM apikey_usage WHERE credential_id = ?`,
 		`DELETE FROM apikey_usage_days WHERE credential_id = ?`,
 	},
+	// With IN (SELECT ...) MariaDB reads, and locks, all that is used.
 	removeCredentials: []string{
-		`DELETE FROM apikey_usage WHERE credential_id IN (SELECT id FROM apikey_credentials WHERE key_id = ?)`,
-		`DELETE FROM apikey_usage_days WHERE credential_id IN (SELECT id FROM apikey_credentials WHERE key_id = ?)`,
+		`DELETE u FROM apikey_credentials AS c JOIN apikey_usage AS u ON u.credential_id = c.id WHERE c.key_id = ?`,
+		`DELETE d FROM apikey_credentials AS c JOIN apikey_usage_days AS d ON d.credential_id = c.id WHERE c.key_id = ?`,
 		`DELETE FROM apikey_credentials WHERE key_id = ?`,
 	},
 
@@ -233,12 +253,19 @@ func checkMySQL(ctx context.Context, conn *sql.Conn) error {
 	if mode := settings["sql_mode"]; !strings.Contains(mode, "STRICT_TRANS_TABLES") && !strings.Contains(mode, "STRICT_ALL_TABLES") {
 		bad("sql_mode", "add STRICT_TRANS_TABLES: else a text that is too long is cut instead of refused")
 	}
-	// Galera has this setting; no other server has.
-	sync, err := texts(ctx, conn, `SELECT variable_value FROM information_schema.session_variables
-		WHERE variable_name = 'wsrep_sync_wait' AND @@wsrep_on = 1`)
-	if err == nil && len(sync) == 1 && (sync[0] == "0" || sync[0] == "") {
-		settings["wsrep_sync_wait"] = sync[0]
-		bad("wsrep_sync_wait", "set it to 1, in the data source name: else a node of the cluster can read what another node has replaced")
+	galera, err := shown(ctx, conn, `SHOW VARIABLES LIKE 'wsrep_on'`)
+	if err != nil {
+		return err
+	}
+	if galera == "ON" {
+		wait, err := shown(ctx, conn, `SHOW VARIABLES LIKE 'wsrep_sync_wait'`)
+		if err != nil {
+			return err
+		}
+		settings["wsrep_sync_wait"] = wait
+		if n, err := strconv.Atoi(wait); err != nil || n&1 == 0 { // 1 is for what reads
+			bad("wsrep_sync_wait", "set it to 1, in the data source name: else a node of the cluster can read what another node has replaced")
+		}
 	}
 
 	engines, err := texts(ctx, conn, `
@@ -258,4 +285,41 @@ func checkMySQL(ctx context.Context, conn *sql.Conn) error {
 	}
 	return errors.Join(append(errs, columnErrors("collation", collations,
 		"make the column VARBINARY or BLOB: else other texts than those stored can match")...)...)
+}
+
+// checkHostMySQL refuses, on a node of a Galera cluster, a driver that prepares
+// statements: see dialect.begin for what can be lost then. The transaction of a
+// host cannot be guarded as our own is, since it has begun.
+func checkHostMySQL(ctx context.Context, tx querier) error {
+	on, err := shown(ctx, tx, `SHOW VARIABLES LIKE 'wsrep_on'`)
+	if err != nil || on != "ON" {
+		return err
+	}
+	const count = `SHOW SESSION STATUS LIKE 'Com_stmt_prepare'`
+	before, err := shown(ctx, tx, count)
+	if err != nil {
+		return err
+	}
+	var one number
+	if err := tx.QueryRowContext(ctx, `SELECT ?`, 1).Scan(&one); err != nil {
+		return err
+	}
+	after, err := shown(ctx, tx, count)
+	if err != nil || after == before {
+		return err
+	}
+	return &SettingError{
+		Setting: "interpolateParams", Value: "false",
+		Advice: "set it to true in the data source name: else a Galera cluster can give up a transaction, and commit the second half of it",
+	}
+}
+
+// shown returns the value of a SHOW statement, "" if it shows none.
+func shown(ctx context.Context, q querier, statement string) (string, error) {
+	var name, value text
+	err := q.QueryRowContext(ctx, statement).Scan(&name, &value)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return string(value), err
 }

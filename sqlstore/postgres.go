@@ -48,16 +48,19 @@ var postgres = dialect{
 	numbered: true,
 
 	begin:      []string{"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"},
-	isolation:  `SELECT current_setting('transaction_isolation')`,
 	gaveUp:     func(err error) bool { s := sqlState(err); return s == "40001" || s == "40P01" }, // serialization failure, deadlock
 	taken:      never,
 	impossible: func(err error) bool { return sqlState(err) == "22021" }, // not in the repertoire: NUL, or no UTF-8
 	check:      checkPostgres,
+	checkHost:  checkHostPostgres,
 
 	// The number is any that no other program uses.
 	lockSchema: `SELECT COUNT(pg_advisory_xact_lock(7022084271526539361))`,
-	hasSchema:  `SELECT COUNT(to_regclass('apikey_schema'))`,
-	version:    `SELECT version FROM apikey_schema WHERE id = 1`,
+	// Asked of the table and not of to_regclass, which inside of a transaction
+	// still answers what it did before another program made the schema.
+	hasSchema: `SELECT COUNT(*) FROM pg_catalog.pg_class
+		WHERE relname = 'apikey_schema' AND pg_catalog.pg_table_is_visible(oid)`,
+	version: `SELECT version FROM apikey_schema WHERE id = 1`,
 
 	lookup: `
 		SELECT ` + postgresKey + `, ` + postgresCredential + `, ` + postgresOwner + `
@@ -230,6 +233,22 @@ func checkPostgres(ctx context.Context, conn *sql.Conn) error {
 	}
 	return errors.Join(append(errs, columnErrors("collation", foreign,
 		`give the column the collation "C": else other texts than those stored can match, and pages of a list can leave out keys`)...)...)
+}
+
+// checkHostPostgres refuses a level at which the transaction does not see what
+// others commit: the limit of an owner would count too few.
+func checkHostPostgres(ctx context.Context, tx querier) error {
+	var level text
+	if err := tx.QueryRowContext(ctx, `SELECT current_setting('transaction_isolation')`).Scan(&level); err != nil {
+		return err
+	}
+	if level != "read committed" {
+		return &SettingError{
+			Setting: "transaction_isolation", Value: strings.ToUpper(string(level)),
+			Advice: "begin the transaction with sql.LevelReadCommitted: another does not see the keys that others have made",
+		}
+	}
+	return nil
 }
 
 // texts returns the rows of one column.

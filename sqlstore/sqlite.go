@@ -56,6 +56,7 @@ var sqlite = dialect{
 	taken:      never,
 	impossible: never,
 	check:      checkSQLite,
+	checkHost:  func(context.Context, querier) error { return nil },
 
 	hasSchema: `SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name = 'apikey_schema'`,
 	version:   `SELECT version FROM apikey_schema WHERE id = 1`,

@@ -84,7 +84,13 @@ func (s *Store) tryTransact(ctx context.Context, run func(querier) error) error 
 			tx.abandon(ctx)
 		}
 	}()
-	err = run(tx)
+	err = tx.exec(ctx, s.dialect.mark)
+	if err == nil {
+		err = run(tx)
+	}
+	if err == nil {
+		err = tx.exec(ctx, s.dialect.unmark)
+	}
 	if err == nil {
 		err = ctx.Err()
 	}
@@ -156,30 +162,66 @@ func (tx transaction) commit(ctx context.Context) error {
 		}
 		return err
 	}
-	tx.Close() // back to the pool; it has no error that matters now
+	tx.release(ctx)
 	return nil
+}
+
+// release gives the connection back to the pool, as it was before.
+func (tx transaction) release(ctx context.Context) {
+	if tx.exec(ctx, tx.dialect.restore) != nil {
+		tx.discard()
+	}
+	tx.Close() // it has no error that matters now
+}
+
+// discard closes the connection, and so ends its transaction.
+func (tx transaction) discard() {
+	tx.Raw(func(any) error { return driver.ErrBadConn })
+}
+
+// exec runs a statement, if there is one.
+func (tx transaction) exec(ctx context.Context, statement string) error {
+	if statement == "" {
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, statement)
+	return err
 }
 
 // rollback leaves no connection in the pool that is still inside of the
 // transaction.
 func (tx transaction) rollback(ctx context.Context) {
+	ctx, cancel := outliving(ctx)
+	defer cancel()
 	if !tx.outside(ctx) {
-		// Closing a connection ends its transaction.
-		tx.Raw(func(any) error { return driver.ErrBadConn })
+		tx.discard()
+		tx.Close()
+		return
 	}
-	tx.Close()
+	tx.release(ctx)
 }
 
 // abandon ends a transaction in which the driver panicked, so that it does not
 // stop all others from writing. The connection is lost to the pool: after a
-// panic database/sql may hold locks, for which Close would wait for ever.
-func (tx transaction) abandon(ctx context.Context) { tx.outside(ctx) }
+// panic database/sql may hold locks, for which its own Close, or a call that
+// finds the connection bad, would wait for ever.
+func (tx transaction) abandon(ctx context.Context) {
+	ctx, cancel := outliving(ctx)
+	defer cancel()
+	tx.Raw(func(conn any) error {
+		if c, ok := conn.(driver.ExecerContext); ok {
+			c.ExecContext(ctx, "ROLLBACK", nil)
+		}
+		if c, ok := conn.(driver.Conn); ok {
+			c.Close()
+		}
+		return nil
+	})
+}
 
 // outside leaves the transaction and reports whether it is sure that the
 // connection is in none.
 func (tx transaction) outside(ctx context.Context) bool {
-	ctx, cancel := outliving(ctx)
-	defer cancel()
 	if _, err := tx.ExecContext(ctx, "ROLLBACK"); err == nil {
 		return true
 	}

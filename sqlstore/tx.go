@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 
 	"github.com/keyturn/apikey"
@@ -37,6 +36,12 @@ import (
 // there a Commit reads with locks only and is right at every level. In SQLite
 // there is one writer at a time, so that it makes no difference.
 //
+// On a Galera cluster the data source name must have interpolateParams=true: a
+// node can tell that it has given up a transaction in answer to the preparing
+// of a statement, where no driver hears it, and runs the rest of the transaction
+// outside of it; the host's own statements too. A driver that prepares is a
+// *SettingError there. (Outside of Tx the Store guards its transactions.)
+//
 // A context that ends while a statement runs can end the connection, and with
 // it the transaction.
 func (s *Store) Tx(tx *sql.Tx) apikey.Store {
@@ -51,7 +56,7 @@ type hostStore struct {
 
 	mu      sync.Mutex // one connection: one call at a time
 	failed  error
-	checked bool // the level
+	checked bool
 }
 
 var errNoTransaction = errors.New("no transaction: the *sql.Tx is nil")
@@ -94,7 +99,7 @@ func (h *hostStore) Owner(ctx context.Context, owner string) (o apikey.Owner, er
 
 func (h *hostStore) Commit(ctx context.Context, c apikey.Commit) (p apikey.Position, err error) {
 	err = h.run(ctx, "commit", func() error {
-		if err := h.checkLevel(ctx); err != nil {
+		if err := h.check(ctx); err != nil {
 			return failed(ctx, "commit", aborted(err))
 		}
 		p, err = h.store.Commit(ctx, c)
@@ -112,25 +117,15 @@ func (h *hostStore) Touch(ctx context.Context, uses []apikey.Usage) error {
 	return h.run(ctx, "touch", func() error { return h.store.Touch(ctx, uses) })
 }
 
-// checkLevel refuses a transaction that would not see what others commit: the
-// limit of an owner would count too few.
-func (h *hostStore) checkLevel(ctx context.Context) error {
-	if h.checked || h.store.dialect == nil || h.store.dialect.isolation == "" {
+// check looks at the transaction before its first Commit.
+func (h *hostStore) check(ctx context.Context) error {
+	if h.checked || h.store.dialect == nil {
 		return nil
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	var level text
-	if err := h.store.host.QueryRowContext(ctx, h.store.dialect.isolation).Scan(&level); err != nil {
-		return err
-	}
-	if level != "read committed" {
-		return &SettingError{
-			Setting: "transaction_isolation", Value: strings.ToUpper(string(level)),
-			Advice: "begin the transaction with sql.LevelReadCommitted: another does not see the keys that others have made",
-		}
-	}
-	h.checked = true
-	return nil
+	err := h.store.dialect.checkHost(ctx, h.store.host)
+	h.checked = err == nil
+	return err
 }

@@ -19,7 +19,8 @@ CREATE TABLE IF NOT EXISTS apikey_owners (
     disabled_reason VARBINARY(1000) NOT NULL DEFAULT '',
     revision        BIGINT          NOT NULL DEFAULT 0,
     nonce           VARBINARY(16)   NOT NULL DEFAULT 0x00000000000000000000000000000000,
-    seal            VARBINARY(1000) NOT NULL DEFAULT ''
+    seal            VARBINARY(1000) NOT NULL DEFAULT '',
+    locked          BIGINT          NOT NULL DEFAULT 0 -- counts the locks: what changes nothing is not replicated
 ) ENGINE = InnoDB;
 
 CREATE TABLE IF NOT EXISTS apikey_keys (

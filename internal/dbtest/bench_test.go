@@ -17,9 +17,9 @@ import (
 
 const benchKeys = 1000
 
-func fill(b *testing.B, db *sql.DB) (store *sqlstore.Store, ids []string) {
+func fill(b *testing.B, db *sql.DB, dialect sqlstore.Dialect) (store *sqlstore.Store, ids []string) {
 	b.Helper()
-	store = sqlstore.New(db, sqlstore.SQLite, nil)
+	store = sqlstore.New(db, dialect, nil)
 	m, err := apikey.New(store, nil)
 	if err != nil {
 		b.Fatal(err)
@@ -66,39 +66,40 @@ func (r *rowByHand) columns() []any {
 }
 
 func BenchmarkLookup(b *testing.B) {
-	db := Open(b, "")
-	store, ids := fill(b, db)
-	stmt, err := db.PrepareContext(b.Context(), lookupByHand)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer stmt.Close()
-	ctx := b.Context()
-	compare(b,
-		func(i int) {
-			if _, err := store.Lookup(ctx, ids[i%len(ids)]); err != nil {
+	for _, e := range Engines(b) {
+		b.Run(e.Name, func(b *testing.B) {
+			db := e.Database(b).Pool(b)
+			store, ids := fill(b, db, e.Dialect)
+			statement := lookupByHand
+			if e.Dialect == sqlstore.PostgreSQL {
+				statement = strings.ReplaceAll(statement, "?", "$1")
+			}
+			stmt, err := db.PrepareContext(b.Context(), statement)
+			if err != nil {
 				b.Fatal(err)
 			}
-		},
-		func(i int) {
-			var row rowByHand
-			if err := stmt.QueryRowContext(ctx, ids[i%len(ids)]).Scan(row.columns()...); err != nil {
-				b.Fatal(err)
-			}
+			defer stmt.Close()
+			ctx := b.Context()
+			compare(b,
+				func(i int) {
+					if _, err := store.Lookup(ctx, ids[i%len(ids)]); err != nil {
+						b.Fatal(err)
+					}
+				},
+				func(i int) {
+					var row rowByHand
+					if err := stmt.QueryRowContext(ctx, ids[i%len(ids)]).Scan(row.columns()...); err != nil {
+						b.Fatal(err)
+					}
+				})
 		})
+	}
 }
 
 // touchByHand is the fastest found of several ways to count in both tables:
-// one statement for each.
-func touchByHand(b *testing.B, db *sql.DB, uses []apikey.Usage) {
+// one statement for each, in a transaction.
+func touchByHand(b *testing.B, db *sql.DB, dialect sqlstore.Dialect, uses []apikey.Usage) {
 	ctx := b.Context()
-	var text strings.Builder
-	for i, u := range uses {
-		if i > 0 {
-			text.WriteByte(',')
-		}
-		fmt.Fprintf(&text, `["%s",%d,%d,%d]`, u.CredentialID, u.Day.UnixMicro(), u.Uses, u.LastUsedAt.UnixMicro())
-	}
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		b.Fatal(err)
@@ -109,39 +110,95 @@ func touchByHand(b *testing.B, db *sql.DB, uses []apikey.Usage) {
 			b.Fatal(err)
 		}
 	}
-	exec("BEGIN IMMEDIATE")
-	all := "[" + text.String() + "]"
-	exec(totalsByHand, all)
-	exec(daysByHand, all)
+	exec(map[sqlstore.Dialect]string{sqlstore.SQLite: "BEGIN IMMEDIATE", sqlstore.PostgreSQL: "BEGIN", sqlstore.MySQL: "BEGIN"}[dialect])
+	switch dialect {
+	case sqlstore.PostgreSQL: // arrays, written as texts, which every driver takes
+		var arrays [4]strings.Builder
+		for i, u := range uses {
+			for n, v := range []any{u.CredentialID, u.Day.UnixMicro(), u.Uses, u.LastUsedAt.UnixMicro()} {
+				fmt.Fprint(&arrays[n], []string{"{", ","}[min(i, 1)], v)
+			}
+		}
+		var args []any
+		for i := range arrays {
+			args = append(args, arrays[i].String()+"}")
+		}
+		exec(postgresTotalsByHand, args[0], args[2], args[3])
+		exec(postgresDaysByHand, args...)
+	default:
+		var text strings.Builder
+		for i, u := range uses {
+			fmt.Fprintf(&text, `%s["%s",%d,%d,%d]`, []string{"[", ","}[min(i, 1)], u.CredentialID, u.Day.UnixMicro(), u.Uses, u.LastUsedAt.UnixMicro())
+		}
+		text.WriteByte(']')
+		if dialect == sqlstore.SQLite {
+			exec(sqliteTotalsByHand, text.String())
+			exec(sqliteDaysByHand, text.String())
+		} else {
+			exec(mysqlTotalsByHand, text.String())
+			exec(mysqlDaysByHand, text.String())
+		}
+	}
 	exec("COMMIT")
 }
 
-const totalsByHand = `
+const sqliteTotalsByHand = `
 	INSERT INTO apikey_usage (credential_id, uses, last_used_at)
 	SELECT value ->> 0, value ->> 2, value ->> 3 FROM json_each(?) WHERE true
 	ON CONFLICT DO UPDATE SET uses = uses + excluded.uses, last_used_at = MAX(last_used_at, excluded.last_used_at)`
 
-const daysByHand = `
+const sqliteDaysByHand = `
 	INSERT INTO apikey_usage_days (credential_id, day, key_id, uses, last_used_at)
 	SELECT c.id, value ->> 1, c.key_id, value ->> 2, value ->> 3
 	FROM json_each(?) CROSS JOIN apikey_credentials AS c ON c.id = value ->> 0 WHERE true
 	ON CONFLICT DO UPDATE SET uses = uses + excluded.uses, last_used_at = MAX(last_used_at, excluded.last_used_at)`
 
+const postgresTotalsByHand = `
+	INSERT INTO apikey_usage AS u (credential_id, uses, last_used_at)
+	SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[])
+	ON CONFLICT (credential_id) DO UPDATE SET uses = u.uses + excluded.uses, last_used_at = GREATEST(u.last_used_at, excluded.last_used_at)`
+
+const postgresDaysByHand = `
+	INSERT INTO apikey_usage_days AS u (credential_id, day, key_id, uses, last_used_at)
+	SELECT c.id, j.day, c.key_id, j.uses, j.last
+	FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[]) AS j (id, day, uses, last)
+	JOIN apikey_credentials AS c ON c.id = j.id
+	ON CONFLICT (credential_id, day) DO UPDATE SET uses = u.uses + excluded.uses, last_used_at = GREATEST(u.last_used_at, excluded.last_used_at)`
+
+const mysqlUsesByHand = `
+	FROM JSON_TABLE(?, '$[*]' COLUMNS (
+		id VARCHAR(255) PATH '$[0]', day BIGINT PATH '$[1]', uses BIGINT PATH '$[2]', last BIGINT PATH '$[3]')) AS j`
+
+const mysqlTotalsByHand = `
+	INSERT INTO apikey_usage (credential_id, uses, last_used_at)
+	SELECT j.id, j.uses, j.last` + mysqlUsesByHand + `
+	ON DUPLICATE KEY UPDATE uses = apikey_usage.uses + VALUES(uses), last_used_at = GREATEST(apikey_usage.last_used_at, VALUES(last_used_at))`
+
+const mysqlDaysByHand = `
+	INSERT INTO apikey_usage_days (credential_id, day, key_id, uses, last_used_at)
+	SELECT c.id, j.day, c.key_id, j.uses, j.last` + mysqlUsesByHand + `
+	JOIN apikey_credentials AS c ON c.id = CAST(j.id AS BINARY)
+	ON DUPLICATE KEY UPDATE uses = apikey_usage_days.uses + VALUES(uses), last_used_at = GREATEST(apikey_usage_days.last_used_at, VALUES(last_used_at))`
+
 func BenchmarkTouch(b *testing.B) {
-	db := Open(b, "")
-	store, ids := fill(b, db)
-	now := time.Now()
-	var uses []apikey.Usage
-	for _, id := range ids {
-		uses = append(uses, apikey.Usage{CredentialID: id, Day: now.UTC().Truncate(24 * time.Hour), Uses: 3, LastUsedAt: now})
-	}
-	compare(b,
-		func(int) {
-			if err := store.Touch(b.Context(), uses); err != nil {
-				b.Fatal(err)
+	for _, e := range Engines(b) {
+		b.Run(e.Name, func(b *testing.B) {
+			db := e.Database(b).Pool(b)
+			store, ids := fill(b, db, e.Dialect)
+			now := time.Now()
+			var uses []apikey.Usage
+			for _, id := range ids {
+				uses = append(uses, apikey.Usage{CredentialID: id, Day: now.UTC().Truncate(24 * time.Hour), Uses: 3, LastUsedAt: now})
 			}
-		},
-		func(int) { touchByHand(b, db, uses) })
+			compare(b,
+				func(int) {
+					if err := store.Touch(b.Context(), uses); err != nil {
+						b.Fatal(err)
+					}
+				},
+				func(int) { touchByHand(b, db, e.Dialect, uses) })
+		})
+	}
 }
 
 // compare runs both in turns and reports the time of each and their ratio.

@@ -1,9 +1,7 @@
 package dbtest
 
 import (
-	"database/sql"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -15,49 +13,6 @@ import (
 	"github.com/keyturn/apikey"
 	"github.com/keyturn/apikey/sqlstore"
 )
-
-// TestTwoPrograms lets two pools, as of two programs, write to one file at
-// once, and a third follow the log: no commit is lost, no position left out,
-// and whoever has seen one has seen all before it.
-func TestTwoPrograms(t *testing.T) {
-	is := is.New(t)
-	file := filepath.Join(t.TempDir(), "keys.db")
-	const workers, commits = 4, 25
-	first := Open(t, file)
-	second := Open(t, file)
-	var writers sync.WaitGroup
-	for worker := range workers {
-		store := sqlstore.New([]*sql.DB{first, second}[worker%2], sqlstore.SQLite, nil)
-		writers.Go(func() {
-			for n := range commits {
-				r := newRecord(t, fmt.Sprint("owner ", n%3), worker*commits+n)
-				if _, err := store.Commit(t.Context(), commitOf(r)); err != nil {
-					t.Errorf("worker %d: %v", worker, err)
-					return
-				}
-			}
-		})
-	}
-	done := make(chan struct{})
-	go func() { writers.Wait(); close(done) }()
-
-	follower := sqlstore.New(Open(t, file), sqlstore.SQLite, nil)
-	var seen []apikey.Event
-	for ended := false; !ended; {
-		select {
-		case <-done:
-			ended = true // and once more
-		default:
-		}
-		seen = append(seen, checkLog(t, follower, int64(len(seen)))...)
-	}
-	is.Equal(len(seen), workers*commits)
-	keys := map[string]bool{}
-	for _, e := range seen {
-		keys[e.KeyID] = true
-	}
-	is.Equal(len(keys), workers*commits)
-}
 
 // TestManyWriters checks that writers of one program wait in line, not in the
 // database, where none of them has a busy timeout.
@@ -107,21 +62,23 @@ func TestMovedCredential(t *testing.T) {
 	} {
 		for _, purge := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, purge %v", test.name, purge), func(t *testing.T) {
-				is := is.New(t)
-				store := sqlstore.New(Open(t, ""), sqlstore.SQLite, nil)
-				gives, takes := newRecord(t, "acme", test.give), newRecord(t, "acme", test.take)
-				mustCommit(t, store, commitOf(gives))
-				takes.Credentials = gives.Credentials
-				c := commitOf(takes)
-				if purge {
-					c.Purge = []apikey.Ref{{ID: gives.Key.ID, Revision: 1}}
-				} else {
-					gives.Key.Revision = 1
-					gives.Credentials = nil
-					c.Records = append(c.Records, gives)
-				}
-				_, err := store.Commit(t.Context(), c)
-				is.Equal(err, apikey.ErrExists)
+				Each(t, func(t *testing.T, e Engine) {
+					is := is.New(t)
+					store := e.newStore(t)
+					gives, takes := newRecord(t, "acme", test.give), newRecord(t, "acme", test.take)
+					mustCommit(t, store, commitOf(gives))
+					takes.Credentials = gives.Credentials
+					c := commitOf(takes)
+					if purge {
+						c.Purge = []apikey.Ref{{ID: gives.Key.ID, Revision: 1}}
+					} else {
+						gives.Key.Revision = 1
+						gives.Credentials = nil
+						c.Records = append(c.Records, gives)
+					}
+					_, err := store.Commit(t.Context(), c)
+					is.Equal(err, apikey.ErrExists)
+				})
 			})
 		}
 	}
@@ -130,89 +87,93 @@ func TestMovedCredential(t *testing.T) {
 // TestWritesWhatDiffers checks that a change writes only the credentials that
 // it changes, and what follows from the key naming another one as current.
 func TestWritesWhatDiffers(t *testing.T) {
-	is := is.New(t)
-	s, _, store := newSpied(t, nil)
-	r := newRecord(t, "acme", 1)
-	second := newRecord(t, "acme", 2).Credentials[0]
-	r.Credentials = append(r.Credentials, second)
-	mustCommit(t, store, commitOf(r))
-	is.NoErr(store.Touch(t.Context(), []apikey.Usage{{CredentialID: second.ID, Day: start, Uses: 1, LastUsedAt: start}}))
-	written := func(change func(*apikey.Record)) (n int) {
-		t.Helper()
-		stored, err := store.Get(t.Context(), r.Key.ID)
-		is.NoErr(err)
-		change(&stored)
-		s.reset(nil, nil)
-		mustCommit(t, store, commitOf(stored))
-		for _, c := range s.all() {
-			if strings.Contains(c.statement, "apikey_credentials") && !strings.HasPrefix(c.statement, "SELECT") {
-				n++
+	Each(t, func(t *testing.T, e Engine) {
+		is := is.New(t)
+		s, _, store := e.newSpied(t, nil)
+		r := newRecord(t, "acme", 1)
+		second := newRecord(t, "acme", 2).Credentials[0]
+		r.Credentials = append(r.Credentials, second)
+		mustCommit(t, store, commitOf(r))
+		is.NoErr(store.Touch(t.Context(), []apikey.Usage{{CredentialID: second.ID, Day: start, Uses: 1, LastUsedAt: start}}))
+		written := func(change func(*apikey.Record)) (n int) {
+			t.Helper()
+			stored, err := store.Get(t.Context(), r.Key.ID)
+			is.NoErr(err)
+			change(&stored)
+			s.reset(nil, nil)
+			mustCommit(t, store, commitOf(stored))
+			for _, c := range s.all() {
+				if !c.prepare && strings.Contains(c.statement, "apikey_credentials") && !strings.HasPrefix(c.statement, "SELECT") {
+					n++
+				}
 			}
+			return n
 		}
-		return n
-	}
-	retired := func() (n int) {
-		records, err := store.List(t.Context(), apikey.Query{RetiredBefore: r.Key.ExpiresAt.Add(time.Microsecond), Limit: 10})
-		is.NoErr(err)
-		return len(records)
-	}
-	is.Equal(retired(), 0) // the second ends a day later
-	is.Equal(written(func(r *apikey.Record) { r.Key.Name = "changed" }), 0)
-	is.Equal(written(func(r *apikey.Record) { r.Credentials[1].Seal = "new" }), 1)
-	is.Equal(written(func(r *apikey.Record) { r.Key.CredentialID = second.ID }), 2)
-	is.Equal(retired(), 1)
+		retired := func() (n int) {
+			records, err := store.List(t.Context(), apikey.Query{RetiredBefore: r.Key.ExpiresAt.Add(time.Microsecond), Limit: 10})
+			is.NoErr(err)
+			return len(records)
+		}
+		is.Equal(retired(), 0) // the second ends a day later
+		is.Equal(written(func(r *apikey.Record) { r.Key.Name = "changed" }), 0)
+		is.Equal(written(func(r *apikey.Record) { r.Credentials[1].Seal = "new" }), 1)
+		is.Equal(written(func(r *apikey.Record) { r.Key.CredentialID = second.ID }), 2)
+		is.Equal(retired(), 1)
+	})
 }
 
 // TestUsageByDay checks the table of days, which no call reads yet: uses of a
 // day add up, days stay apart, and nothing is left of a credential that goes.
 func TestUsageByDay(t *testing.T) {
-	is := is.New(t)
-	db := Open(t, "")
-	store := sqlstore.New(db, sqlstore.SQLite, nil)
-	r := newRecord(t, "acme", 1)
-	mustCommit(t, store, commitOf(r, newRecord(t, "acme", 2)))
-	day := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
-	use := func(id string, days int, uses int64) apikey.Usage {
-		at := day.AddDate(0, 0, days)
-		return apikey.Usage{KeyID: r.Key.ID, CredentialID: id, Day: at, Uses: uses, LastUsedAt: at.Add(time.Duration(uses) * time.Hour)}
-	}
-	id, other := r.Key.CredentialID, newRecord(t, "acme", 2).Key.CredentialID
-	is.NoErr(store.Touch(t.Context(), []apikey.Usage{use(id, 0, 3), use(id, 1, 4), use(id, 0, 2), use(other, 0, 9), use("unknown", 0, 1)}))
-	is.NoErr(store.Touch(t.Context(), []apikey.Usage{use(id, 0, 1)}))
-
-	type row struct {
-		Credential, Key string
-		Day             time.Time
-		Uses            int64
-		Last            time.Time
-	}
-	read := func() (all []row) {
-		rows, err := db.QueryContext(t.Context(), "SELECT credential_id, key_id, day, uses, last_used_at FROM apikey_usage_days ORDER BY 1, 3")
-		is.NoErr(err)
-		defer rows.Close()
-		for rows.Next() {
-			var r row
-			var day, last int64
-			is.NoErr(rows.Scan(&r.Credential, &r.Key, &day, &r.Uses, &last))
-			r.Day, r.Last = time.UnixMicro(day).UTC(), time.UnixMicro(last).UTC()
-			all = append(all, r)
+	Each(t, func(t *testing.T, e Engine) {
+		is := is.New(t)
+		db := e.Database(t).Pool(t)
+		store := sqlstore.New(db, e.Dialect, nil)
+		r := newRecord(t, "acme", 1)
+		mustCommit(t, store, commitOf(r, newRecord(t, "acme", 2)))
+		day := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+		use := func(id string, days int, uses int64) apikey.Usage {
+			at := day.AddDate(0, 0, days)
+			return apikey.Usage{KeyID: r.Key.ID, CredentialID: id, Day: at, Uses: uses, LastUsedAt: at.Add(time.Duration(uses) * time.Hour)}
 		}
-		return all
-	}
-	rest := row{other, newRecord(t, "acme", 2).Key.ID, day, 9, day.Add(9 * time.Hour)}
-	is.Equal(cmp.Diff(read(), []row{
-		{id, r.Key.ID, day, 6, day.Add(3 * time.Hour)},
-		{id, r.Key.ID, day.AddDate(0, 0, 1), 4, day.AddDate(0, 0, 1).Add(4 * time.Hour)},
-		rest,
-	}), "")
+		id, other := r.Key.CredentialID, newRecord(t, "acme", 2).Key.CredentialID
+		is.NoErr(store.Touch(t.Context(), []apikey.Usage{use(id, 0, 3), use(id, 1, 4), use(id, 0, 2), use(other, 0, 9), use("unknown", 0, 1)}))
+		is.NoErr(store.Touch(t.Context(), []apikey.Usage{use(id, 0, 1)}))
 
-	r.Key.Revision = 1
-	r.Credentials = newRecord(t, "acme", 3).Credentials
-	mustCommit(t, store, commitOf(r))
-	is.Equal(cmp.Diff(read(), []row{rest}), "")
-	mustCommit(t, store, apikey.Commit{Purge: []apikey.Ref{{ID: rest.Key, Revision: 1}}, Events: []apikey.Event{event(r)}})
-	is.Equal(len(read()), 0)
-	var left int
-	is.NoErr(db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM apikey_usage").Scan(&left))
-	is.Equal(left, 0)
+		type row struct {
+			Credential, Key string
+			Day             time.Time
+			Uses            int64
+			Last            time.Time
+		}
+		read := func() (all []row) {
+			rows, err := db.QueryContext(t.Context(), "SELECT credential_id, key_id, day, uses, last_used_at FROM apikey_usage_days ORDER BY 1, 3")
+			is.NoErr(err)
+			defer rows.Close()
+			for rows.Next() {
+				var r row
+				var day, last int64
+				is.NoErr(rows.Scan(&r.Credential, &r.Key, &day, &r.Uses, &last))
+				r.Day, r.Last = time.UnixMicro(day).UTC(), time.UnixMicro(last).UTC()
+				all = append(all, r)
+			}
+			return all
+		}
+		rest := row{other, newRecord(t, "acme", 2).Key.ID, day, 9, day.Add(9 * time.Hour)}
+		is.Equal(cmp.Diff(read(), []row{
+			{id, r.Key.ID, day, 6, day.Add(3 * time.Hour)},
+			{id, r.Key.ID, day.AddDate(0, 0, 1), 4, day.AddDate(0, 0, 1).Add(4 * time.Hour)},
+			rest,
+		}), "")
+
+		r.Key.Revision = 1
+		r.Credentials = newRecord(t, "acme", 3).Credentials
+		mustCommit(t, store, commitOf(r))
+		is.Equal(cmp.Diff(read(), []row{rest}), "")
+		mustCommit(t, store, apikey.Commit{Purge: []apikey.Ref{{ID: rest.Key, Revision: 1}}, Events: []apikey.Event{event(r)}})
+		is.Equal(len(read()), 0)
+		var left int
+		is.NoErr(db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM apikey_usage").Scan(&left))
+		is.Equal(left, 0)
+	})
 }

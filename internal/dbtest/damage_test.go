@@ -75,27 +75,36 @@ func TestDamage(t *testing.T) {
 	} {
 		for _, read := range test.reads {
 			t.Run(fmt.Sprintf("%s of %s is %v, %s", test.column, test.table, test.value, read.name), func(t *testing.T) {
-				db := Open(t, "", "synchronous(OFF)")
-				store := sqlstore.New(db, sqlstore.SQLite, nil)
-				mustCommit(t, store, commitOf(record))
-				if err := read.run(t, store); err != nil && read.name != "Commit" {
-					t.Fatal(err)
-				}
-				mustExec(t, db, fmt.Sprintf("UPDATE apikey_%s SET %s = ?", test.table, test.column), test.value)
-				if read.name == "Commit" {
-					mustExec(t, db, "UPDATE apikey_keys SET revision = 1")
-				}
-				err := read.run(t, store)
-				switch {
-				case err == nil:
-					t.Fatal("no error")
-				case errors.Is(err, apikey.ErrNotFound), errors.Is(err, apikey.ErrConflict):
-					t.Fatal(err)
-				case !strings.Contains(err.Error(), `"`+test.column+`"`), !strings.Contains(err.Error(), test.row):
-					t.Errorf("the error does not say where: %s", err)
-				case strings.Contains(err.Error(), canary):
-					t.Errorf("the error says what is stored: %s", err)
-				}
+				Each(t, func(t *testing.T, e Engine) {
+					db := e.Database(t).Pool(t)
+					store := sqlstore.New(db, e.Dialect, nil)
+					mustCommit(t, store, commitOf(record))
+					if err := read.run(t, store); err != nil && read.name != "Commit" {
+						t.Fatal(err)
+					}
+					parameter := "?"
+					if e.Dialect == sqlstore.PostgreSQL {
+						parameter = "$1"
+					}
+					set := fmt.Sprintf("UPDATE apikey_%s SET %s = %s", test.table, test.column, parameter)
+					if _, err := db.ExecContext(t.Context(), set, test.value); err != nil {
+						return // the column does not even take it
+					}
+					if read.name == "Commit" {
+						mustExec(t, db, "UPDATE apikey_keys SET revision = 1")
+					}
+					err := read.run(t, store)
+					switch {
+					case err == nil:
+						t.Fatal("no error")
+					case errors.Is(err, apikey.ErrNotFound), errors.Is(err, apikey.ErrConflict):
+						t.Fatal(err)
+					case !strings.Contains(err.Error(), `"`+test.column+`"`), !strings.Contains(err.Error(), test.row):
+						t.Errorf("the error does not say where: %s", err)
+					case strings.Contains(err.Error(), canary):
+						t.Errorf("the error says what is stored: %s", err)
+					}
+				})
 			})
 		}
 	}
@@ -104,19 +113,31 @@ func TestDamage(t *testing.T) {
 // TestSchemaRefusesWrongTypes checks that the tables are strict: a text in a
 // column of numbers does not even get in.
 func TestSchemaRefusesWrongTypes(t *testing.T) {
-	db := Open(t, "")
-	mustCommit(t, sqlstore.New(db, sqlstore.SQLite, nil), commitOf(newRecord(t, "acme", 1)))
-	for _, statement := range []string{
-		"UPDATE apikey_keys SET expires_at = 'never'",
-		"UPDATE apikey_keys SET expires_at = NULL",
-		"UPDATE apikey_credentials SET digest = 'text'",
-		"UPDATE apikey_owners SET disabled_at = x'00'",
-		"UPDATE apikey_events SET seq = 'first'",
-		"INSERT INTO apikey_counter (id, seq) VALUES (2, 0)",
-		"INSERT INTO apikey_schema (id, version) VALUES (2, 0)",
-	} {
-		if _, err := db.ExecContext(t.Context(), statement); err == nil {
-			t.Errorf("done: %s", statement)
+	Each(t, func(t *testing.T, e Engine) {
+		db := e.Database(t).Pool(t)
+		mustCommit(t, sqlstore.New(db, e.Dialect, nil), commitOf(newRecord(t, "acme", 1)))
+		statements := []string{
+			"UPDATE apikey_keys SET expires_at = 'never'",
+			"UPDATE apikey_keys SET expires_at = NULL",
+			"UPDATE apikey_keys SET held = 'yes'",
+			"UPDATE apikey_events SET seq = 'first'",
+			"INSERT INTO apikey_counter (id, seq) VALUES (2, 0)",
+			"INSERT INTO apikey_schema (id, version) VALUES (2, 0)",
 		}
-	}
+		switch e.Dialect {
+		case sqlstore.SQLite:
+			statements = append(statements,
+				"UPDATE apikey_credentials SET digest = 'text'",
+				"UPDATE apikey_owners SET disabled_at = x'00'")
+		case sqlstore.MySQL: // too long is not cut
+			statements = append(statements,
+				"UPDATE apikey_keys SET name = REPEAT('x', 1001)",
+				"UPDATE apikey_credentials SET digest = REPEAT('x', 256)")
+		}
+		for _, statement := range statements {
+			if _, err := db.ExecContext(t.Context(), statement); err == nil {
+				t.Errorf("done: %s", statement)
+			}
+		}
+	})
 }

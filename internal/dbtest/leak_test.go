@@ -3,6 +3,7 @@ package dbtest
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/gob"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,17 +21,17 @@ import (
 	"github.com/keyturn/apikey"
 	"github.com/keyturn/apikey/apikeyhttp"
 	"github.com/keyturn/apikey/apikeytest"
-	"github.com/keyturn/apikey/sqlstore"
 )
 
 // TestNothingLeaks drives tokens, with a pepper, through every call, every
 // error and every answer, and then looks for them in all that came out, and in
-// the files of the database.
-func TestNothingLeaks(t *testing.T) {
-	dir := t.TempDir()
-	file := filepath.Join(dir, "keys.db")
+// all that the database holds.
+func TestNothingLeaks(t *testing.T) { Each(t, nothingLeaks) }
+
+func nothingLeaks(t *testing.T, e Engine) {
+	d := e.Database(t)
 	pepper := apikey.NewSecret("pepper-0123456789-abcdefghij-ABCDEFGHIJ")
-	store := apikeytest.NewFailStore(sqlstore.New(Open(t, file), sqlstore.SQLite, nil))
+	store := apikeytest.NewFailStore(d.Store(t))
 	clock := &apikeytest.Clock{}
 	out := &collector{t: t}
 	m, err := apikey.New(store, &apikey.Options{
@@ -103,7 +105,7 @@ func TestNothingLeaks(t *testing.T) {
 			for _, text := range []string{reveal, reveal + "x", reveal[:len(reveal)-1], strings.ToUpper(reveal), "Bearer " + reveal} {
 				k, err := m.Validate(ctx, text, apikey.Scope("a:b"))
 				out.add("validate", k, err)
-				answer(out, m, text)
+				ask(out, m, text)
 			}
 		}
 	}
@@ -138,7 +140,11 @@ func TestNothingLeaks(t *testing.T) {
 		out.add("check", nil, m.Check(ctx))
 	}
 	every()
-	for _, method := range []apikeytest.Method{apikeytest.Lookup, apikeytest.Get, apikeytest.List, apikeytest.Commit, apikeytest.Touch} {
+	methods := []apikeytest.Method{apikeytest.Lookup, apikeytest.Get, apikeytest.List, apikeytest.Commit, apikeytest.Touch}
+	if e.Name != SQLite.Name && !long {
+		methods = methods[3:4] // these failures are the same on every engine
+	}
+	for _, method := range methods {
 		for _, done := range []bool{false, true} {
 			store.Fail(apikeytest.Failure{Method: method, Forever: true, Done: done})
 			every()
@@ -152,6 +158,7 @@ func TestNothingLeaks(t *testing.T) {
 	}
 	out.add2("check without the pepper")(nil, wrong.Check(ctx))
 	out.add2("validate without the pepper")(wrong.Validate(ctx, tokens[len(tokens)-1].Reveal()))
+	outputs := contents(t, d, "keys", "credentials", "owners", "events", "usage", "usage_days")
 	out.add2("delete")(m.Delete(ctx, id, ""))
 	validate()
 	clock.Advance(100 * 24 * time.Hour)
@@ -161,24 +168,74 @@ func TestNothingLeaks(t *testing.T) {
 		out.add("scan", found, nil)
 	}
 
-	files, err := filepath.Glob(file + "*")
-	if err != nil || len(files) < 2 {
-		t.Fatalf("the database and its WAL: %v, %v", files, err)
-	}
-	outputs := []string{out.String()}
-	for _, name := range files {
-		content, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		outputs = append(outputs, string(content))
-	}
+	outputs = append([]string{out.String()}, append(outputs, contents(t, d, "events")...)...)
 	if !bytes.Contains([]byte(outputs[0]), []byte(first.AccessKey())) || len(tokens) < 8 || len(outputs[0]) < 100_000 {
 		t.Fatalf("%d tokens and %d bytes of output: too little was tried", len(tokens), len(outputs[0]))
 	}
 	for _, secret := range append(tokens, pepper) {
 		apikeytest.AssertNoLeak(t, secret, outputs...)
 	}
+}
+
+// contents returns all that a database holds: the files of SQLite, which keep
+// also what was removed, and the rows of every table. Some tables must hold any.
+func contents(t *testing.T, d *Database, filled ...string) (all []string) {
+	t.Helper()
+	if d.server == nil {
+		files, err := filepath.Glob(d.Name + "*")
+		if err != nil || len(files) < 2 {
+			t.Fatalf("the database and its WAL: %v, %v", files, err)
+		}
+		for _, name := range files {
+			content, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, string(content))
+		}
+	}
+	db := d.Pool(t)
+	for _, table := range []string{"keys", "credentials", "owners", "events", "usage", "usage_days", "counter", "schema"} {
+		content := dump(t, db, "apikey_"+table)
+		if content == "" && slices.Contains(filled, table) {
+			t.Fatalf("there is nothing in apikey_%s", table)
+		}
+		all = append(all, content)
+	}
+	return all
+}
+
+// dump returns all values of a table.
+func dump(t *testing.T, db *sql.DB, table string) string {
+	t.Helper()
+	rows, err := db.QueryContext(t.Context(), "SELECT * FROM "+table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := make([]sql.RawBytes, len(columns))
+	into := make([]any, len(columns))
+	for i := range values {
+		into[i] = &values[i]
+	}
+	var b strings.Builder
+	for rows.Next() {
+		if err := rows.Scan(into...); err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range values {
+			b.Write(v)
+			b.WriteByte('\n')
+		}
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
 }
 
 // collector keeps all that calls return, in every form in which a program could
@@ -213,8 +270,8 @@ func (c *collector) add(name string, v any, err error) {
 	}()
 }
 
-// answer asks a protected route and keeps all of the answer.
-func answer(c *collector, m *apikey.Manager, token string) {
+// ask calls a protected route and keeps all of the answer.
+func ask(c *collector, m *apikey.Manager, token string) {
 	h := apikeyhttp.Authenticate(m, nil)(apikeyhttp.Require("a:b")(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		key, _ := apikey.FromContext(r.Context())
 		fmt.Fprintf(w, "%+v %v", key, r.Context())

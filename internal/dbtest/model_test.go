@@ -3,7 +3,6 @@ package dbtest
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"slices"
 	"testing"
@@ -70,18 +69,24 @@ type machine struct {
 // credentials accepted, no older one past the end of its own, nothing deleted
 // revived.
 func TestModel(t *testing.T) {
-	sequences := "15"
-	if coretest.Long() {
-		sequences = "300"
-	}
-	if err := flag.Set("rapid.checks", sequences); err != nil {
-		t.Fatal(err)
-	}
-	store := sqlstore.New(Open(t, "", "synchronous(OFF)"), sqlstore.SQLite, nil)
-	owners := 0
-	rapid.Check(t, func(rt *rapid.T) {
-		owners++
-		runMachine(t.Context(), rt, store, fmt.Sprint("owner ", owners))
+	Each(t, func(t *testing.T, e Engine) {
+		sequences := 4
+		if e.Dialect == sqlstore.SQLite {
+			sequences = 15
+		}
+		if coretest.Long() {
+			sequences *= 20
+		}
+		setChecks(t, sequences)
+		unsafe := map[sqlstore.Dialect][]string{
+			sqlstore.SQLite: {"synchronous(OFF)"}, sqlstore.PostgreSQL: {"synchronous_commit=off"},
+		}[e.Dialect]
+		store := sqlstore.New(e.Database(t).Pool(t, unsafe...), e.Dialect, nil)
+		owners := 0
+		rapid.Check(t, func(rt *rapid.T) {
+			owners++
+			runMachine(t.Context(), rt, store, fmt.Sprint("owner ", owners))
+		})
 	})
 }
 

@@ -83,13 +83,13 @@ type dialect struct {
 	removeKey   string // id, revision
 	credentials string // key: the columns of credentials
 
-	addCredentials       insert   // id, key, columns
-	changeCredential     string   // columns, id
-	removeCredential     []string // credential; its usage as well
-	removeCredentials    []string // key; their usage as well, in this order
-	addSeq, seq          string   // number of events; without a second, the first returns the last one's
-	addEvents            insert   // columns
-	touchTotal, touchDay string   // uses as JSON: [["credential", day, uses, last used], ...]
+	addCredentials    insert   // id, key, columns
+	changeCredential  string   // columns, id
+	removeCredential  []string // credential; its usage as well
+	removeCredentials []string // key; their usage as well, in this order
+	addSeq, seq       string   // number of events; without a second, the first returns the last one's
+	addEvents         insert   // columns
+	touch             []string // uses as JSON: [["credential", day, uses, last used], ...]
 }
 
 // insert is a statement that adds rows.

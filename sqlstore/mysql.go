@@ -186,7 +186,7 @@ var mysql = dialect{
 		``,
 	},
 
-	touchTotal: `
+	touch: []string{`
 		INSERT INTO apikey_usage (credential_id, uses, last_used_at)
 		SELECT c.id, SUM(j.uses), MAX(j.last_used_at)` + mysqlUses + `
 		GROUP BY c.id
@@ -194,14 +194,14 @@ var mysql = dialect{
 		ON DUPLICATE KEY UPDATE
 			uses = apikey_usage.uses + VALUES(uses),
 			last_used_at = GREATEST(apikey_usage.last_used_at, VALUES(last_used_at))`,
-	touchDay: `
+		`
 		INSERT INTO apikey_usage_days (credential_id, day, key_id, uses, last_used_at)
 		SELECT c.id, j.day, c.key_id, SUM(j.uses), MAX(j.last_used_at)` + mysqlUses + `
 		GROUP BY c.id, j.day, c.key_id
 		ORDER BY c.id, j.day
 		ON DUPLICATE KEY UPDATE
 			uses = apikey_usage_days.uses + VALUES(uses),
-			last_used_at = GREATEST(apikey_usage_days.last_used_at, VALUES(last_used_at))`,
+			last_used_at = GREATEST(apikey_usage_days.last_used_at, VALUES(last_used_at))`},
 }
 
 // mysqlNumber returns the server's number of an error, 0 if it has none: an

@@ -35,12 +35,6 @@ const (
 		LEFT JOIN apikey_credentials AS c ON c.key_id = k.id
 		LEFT JOIN apikey_usage AS u ON u.credential_id = c.id
 		ORDER BY k.id, c.created_at, c.id`
-
-	// Uses of credentials that are not stored find no partner. Rows are
-	// written in one order, so that two batches cannot deadlock.
-	postgresUses = `
-		FROM json_array_elements($1::text::json) AS j (value)
-		JOIN apikey_credentials AS c ON c.id = j.value ->> 0`
 )
 
 var postgres = dialect{
@@ -160,22 +154,32 @@ var postgres = dialect{
 		``,
 	},
 
-	touchTotal: `
-		INSERT INTO apikey_usage AS u (credential_id, uses, last_used_at)
-		SELECT c.id, SUM((j.value ->> 2)::bigint), MAX((j.value ->> 3)::bigint)` + postgresUses + `
-		GROUP BY c.id
-		ORDER BY c.id
-		ON CONFLICT (credential_id) DO UPDATE SET
-			uses = u.uses + excluded.uses,
-			last_used_at = GREATEST(u.last_used_at, excluded.last_used_at)`,
-	touchDay: `
+	// Both tables by one statement, which reads the uses once. Those of
+	// credentials that are not stored find no partner. Rows are written in one
+	// order, so that two batches cannot deadlock.
+	touch: []string{`
+		WITH uses AS MATERIALIZED (
+			SELECT c.id, (j.value ->> 1)::bigint AS day, c.key_id,
+				SUM((j.value ->> 2)::bigint) AS uses, MAX((j.value ->> 3)::bigint) AS last_used_at
+			FROM json_array_elements($1::text::json) AS j (value)
+			JOIN apikey_credentials AS c ON c.id = j.value ->> 0
+			GROUP BY 1, 2, 3
+			ORDER BY 1, 2
+		), totals AS (
+			INSERT INTO apikey_usage AS u (credential_id, uses, last_used_at)
+			SELECT id, SUM(uses), MAX(last_used_at) FROM uses
+			GROUP BY id
+			ORDER BY id
+			ON CONFLICT (credential_id) DO UPDATE SET
+				uses = u.uses + excluded.uses,
+				last_used_at = GREATEST(u.last_used_at, excluded.last_used_at)
+		)
 		INSERT INTO apikey_usage_days AS u (credential_id, day, key_id, uses, last_used_at)
-		SELECT c.id, (j.value ->> 1)::bigint, c.key_id, SUM((j.value ->> 2)::bigint), MAX((j.value ->> 3)::bigint)` + postgresUses + `
-		GROUP BY 1, 2, 3
-		ORDER BY 1, 2
+		SELECT id, day, key_id, uses, last_used_at FROM uses
+		ORDER BY id, day
 		ON CONFLICT (credential_id, day) DO UPDATE SET
 			uses = u.uses + excluded.uses,
-			last_used_at = GREATEST(u.last_used_at, excluded.last_used_at)`,
+			last_used_at = GREATEST(u.last_used_at, excluded.last_used_at)`},
 }
 
 // sqlState returns the SQLSTATE of an error, "" if it has none: an error that

@@ -153,18 +153,18 @@ var sqlite = dialect{
 		`(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		``},
 
-	touchTotal: `
+	touch: []string{`
 		INSERT INTO apikey_usage (credential_id, uses, last_used_at)
 		SELECT c.id, j.value ->> 2, j.value ->> 3` + sqliteUses + `
 		ON CONFLICT (credential_id) DO UPDATE SET
 			uses = uses + excluded.uses,
 			last_used_at = MAX(last_used_at, excluded.last_used_at)`,
-	touchDay: `
+		`
 		INSERT INTO apikey_usage_days (credential_id, day, key_id, uses, last_used_at)
 		SELECT c.id, j.value ->> 1, c.key_id, j.value ->> 2, j.value ->> 3` + sqliteUses + `
 		ON CONFLICT (credential_id, day) DO UPDATE SET
 			uses = uses + excluded.uses,
-			last_used_at = MAX(last_used_at, excluded.last_used_at)`,
+			last_used_at = MAX(last_used_at, excluded.last_used_at)`},
 }
 
 // sqliteGaveUp reports whether an error is SQLITE_BUSY or SQLITE_LOCKED, the

@@ -8,9 +8,9 @@ import (
 	"github.com/keyturn/apikey/internal/micros"
 )
 
-// Touch implements [apikey.Store] in one transaction of two statements, one
-// for the totals and one for the days, whatever the number of uses. Its errors
-// are as those of Commit.
+// Touch implements [apikey.Store] in one transaction of one statement, or of
+// two where a statement can write to one table only, whatever the number of
+// uses. Its errors are as those of Commit.
 func (s *Store) Touch(ctx context.Context, uses []apikey.Usage) error {
 	return failed(ctx, "touch", s.tryTouch(ctx, uses))
 }
@@ -32,7 +32,7 @@ func (s *Store) tryTouch(ctx context.Context, uses []apikey.Usage) error {
 		return aborted(err)
 	}
 	return s.transact(ctx, func(tx querier) error {
-		for _, statement := range []string{s.dialect.touchTotal, s.dialect.touchDay} {
+		for _, statement := range s.dialect.touch {
 			if _, err := tx.ExecContext(ctx, statement, string(b)); err != nil {
 				return err
 			}

@@ -171,7 +171,7 @@ func (w *writer) addRecords(records []*apikey.Record) error {
 	if err := w.addNew(w.addKeys, keys); err != nil {
 		return err
 	}
-	return w.addNew(w.addCredentials, credentials)
+	return w.addCredentials(credentials)
 }
 
 func (w *writer) change(r *apikey.Record) error {
@@ -210,13 +210,21 @@ func (w *writer) replaceCredentials(r *apikey.Record) error {
 			continue
 		}
 		if _, err := w.exec(w.changeCredential, append(credentialValues(given, current), given.ID)...); err != nil {
-			return err
+			return withoutDigest(err)
 		}
 	}
 	for id := range stored {
 		w.removed = append(w.removed, id)
 	}
-	return w.addNew(w.addCredentials, added)
+	return w.addCredentials(added)
+}
+
+func (w *writer) addCredentials(rows [][]any) error {
+	err := w.addNew(w.dialect.addCredentials, rows)
+	if err == apikey.ErrExists {
+		return err
+	}
+	return withoutDigest(err)
 }
 
 // storedCredential is all that is stored of a credential besides its usage.

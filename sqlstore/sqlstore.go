@@ -53,6 +53,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/keyturn/apikey"
 )
@@ -130,8 +131,38 @@ func failed(ctx context.Context, operation string, err error) error {
 	case nil, apikey.ErrNotFound, apikey.ErrConflict, apikey.ErrExists, apikey.ErrLimit:
 		return err
 	}
+	if text := err.Error(); strings.Contains(text, "syntax error") || strings.Contains(text, "SQL syntax") { // which quote what is near it
+		err = &hiddenError{"the database does not understand a statement: it is of another kind than the dialect, or too old", err}
+	}
 	if ended := ctx.Err(); ended != nil && !errors.Is(err, ended) {
 		err = fmt.Errorf("%w: %w", ended, err)
 	}
 	return fmt.Errorf("sqlstore: %s: %w", operation, err)
+}
+
+// hiddenError has another text than the error that it wraps, which holds what
+// no log should.
+type hiddenError struct {
+	text string
+	err  error
+}
+
+func (e *hiddenError) Error() string { return e.text }
+
+func (e *hiddenError) Unwrap() error { return e.err }
+
+// withoutDigest hides an error of a statement that writes credentials: a
+// database, or a driver, may quote a value that does not fit its column, and
+// not always as it was given.
+func withoutDigest(err error) error {
+	if err == nil {
+		return nil
+	}
+	why := fmt.Sprintf("%T", err)
+	if state := sqlState(err); state != "" {
+		why = "SQLSTATE " + state
+	} else if n := mysqlNumber(err); n != 0 {
+		why = fmt.Sprint("error ", n)
+	}
+	return &hiddenError{"a credential cannot be written: " + why, err}
 }

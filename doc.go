@@ -222,8 +222,9 @@
 //
 // A [Store] keeps everything; the Manager has no cache. Package memstore keeps
 // keys in memory and loses them with the program. Package sqlstore keeps them
-// in SQLite over database/sql, with the driver that the host imports. To write
-// another, implement the seven methods of Store and run storetest against it;
+// in PostgreSQL, MariaDB, MySQL or SQLite over database/sql, with the driver
+// that the host imports, also inside of a transaction of the host
+// ([Manager.WithStore]). To write another, implement the seven methods of Store and run storetest against it;
 // docs/writing-a-store.md in the repository helps.
 //
 // # Backup and moving

@@ -158,8 +158,9 @@ func newManager(store Store, options *Options) (*Manager, error) {
 // WithStore returns the same Manager on another Store: one that works inside of
 // a transaction of the host (see sqlstore's Store.Tx), so that a key is made
 // together with the host's own rows or not at all. It has the same options,
-// and what it counts is flushed by the first Manager as well. Every call on a
-// nil Store fails, with a *FieldError.
+// and counts uses together with the first Manager: leave Flush and Run to that
+// one, since a Flush into a transaction that is rolled back loses what it wrote.
+// Every call on a nil Store fails, with a *FieldError.
 func (m *Manager) WithStore(store Store) *Manager {
 	if store == nil {
 		store = noStore{}
@@ -212,7 +213,11 @@ func (m *Manager) check(ctx context.Context) error {
 	var missing []string
 	for _, id := range ids {
 		if m.peppers.find(id) == nil {
-			missing = append(missing, pepperName(id))
+			name := pepperName(id)
+			if id == newPepper(NoPepper()).id {
+				name += " (of NoPepper; list it as well)"
+			}
+			missing = append(missing, name)
 		}
 	}
 	if missing != nil {

@@ -2,14 +2,18 @@ package sqlstore
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+
+	"github.com/keyturn/apikey"
 )
 
 // Check implements [apikey.Checker]. It returns a *SchemaError if the tables
 // are missing, older or newer than this package, and a *SettingError for each
 // setting of the database that endangers what is stored; errors.As finds them,
-// several are joined. Settings belong to a connection, and Check sees one: set
+// several are joined. To see that every table is there and can be written to,
+// it writes a row to each in a transaction that it rolls back. Settings belong to a connection, and Check sees one: set
 // them in the data source name, so that all have them.
 func (s *Store) Check(ctx context.Context) error {
 	return failed(ctx, "check", s.tryCheck(ctx))
@@ -32,7 +36,42 @@ func (s *Store) tryCheck(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(schemaError(version, len(all), half), s.dialect.check(ctx, conn))
+	settings := s.dialect.check(ctx, conn)
+	if err := schemaError(version, len(all), half); err != nil {
+		return errors.Join(err, settings)
+	}
+	conn.Close() // which the pool may need for what follows
+	return errors.Join(settings, s.probe(ctx))
+}
+
+var errProbe = errors.New("rolled back")
+
+// probe writes to every table, and rolls back.
+func (s *Store) probe(ctx context.Context) error {
+	err := s.transact(ctx, func(tx querier) error {
+		w := writer{dialect: s.dialect, tx: tx, ctx: ctx}
+		id := "check " + rand.Text()
+		_, err := w.commit(apikey.Commit{
+			Records: []apikey.Record{{
+				Key:         apikey.Key{ID: id, Owner: id, CredentialID: id},
+				Credentials: []apikey.Credential{{ID: id}},
+			}},
+			Owners: []apikey.Owner{{ID: id}},
+			Events: []apikey.Event{{KeyID: id}},
+			Limit:  1,
+		})
+		if err != nil {
+			return err
+		}
+		if err := s.addUses(ctx, tx, []apikey.Usage{{CredentialID: id, Uses: 1}}); err != nil {
+			return err
+		}
+		return errProbe
+	})
+	if errors.Is(err, errProbe) {
+		return nil
+	}
+	return err
 }
 
 // SchemaError says that the tables in a database are not those that this
@@ -52,7 +91,7 @@ func (e *SchemaError) Error() string {
 	case e.Version < e.Want:
 		return fmt.Sprintf("the schema has version %d, this program needs %d: run sqlstore.Migrate", e.Version, e.Want)
 	default:
-		return fmt.Sprintf("the schema has version %d, this program knows %d: use a newer program", e.Version, e.Want)
+		return fmt.Sprintf("the schema has version %d, this program knows %d: update its github.com/keyturn/apikey", e.Version, e.Want)
 	}
 }
 
@@ -70,4 +109,10 @@ type SettingError struct {
 	Advice  string // what to do, for people
 }
 
-func (e *SettingError) Error() string { return e.Setting + " is " + e.Value + ": " + e.Advice }
+func (e *SettingError) Error() string {
+	value := e.Value
+	if value == "" {
+		value = "empty"
+	}
+	return e.Setting + " is " + value + ": " + e.Advice
+}

@@ -149,6 +149,7 @@ func (w *writer) records(c apikey.Commit) error {
 		}
 		steps = steps[1:]
 	}
+	slices.Sort(w.removed)
 	if err := w.execEach(w.removeCredential, w.removed); err != nil {
 		return err
 	}
@@ -365,10 +366,11 @@ func (w *writer) exec(statement string, args ...any) (int64, error) {
 	return n, nil
 }
 
-// execEach runs statements, all of them, for each id.
+// execEach runs statements for ids, each for all of them before the next: table
+// by table in ascending order, as a Touch writes.
 func (w *writer) execEach(statements, ids []string) error {
-	for _, id := range ids {
-		for _, statement := range statements {
+	for _, statement := range statements {
+		for _, id := range ids {
 			if _, err := w.exec(statement, id); err != nil {
 				return err
 			}

@@ -60,7 +60,7 @@ var mysql = dialect{
 	begin: []string{
 		"SET autocommit = 0",
 		"SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
-		"START TRANSACTION READ WRITE",
+		"START TRANSACTION",
 	},
 	mark:    "SAVEPOINT apikey",
 	unmark:  "RELEASE SAVEPOINT apikey",
@@ -68,7 +68,9 @@ var mysql = dialect{
 
 	gaveUp: func(err error) bool {
 		n := mysqlNumber(err)
-		return n == 1213 || n == 1305 // deadlock, or on Galera a lost certification; no such savepoint
+		// Deadlock, or on Galera a lost certification; the same in Group
+		// Replication; no such savepoint.
+		return n == 1213 || n == 3101 || n == 1305
 	},
 	taken:      func(err error) bool { return mysqlNumber(err) == 1062 }, // duplicate entry
 	impossible: never,
@@ -164,9 +166,9 @@ var mysql = dialect{
 			scheme = ?, pepper_id = ?, digest = ?, seal = ?, is_current = ?
 		WHERE id = ?`,
 	removeCredential: []string{
-		`DELETE FROM apikey_credentials WHERE id = ?`,
 		`DELETE FROM apikey_usage WHERE credential_id = ?`,
 		`DELETE FROM apikey_usage_days WHERE credential_id = ?`,
+		`DELETE FROM apikey_credentials WHERE id = ?`,
 	},
 	// With IN (SELECT ...) MariaDB reads, and locks, all that is used.
 	removeCredentials: []string{
@@ -232,13 +234,9 @@ func mysqlNumber(err error) uint16 {
 }
 
 func checkMySQL(ctx context.Context, conn *sql.Conn) error {
-	settings := map[string]string{}
-	for _, name := range []string{"innodb_flush_log_at_trx_commit", "log_bin", "sync_binlog", "sql_mode"} {
-		var value text
-		if err := conn.QueryRowContext(ctx, `SELECT CAST(@@`+name+` AS CHAR)`).Scan(&value); err != nil {
-			return err
-		}
-		settings[name] = string(value)
+	settings, err := variables(ctx, conn)
+	if err != nil {
+		return err
 	}
 	var errs []error
 	bad := func(setting, advice string) {
@@ -247,30 +245,36 @@ func checkMySQL(ctx context.Context, conn *sql.Conn) error {
 	if settings["innodb_flush_log_at_trx_commit"] != "1" {
 		bad("innodb_flush_log_at_trx_commit", "set it to 1: else changes of the last second that were acknowledged are lost when the server or the machine ends")
 	}
-	if settings["log_bin"] == "1" && settings["sync_binlog"] != "1" {
+	if settings["innodb_doublewrite"] == "OFF" {
+		bad("innodb_doublewrite", "set it to ON: else the database can be destroyed when power fails")
+	}
+	if settings["log_bin"] == "ON" && settings["sync_binlog"] != "1" {
 		bad("sync_binlog", "set it to 1: else changes that were acknowledged can be lost when power fails")
 	}
+	if settings["log_bin"] == "ON" && settings["binlog_format"] == "STATEMENT" {
+		bad("binlog_format", "set it to ROW or MIXED: else the server refuses every change at READ COMMITTED")
+	}
 	if mode := settings["sql_mode"]; !strings.Contains(mode, "STRICT_TRANS_TABLES") && !strings.Contains(mode, "STRICT_ALL_TABLES") {
-		bad("sql_mode", "add STRICT_TRANS_TABLES: else a text that is too long is cut instead of refused")
+		bad("sql_mode", "add STRICT_TRANS_TABLES, in the data source name if it is set there: else a text that is too long is cut instead of refused")
 	}
-	galera, err := shown(ctx, conn, `SHOW VARIABLES LIKE 'wsrep_on'`)
-	if err != nil {
-		return err
+	// What reads is not in a transaction of ours.
+	if settings["autocommit"] != "ON" {
+		bad("autocommit", "set it to 1: else a connection goes on to read what was when it first read, and keys that were stopped are accepted")
 	}
-	if galera == "ON" {
-		wait, err := shown(ctx, conn, `SHOW VARIABLES LIKE 'wsrep_sync_wait'`)
-		if err != nil {
-			return err
+	for _, level := range []string{"transaction_isolation", "tx_isolation"} { // as they are called, and were
+		if settings[level] == "READ-UNCOMMITTED" {
+			bad(level, "set it to READ-COMMITTED: else what is read may never be committed")
+			break
 		}
-		settings["wsrep_sync_wait"] = wait
-		if n, err := strconv.Atoi(wait); err != nil || n&1 == 0 { // 1 is for what reads
-			bad("wsrep_sync_wait", "set it to 1, in the data source name: else a node of the cluster can read what another node has replaced")
-		}
+	}
+	// Galera
+	if n, err := strconv.Atoi(settings["wsrep_sync_wait"]); settings["wsrep_on"] == "ON" && (err != nil || n&1 == 0) { // 1 is for what reads
+		bad("wsrep_sync_wait", "set it to 1, in the data source name: else a node of the cluster can read what another node has replaced")
 	}
 
 	engines, err := texts(ctx, conn, `
 		SELECT CONCAT(table_name, ' ', engine) FROM information_schema.tables
-		WHERE table_schema = DATABASE() AND table_name LIKE 'apikey\_%' AND engine <> 'InnoDB'
+		WHERE table_schema = DATABASE() AND `+mysqlTables+` AND engine <> 'InnoDB'
 		ORDER BY 1`)
 	if err != nil {
 		return err
@@ -278,13 +282,37 @@ func checkMySQL(ctx context.Context, conn *sql.Conn) error {
 	errs = append(errs, columnErrors("engine", engines, "make it an InnoDB table: others have no transactions")...)
 	collations, err := texts(ctx, conn, `
 		SELECT CONCAT(table_name, '.', column_name, ' ', collation_name) FROM information_schema.columns
-		WHERE table_schema = DATABASE() AND table_name LIKE 'apikey\_%' AND collation_name IS NOT NULL
+		WHERE table_schema = DATABASE() AND `+mysqlTables+` AND collation_name IS NOT NULL
 		ORDER BY 1`)
 	if err != nil {
 		return err
 	}
 	return errors.Join(append(errs, columnErrors("collation", collations,
 		"make the column VARBINARY or BLOB: else other texts than those stored can match")...)...)
+}
+
+const mysqlTables = `table_name IN ('apikey_keys', 'apikey_credentials', 'apikey_owners', 'apikey_events',
+			'apikey_usage', 'apikey_usage_days', 'apikey_counter', 'apikey_schema')`
+
+// variables returns those of the session that Check looks at. Which there are
+// depends on the server.
+func variables(ctx context.Context, q querier) (map[string]string, error) {
+	rows, err := q.QueryContext(ctx, `SHOW VARIABLES WHERE Variable_name IN (
+		'innodb_flush_log_at_trx_commit', 'innodb_doublewrite', 'log_bin', 'sync_binlog', 'binlog_format', 'sql_mode',
+		'autocommit', 'tx_isolation', 'transaction_isolation', 'wsrep_on', 'wsrep_sync_wait')`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	all := map[string]string{}
+	for rows.Next() {
+		var name, value text
+		if err := rows.Scan(&name, &value); err != nil {
+			return nil, err
+		}
+		all[strings.ToLower(string(name))] = string(value)
+	}
+	return all, rows.Err()
 }
 
 // checkHostMySQL refuses, on a node of a Galera cluster, a driver that prepares

@@ -41,7 +41,7 @@ var postgres = dialect{
 	name:     "postgres",
 	numbered: true,
 
-	begin:      []string{"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"},
+	begin:      []string{"BEGIN ISOLATION LEVEL READ COMMITTED"},
 	gaveUp:     func(err error) bool { s := sqlState(err); return s == "40001" || s == "40P01" }, // serialization failure, deadlock
 	taken:      never,
 	impossible: func(err error) bool { return sqlState(err) == "22021" }, // not in the repertoire: NUL, or no UTF-8
@@ -134,9 +134,9 @@ var postgres = dialect{
 			scheme = $5, pepper_id = $6, digest = $7, seal = $8, is_current = $9
 		WHERE id = $10`,
 	removeCredential: []string{
-		`DELETE FROM apikey_credentials WHERE id = $1`,
 		`DELETE FROM apikey_usage WHERE credential_id = $1`,
 		`DELETE FROM apikey_usage_days WHERE credential_id = $1`,
+		`DELETE FROM apikey_credentials WHERE id = $1`,
 	},
 	removeCredentials: []string{
 		`DELETE FROM apikey_usage WHERE credential_id IN (SELECT id FROM apikey_credentials WHERE key_id = $1)`,
@@ -156,7 +156,8 @@ var postgres = dialect{
 
 	// Both tables by one statement, which reads the uses once. Those of
 	// credentials that are not stored find no partner. Rows are written in one
-	// order, so that two batches cannot deadlock.
+	// order, so that two batches cannot deadlock; the totals, which the main
+	// statement writes, come before the days, as where they are removed.
 	touch: []string{`
 		WITH uses AS MATERIALIZED (
 			SELECT c.id, (j.value ->> 1)::bigint AS day, c.key_id,
@@ -165,19 +166,19 @@ var postgres = dialect{
 			JOIN apikey_credentials AS c ON c.id = j.value ->> 0
 			GROUP BY 1, 2, 3
 			ORDER BY 1, 2
-		), totals AS (
-			INSERT INTO apikey_usage AS u (credential_id, uses, last_used_at)
-			SELECT id, SUM(uses), MAX(last_used_at) FROM uses
-			GROUP BY id
-			ORDER BY id
-			ON CONFLICT (credential_id) DO UPDATE SET
+		), days AS (
+			INSERT INTO apikey_usage_days AS u (credential_id, day, key_id, uses, last_used_at)
+			SELECT id, day, key_id, uses, last_used_at FROM uses
+			ORDER BY id, day
+			ON CONFLICT (credential_id, day) DO UPDATE SET
 				uses = u.uses + excluded.uses,
 				last_used_at = GREATEST(u.last_used_at, excluded.last_used_at)
 		)
-		INSERT INTO apikey_usage_days AS u (credential_id, day, key_id, uses, last_used_at)
-		SELECT id, day, key_id, uses, last_used_at FROM uses
-		ORDER BY id, day
-		ON CONFLICT (credential_id, day) DO UPDATE SET
+		INSERT INTO apikey_usage AS u (credential_id, uses, last_used_at)
+		SELECT id, SUM(uses), MAX(last_used_at) FROM uses
+		GROUP BY id
+		ORDER BY id
+		ON CONFLICT (credential_id) DO UPDATE SET
 			uses = u.uses + excluded.uses,
 			last_used_at = GREATEST(u.last_used_at, excluded.last_used_at)`},
 }
@@ -200,7 +201,7 @@ var postgresSettings = []struct {
 	advice string
 }{
 	{"synchronous_commit", is("off"),
-		"set it to on, for this program's role or database at least: else a change that was acknowledged is lost when the server ends in the next moment"},
+		"set it to on, in the data source name if it stands there, else for this program's role or database: without it a change that was acknowledged is lost when the server ends in the next moment"},
 	{"fsync", is("off"), "set it to on: else the whole database can be destroyed when power fails"},
 	{"full_page_writes", is("off"), "set it to on: else the database can be destroyed when power fails"},
 	{"server_encoding", func(v string) bool { return v != "UTF8" },
@@ -227,17 +228,29 @@ func checkPostgres(ctx context.Context, conn *sql.Conn) error {
 		FROM pg_attribute AS a
 		JOIN pg_class AS c ON c.oid = a.attrelid
 		JOIN pg_collation AS l ON l.oid = a.attcollation
-		WHERE c.oid IN (
-				to_regclass('apikey_keys'), to_regclass('apikey_credentials'), to_regclass('apikey_owners'),
-				to_regclass('apikey_events'), to_regclass('apikey_usage'), to_regclass('apikey_usage_days'))
+		WHERE c.oid IN (`+postgresTables+`)
 			AND l.collname NOT IN ('C', 'POSIX')
 		ORDER BY 1`)
 	if err != nil {
 		return err
 	}
+	unlogged, err := texts(ctx, conn, `
+		SELECT relname || ' ' || CASE relpersistence WHEN 'u' THEN 'UNLOGGED' ELSE 'TEMPORARY' END
+		FROM pg_class
+		WHERE oid IN (`+postgresTables+`) AND relpersistence <> 'p'
+		ORDER BY 1`)
+	if err != nil {
+		return err
+	}
+	errs = append(errs, columnErrors("persistence", unlogged, "make it a table that is logged: else it is emptied when the server ends")...)
 	return errors.Join(append(errs, columnErrors("collation", foreign,
 		`give the column the collation "C": else other texts than those stored can match, and pages of a list can leave out keys`)...)...)
 }
+
+const postgresTables = `
+				to_regclass('apikey_keys'), to_regclass('apikey_credentials'), to_regclass('apikey_owners'),
+				to_regclass('apikey_events'), to_regclass('apikey_usage'), to_regclass('apikey_usage_days'),
+				to_regclass('apikey_counter'), to_regclass('apikey_schema')`
 
 // checkHostPostgres refuses a level at which the transaction does not see what
 // others commit: the limit of an owner would count too few.
@@ -246,7 +259,7 @@ func checkHostPostgres(ctx context.Context, tx querier) error {
 	if err := tx.QueryRowContext(ctx, `SELECT current_setting('transaction_isolation')`).Scan(&level); err != nil {
 		return err
 	}
-	if level != "read committed" {
+	if level != "read committed" && level != "read uncommitted" { // which PostgreSQL takes for the same
 		return &SettingError{
 			Setting: "transaction_isolation", Value: strings.ToUpper(string(level)),
 			Advice: "begin the transaction with sql.LevelReadCommitted: another does not see the keys that others have made",

@@ -3,8 +3,11 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"strings"
 	"sync"
 
@@ -15,7 +18,7 @@ import (
 // Lookup implements [apikey.Store] with one statement, prepared once.
 func (s *Store) Lookup(ctx context.Context, credentialID string) (apikey.Match, error) {
 	var m apikey.Match
-	err := s.tryLookup(ctx, credentialID, &m)
+	err := s.read(ctx, func() error { return s.tryLookup(ctx, credentialID, &m) })
 	if err != nil {
 		return apikey.Match{}, failed(ctx, "lookup", err)
 	}
@@ -42,7 +45,8 @@ func (s *Store) tryLookup(ctx context.Context, credentialID string, m *apikey.Ma
 
 // Get implements [apikey.Store].
 func (s *Store) Get(ctx context.Context, id string) (apikey.Record, error) {
-	record, err := s.tryGet(ctx, id)
+	var record apikey.Record
+	err := s.read(ctx, func() (err error) { record, err = s.tryGet(ctx, id); return err })
 	return record, failed(ctx, "get", err)
 }
 
@@ -63,7 +67,8 @@ func (s *Store) tryGet(ctx context.Context, id string) (apikey.Record, error) {
 
 // List implements [apikey.Store].
 func (s *Store) List(ctx context.Context, q apikey.Query) ([]apikey.Record, error) {
-	records, err := s.tryList(ctx, q)
+	var records []apikey.Record
+	err := s.read(ctx, func() (err error) { records, err = s.tryList(ctx, q); return err })
 	return records, failed(ctx, "list", err)
 }
 
@@ -150,7 +155,8 @@ func ofKey(k *apikey.Key, err error) error {
 
 // Owner implements [apikey.Store].
 func (s *Store) Owner(ctx context.Context, id string) (apikey.Owner, error) {
-	owner, err := s.tryOwner(ctx, id)
+	var owner apikey.Owner
+	err := s.read(ctx, func() (err error) { owner, err = s.tryOwner(ctx, id); return err })
 	if err != nil {
 		return apikey.Owner{}, failed(ctx, "owner", err)
 	}
@@ -175,7 +181,8 @@ func (s *Store) tryOwner(ctx context.Context, id string) (apikey.Owner, error) {
 
 // Events implements [apikey.Store].
 func (s *Store) Events(ctx context.Context, q apikey.EventQuery) ([]apikey.Event, error) {
-	events, err := s.tryEvents(ctx, q)
+	var events []apikey.Event
+	err := s.read(ctx, func() (err error) { events, err = s.tryEvents(ctx, q); return err })
 	return events, failed(ctx, "events", err)
 }
 
@@ -207,7 +214,8 @@ func (s *Store) tryEvents(ctx context.Context, q apikey.EventQuery) ([]apikey.Ev
 // PepperIDs implements [apikey.PepperLister]. It reads the credentials, and
 // nothing else, once.
 func (s *Store) PepperIDs(ctx context.Context) ([]string, error) {
-	ids, err := s.tryPepperIDs(ctx)
+	var ids []string
+	err := s.read(ctx, func() (err error) { ids, err = s.tryPepperIDs(ctx); return err })
 	return ids, failed(ctx, "pepper ids", err)
 }
 
@@ -229,6 +237,30 @@ func (s *Store) tryPepperIDs(ctx context.Context) ([]string, error) {
 		ids = append(ids, string(id))
 	}
 	return ids, rows.Err()
+}
+
+// read runs a call that only reads, again if its connection had died: a server
+// that was started anew leaves a pool of such behind.
+func (s *Store) read(ctx context.Context, call func() error) error {
+	for attempt := 1; ; attempt++ {
+		err := call()
+		if err == nil || s.host != nil || attempt >= s.attempts || ctx.Err() != nil || !died(err) {
+			return err
+		}
+	}
+}
+
+// died reports whether an error means that the connection is gone.
+func died(err error) bool {
+	var network *net.OpError
+	switch {
+	case errors.Is(err, driver.ErrBadConn), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return true
+	case errors.As(err, &network):
+		return !network.Timeout() && network.Op != "dial"
+	}
+	state := sqlState(err)
+	return state == "57P01" || state == "57P02" // PostgreSQL is shut down, or crashed
 }
 
 // prepared is a statement that is prepared when it is first used.

@@ -134,9 +134,9 @@ var sqlite = dialect{
 			scheme = ?, pepper_id = ?, digest = ?, seal = ?, is_current = ?
 		WHERE id = ?`,
 	removeCredential: []string{
-		`DELETE FROM apikey_credentials WHERE id = ?`,
 		`DELETE FROM apikey_usage WHERE credential_id = ?`,
 		`DELETE FROM apikey_usage_days WHERE credential_id = ?`,
+		`DELETE FROM apikey_credentials WHERE id = ?`,
 	},
 	removeCredentials: []string{
 		`DELETE FROM apikey_usage WHERE credential_id IN (SELECT id FROM apikey_credentials WHERE key_id = ?)`,
@@ -215,5 +215,18 @@ func checkSQLite(ctx context.Context, conn *sql.Conn) error {
 			Advice: "set it to some seconds, in the data source name: else two programs that write at once fail instead of waiting",
 		})
 	}
-	return errors.Join(errs...)
+	// The collation of a column is told for the indexes that it is in; those of
+	// the ids and owners are.
+	folded, err := texts(ctx, conn, `
+		SELECT DISTINCT t.name || '.' || c.name || ' ' || c.coll
+		FROM sqlite_schema AS t, pragma_index_list(t.name) AS i, pragma_index_xinfo(i.name) AS c
+		WHERE t.type = 'table' AND t.name IN ('apikey_keys', 'apikey_credentials', 'apikey_owners', 'apikey_events',
+				'apikey_usage', 'apikey_usage_days')
+			AND c.name IS NOT NULL AND c.coll <> 'BINARY'
+		ORDER BY 1`)
+	if err != nil {
+		return err
+	}
+	return errors.Join(append(errs, columnErrors("collation", folded,
+		"give the column the collation BINARY: else other texts than those stored can match")...)...)
 }

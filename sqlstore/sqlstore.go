@@ -11,9 +11,9 @@
 // own database. Manager.Check, called at start-up, tells of a schema that is
 // not current and of settings under which what was acknowledged can be lost.
 //
-// All transactions are READ COMMITTED, and say so themselves, whatever the
-// database's default. They are short, and wait for one another only at the row
-// that counts the positions of the log.
+// What writes is a transaction at READ COMMITTED, which says so itself, whatever
+// the database's default. It is short. Changes of different owners' keys wait for
+// one another only at the row that counts the positions of the log.
 //
 // # PostgreSQL
 //
@@ -22,10 +22,16 @@
 // the end of the server with synchronous_commit on, the default. It survives a
 // failover only with synchronous replication.
 //
+// Where the network may go dead without a word, take pgx: when a context ends,
+// lib/pq asks the server to give up, and waits for its answer as long as the
+// operating system waits for the connection.
+//
 // # MariaDB and MySQL
 //
 // MariaDB 10.6 or MySQL 8.0 or later, with github.com/go-sql-driver/mysql. No
-// parameter of the data source name is needed. A change that was acknowledged
+// parameter of the data source name is needed, where the server's autocommit is
+// on and its level not READ UNCOMMITTED, which are its defaults: see Check. A
+// change that was acknowledged
 // survives the end of the server with innodb_flush_log_at_trx_commit 1, the
 // default. On a Galera cluster any node takes changes; set wsrep_sync_wait=1 in
 // the data source name, so that a node never reads what another has replaced.
@@ -92,7 +98,8 @@ type Options struct {
 	// died, or because SQLite was busy. In between the Store waits for a random time of at most 100 ms;
 	// with SQLite it does not, since SQLite has waited, as long as its busy
 	// timeout says. A transaction whose outcome is not known is never run
-	// again. Default 10; 1 = never again. A negative number is taken for 1.
+	// again. What only reads is run so often if its connection has died.
+	// Default 10; 1 = never again. A negative number is taken for 1.
 	Attempts int
 }
 

@@ -3,6 +3,8 @@ package sqlstore
 import (
 	"context"
 	"encoding/json"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/keyturn/apikey"
 	"github.com/keyturn/apikey/internal/micros"
@@ -22,21 +24,27 @@ func (s *Store) tryTouch(ctx context.Context, uses []apikey.Usage) error {
 	if len(uses) == 0 {
 		return nil
 	}
-	list := make([][4]any, len(uses))
+	return s.transact(ctx, func(tx querier) error { return s.addUses(ctx, tx, uses) })
+}
+
+// addUses hands all uses to the database as one text, of JSON.
+func (s *Store) addUses(ctx context.Context, tx querier, uses []apikey.Usage) error {
+	list := make([][4]any, 0, len(uses))
 	for i := range uses {
 		u := &uses[i]
-		list[i] = [4]any{u.CredentialID, micros.Of(u.Day), u.Uses, micros.Of(u.LastUsedAt)}
+		if !utf8.ValidString(u.CredentialID) || strings.ContainsRune(u.CredentialID, 0) {
+			continue // JSON would make another id of it, and none such is stored
+		}
+		list = append(list, [4]any{u.CredentialID, micros.Of(u.Day), u.Uses, micros.Of(u.LastUsedAt)})
 	}
 	b, err := json.Marshal(list)
 	if err != nil {
-		return aborted(err)
+		return err
 	}
-	return s.transact(ctx, func(tx querier) error {
-		for _, statement := range s.dialect.touch {
-			if _, err := tx.ExecContext(ctx, statement, string(b)); err != nil {
-				return err
-			}
+	for _, statement := range s.dialect.touch {
+		if _, err := tx.ExecContext(ctx, statement, string(b)); err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	return nil
 }

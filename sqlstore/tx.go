@@ -25,11 +25,17 @@ import (
 // other call sees the change, and a token that was issued is refused. The token
 // must not leave the program before. Whoever writes takes the row of the
 // counter of positions, for which all others that write wait until the host has
-// committed: call it last, and commit at once.
+// committed: call it last, and commit at once. A second change in one
+// transaction takes its locks while it holds that row, and may meet another
+// transaction that waits the other way round: the database then gives up one of
+// them with an error.
 //
-// Nothing is run again. After any error but that something was not found the
-// host must roll back; further calls are refused with that error. If the host's
-// COMMIT fails, whether the change was made is the host's to find out.
+// Each Commit and each Touch has a savepoint, to which the transaction goes back
+// after an error. After ErrConflict, ErrExists and ErrLimit the transaction can
+// go on. After any other error, but that something was not found, the host must
+// roll back: further calls are refused with that error. The database's giving up
+// is such an error too: nothing is run again. If the host's COMMIT fails, whether
+// the change was made is the host's to find out.
 //
 // The transaction must be READ COMMITTED. On PostgreSQL another level is a
 // *SettingError. MariaDB and MySQL do not tell the level of a transaction:
@@ -49,8 +55,7 @@ func (s *Store) Tx(tx *sql.Tx) apikey.Store {
 }
 
 // hostStore is a Store in a transaction of the host. It remembers the first
-// error: what a transaction has done once it has failed is not what was asked
-// for, and only the host can roll it back.
+// error that only the host can end, by rolling back.
 type hostStore struct {
 	store *Store
 
@@ -71,9 +76,43 @@ func (h *hostStore) run(ctx context.Context, operation string, call func() error
 		return fmt.Errorf("sqlstore: %s: the transaction has failed and must be rolled back: %w", operation, aborted(h.failed))
 	}
 	err := call()
-	if err != nil && !errors.Is(err, apikey.ErrNotFound) {
+	switch err {
+	case nil, apikey.ErrNotFound, apikey.ErrConflict, apikey.ErrExists, apikey.ErrLimit:
+	default:
 		h.failed = err
 	}
+	return err
+}
+
+// write runs a call that writes. What it has written before an error is undone,
+// should the host commit all the same.
+func (h *hostStore) write(ctx context.Context, operation string, call func() error) error {
+	return h.run(ctx, operation, func() error {
+		if err := h.check(ctx); err != nil {
+			return failed(ctx, operation, aborted(err))
+		}
+		if err := h.exec(ctx, "SAVEPOINT apikey"); err != nil {
+			return failed(ctx, operation, aborted(err))
+		}
+		err := call()
+		if err != nil {
+			ctx, cancel := outliving(ctx)
+			defer cancel()
+			if undo := h.exec(ctx, "ROLLBACK TO SAVEPOINT apikey"); undo != nil {
+				return failed(ctx, operation, aborted(fmt.Errorf("%w; and it cannot be undone: %w", err, undo)))
+			}
+			h.exec(ctx, "RELEASE SAVEPOINT apikey") // it holds nothing, and is only for tidiness
+			return err
+		}
+		if err := h.exec(ctx, "RELEASE SAVEPOINT apikey"); err != nil {
+			return failed(ctx, operation, aborted(err))
+		}
+		return nil
+	})
+}
+
+func (h *hostStore) exec(ctx context.Context, statement string) error {
+	_, err := h.store.host.ExecContext(ctx, statement)
 	return err
 }
 
@@ -98,14 +137,11 @@ func (h *hostStore) Owner(ctx context.Context, owner string) (o apikey.Owner, er
 }
 
 func (h *hostStore) Commit(ctx context.Context, c apikey.Commit) (p apikey.Position, err error) {
-	err = h.run(ctx, "commit", func() error {
-		if err := h.check(ctx); err != nil {
-			return failed(ctx, "commit", aborted(err))
-		}
-		p, err = h.store.Commit(ctx, c)
-		return err
-	})
-	return p, err
+	err = h.write(ctx, "commit", func() error { p, err = h.store.Commit(ctx, c); return err })
+	if err != nil {
+		return apikey.Position{}, err
+	}
+	return p, nil
 }
 
 func (h *hostStore) Events(ctx context.Context, q apikey.EventQuery) (events []apikey.Event, err error) {
@@ -114,15 +150,12 @@ func (h *hostStore) Events(ctx context.Context, q apikey.EventQuery) (events []a
 }
 
 func (h *hostStore) Touch(ctx context.Context, uses []apikey.Usage) error {
-	return h.run(ctx, "touch", func() error { return h.store.Touch(ctx, uses) })
+	return h.write(ctx, "touch", func() error { return h.store.Touch(ctx, uses) })
 }
 
-// check looks at the transaction before its first Commit.
+// check looks at the transaction before it first writes.
 func (h *hostStore) check(ctx context.Context) error {
-	if h.checked || h.store.dialect == nil {
-		return nil
-	}
-	if err := ctx.Err(); err != nil {
+	if err := h.store.ready(ctx); err != nil || h.checked {
 		return err
 	}
 	err := h.store.dialect.checkHost(ctx, h.store.host)

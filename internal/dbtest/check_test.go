@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"io"
+	"io/fs"
 	"strings"
 	"testing"
 
@@ -50,7 +51,7 @@ func checkSettings(t *testing.T, db *sql.DB, dialect sqlstore.Dialect, want ...s
 	var got []string
 	for _, e := range settingErrors(err) {
 		is.True(e.Advice != "")
-		is.True(strings.Contains(err.Error(), e.Setting+" is "+e.Value+": "+e.Advice))
+		is.True(strings.Contains(err.Error(), e.Setting+" is "+shownValue(e)+": "+e.Advice))
 		got = append(got, e.Setting+" is "+e.Value)
 	}
 	is.Equal(cmp.Diff(want, got), "")
@@ -122,6 +123,10 @@ func TestCheckSettings(t *testing.T) {
 			want:   []string{"collation of apikey_events.key_id is default", "collation of apikey_events.owner is ucs_basic"},
 		},
 		{
+			name: "a table that a crash empties", dialect: sqlstore.PostgreSQL,
+			change: "ALTER TABLE apikey_keys SET UNLOGGED", want: []string{"persistence of apikey_keys is UNLOGGED"},
+		},
+		{
 			name: "POSIX is good", dialect: sqlstore.PostgreSQL,
 			change: `ALTER TABLE apikey_usage ALTER COLUMN credential_id TYPE TEXT COLLATE "POSIX"`,
 		},
@@ -131,6 +136,12 @@ func TestCheckSettings(t *testing.T) {
 
 		{name: "good", dialect: sqlstore.MySQL},
 		{name: "cuts texts", dialect: sqlstore.MySQL, settings: []string{"sql_mode='ANSI_QUOTES'"}, want: []string{"sql_mode is ANSI_QUOTES"}},
+		{name: "no mode", dialect: sqlstore.MySQL, settings: []string{"sql_mode=''"}, want: []string{"sql_mode is "}},
+		{name: "reads go on", dialect: sqlstore.MySQL, settings: []string{"autocommit=0"}, want: []string{"autocommit is OFF"}},
+		{
+			name: "dirty reads", dialect: sqlstore.MySQL, settings: []string{"tx_isolation='READ-UNCOMMITTED'"},
+			want: []string{"tx_isolation is READ-UNCOMMITTED"},
+		},
 		{name: "all strict is good", dialect: sqlstore.MySQL, settings: []string{"sql_mode='STRICT_ALL_TABLES'"}},
 		{
 			name: "collation of a table's primary key", dialect: sqlstore.MySQL,
@@ -148,7 +159,7 @@ func TestCheckSettings(t *testing.T) {
 		},
 		{
 			name: "tables of others", dialect: sqlstore.MySQL,
-			change: "CREATE TABLE apikeys (name VARCHAR(20) COLLATE utf8mb4_general_ci) ENGINE = MyISAM",
+			change: "CREATE TABLE apikey_customers (name VARCHAR(20) COLLATE utf8mb4_general_ci) ENGINE = MyISAM",
 		},
 	} {
 		t.Run(test.dialect.String()+", "+test.name, func(t *testing.T) {
@@ -186,31 +197,42 @@ func (servantConn) Close() error { return nil }
 
 func (c servantConn) QueryContext(_ context.Context, statement string, args []driver.NamedValue) (driver.Rows, error) {
 	switch {
-	case strings.Contains(statement, "apikey_schema"): // it is there, with version 1
+	case strings.Contains(statement, "pg_") || strings.Contains(statement, "information_schema.columns"),
+		strings.Contains(statement, "engine <>"):
+		if strings.Contains(statement, "relname = 'apikey_schema'") {
+			return &servantRows{rows: []driver.Value{int64(1)}}, nil
+		}
+		return &servantRows{}, nil // no column and no table is wrong
+	case strings.Contains(statement, "apikey_"): // the schema has version 1, the owner 1 key, the log 1 event
 		return &servantRows{rows: []driver.Value{int64(1)}}, nil
 	case len(args) == 1: // PostgreSQL: the name of a setting
 		return c.setting(args[0].Value.(string)), nil
-	case strings.Contains(statement, "CAST(@@"):
-		_, name, _ := strings.Cut(statement, "@@")
-		name, _, _ = strings.Cut(name, " ")
-		return c.setting(name), nil
-	case strings.HasPrefix(statement, "SHOW VARIABLES LIKE"):
-		name := strings.Split(statement, "'")[1]
-		value, ok := c.answers[name]
-		if !ok {
-			return &servantRows{}, nil
+	case strings.HasPrefix(statement, "SHOW VARIABLES"):
+		all := &servantRows{}
+		for i, name := range strings.Split(statement, "'") {
+			if i%2 == 0 {
+				continue
+			}
+			if row := c.setting(name).rows; row != nil {
+				all.names, all.rows = append(all.names, name), append(all.rows, row[0])
+			}
 		}
-		return &servantRows{names: []string{name}, rows: []driver.Value{value}}, nil
+		return all, nil
 	}
-	return &servantRows{}, nil // no column and no table is wrong
+	return &servantRows{}, nil
 }
 
-func (c servantConn) setting(name string) driver.Rows {
+func (servantConn) ExecContext(context.Context, string, []driver.NamedValue) (driver.Result, error) {
+	return driver.RowsAffected(1), nil
+}
+
+func (c servantConn) setting(name string) *servantRows {
 	value, ok := c.answers[name]
 	if !ok {
 		value, ok = map[string]string{
 			"synchronous_commit": "on", "fsync": "on", "full_page_writes": "on", "server_encoding": "UTF8",
-			"innodb_flush_log_at_trx_commit": "1", "log_bin": "0", "sync_binlog": "0", "sql_mode": "STRICT_TRANS_TABLES",
+			"innodb_flush_log_at_trx_commit": "1", "innodb_doublewrite": "ON", "log_bin": "OFF", "sync_binlog": "0",
+			"binlog_format": "MIXED", "sql_mode": "STRICT_TRANS_TABLES", "autocommit": "ON", "tx_isolation": "REPEATABLE-READ",
 		}[name]
 	}
 	if !ok {
@@ -267,9 +289,16 @@ func TestCheckServer(t *testing.T) {
 		{"good", sqlstore.MySQL, servant{}, nil},
 		{"log once a second", sqlstore.MySQL, servant{"innodb_flush_log_at_trx_commit": "0"}, []string{"innodb_flush_log_at_trx_commit is 0"}},
 		{"log to the system", sqlstore.MySQL, servant{"innodb_flush_log_at_trx_commit": "2"}, []string{"innodb_flush_log_at_trx_commit is 2"}},
-		{"binary log", sqlstore.MySQL, servant{"log_bin": "1"}, []string{"sync_binlog is 0"}},
-		{"binary log, now and then", sqlstore.MySQL, servant{"log_bin": "1", "sync_binlog": "1000"}, []string{"sync_binlog is 1000"}},
-		{"binary log is good", sqlstore.MySQL, servant{"log_bin": "1", "sync_binlog": "1"}, nil},
+		{"binary log", sqlstore.MySQL, servant{"log_bin": "ON"}, []string{"sync_binlog is 0"}},
+		{"binary log, now and then", sqlstore.MySQL, servant{"log_bin": "ON", "sync_binlog": "1000"}, []string{"sync_binlog is 1000"}},
+		{"binary log is good", sqlstore.MySQL, servant{"log_bin": "ON", "sync_binlog": "1"}, nil},
+		{
+			"binary log of statements", sqlstore.MySQL,
+			servant{"log_bin": "ON", "sync_binlog": "1", "binlog_format": "STATEMENT"}, []string{"binlog_format is STATEMENT"},
+		},
+		{"statements without a log are good", sqlstore.MySQL, servant{"binlog_format": "STATEMENT"}, nil},
+		{"pages written once", sqlstore.MySQL, servant{"innodb_doublewrite": "OFF"}, []string{"innodb_doublewrite is OFF"}},
+		{"the level of MySQL", sqlstore.MySQL, servant{"transaction_isolation": "READ-UNCOMMITTED"}, []string{"transaction_isolation is READ-UNCOMMITTED"}},
 		{"cluster", sqlstore.MySQL, servant{"wsrep_on": "ON", "wsrep_sync_wait": "0"}, []string{"wsrep_sync_wait is 0"}},
 		{"cluster, not for reads", sqlstore.MySQL, servant{"wsrep_on": "ON", "wsrep_sync_wait": "6"}, []string{"wsrep_sync_wait is 6"}},
 		{"cluster is good", sqlstore.MySQL, servant{"wsrep_on": "ON", "wsrep_sync_wait": "1"}, nil},
@@ -311,4 +340,53 @@ func TestManagerChecks(t *testing.T) {
 		is.NoErr(err)
 		is.Equal(ids, want)
 	})
+}
+
+// TestCheckCollationSQLite checks a file whose tables were made by hand.
+func TestCheckCollationSQLite(t *testing.T) {
+	is := is.New(t)
+	file, err := fs.ReadFile(sqlstore.Migrations(sqlstore.SQLite), "001_keys.sql")
+	is.NoErr(err)
+	db := SQLite.EmptyDatabase(t).Pool(t)
+	mustExec(t, db, strings.Replace(string(file), "owner           TEXT    NOT NULL", "owner TEXT COLLATE NOCASE NOT NULL", 1))
+	checkSettings(t, db, sqlstore.SQLite, "collation of apikey_keys.owner is NOCASE")
+}
+
+// TestCheckWrites checks that a Store which could not write is not fit for use,
+// and that Check leaves nothing behind.
+func TestCheckWrites(t *testing.T) {
+	Each(t, func(t *testing.T, e Engine) {
+		is := is.New(t)
+		d := e.EmptyDatabase(t)
+		d.Migrate(t)
+		store := d.Store(t)
+		mustCommit(t, store, commitOf(newRecord(t, "acme", 1)))
+		is.NoErr(store.Check(t.Context()))
+		is.NoErr(store.Check(t.Context()))
+		db := d.Pool(t)
+		for table, want := range map[string]int{
+			"owners": 1, "keys": 1, "credentials": 1, "events": 1, "usage": 0, "usage_days": 0,
+		} {
+			var n int
+			is.NoErr(db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM apikey_"+table).Scan(&n))
+			is.Equal(n, want)
+		}
+		mustCommit(t, store, commitOf(newRecord(t, "acme", 2)))
+		is.Equal(len(checkLog(t, store, 0)), 2) // without a gap
+		for _, table := range []string{"usage_days", "usage", "events", "credentials", "keys", "owners"} {
+			mustExec(t, db, "ALTER TABLE apikey_"+table+" RENAME TO gone")
+			is.True(store.Check(t.Context()) != nil)
+			mustExec(t, db, "ALTER TABLE gone RENAME TO apikey_"+table)
+			is.NoErr(store.Check(t.Context()))
+		}
+		mustExec(t, db, "DELETE FROM apikey_counter")
+		is.True(store.Check(t.Context()) != nil)
+	})
+}
+
+func shownValue(e *sqlstore.SettingError) string {
+	if e.Value == "" {
+		return "empty"
+	}
+	return e.Value
 }

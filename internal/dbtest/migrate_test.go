@@ -313,7 +313,7 @@ func TestMigrateRefusals(t *testing.T) {
 		want   *sqlstore.SchemaError // nil = another error
 		says   string
 	}{
-		{"newer", "UPDATE apikey_schema SET version = 99", &sqlstore.SchemaError{Version: 99, Want: 1}, "use a newer program"},
+		{"newer", "UPDATE apikey_schema SET version = 99", &sqlstore.SchemaError{Version: 99, Want: 1}, "update its github.com/keyturn/apikey"},
 		{"no version", "UPDATE apikey_schema SET version = 0", nil, "the schema is damaged"},
 		{"bad version", "UPDATE apikey_schema SET version = -1", nil, "the schema is damaged"},
 		{"no column", "ALTER TABLE apikey_schema DROP COLUMN version", nil, "version"},
@@ -365,7 +365,7 @@ func TestSchemaErrors(t *testing.T) {
 		{sqlstore.SchemaError{Want: 2}, "the database has no schema: run sqlstore.Migrate"},
 		{sqlstore.SchemaError{Want: 2, Half: true}, "the schema is half migrated: run sqlstore.Migrate again"},
 		{sqlstore.SchemaError{Version: 1, Want: 2}, "the schema has version 1, this program needs 2: run sqlstore.Migrate"},
-		{sqlstore.SchemaError{Version: 3, Want: 2}, "the schema has version 3, this program knows 2: use a newer program"},
+		{sqlstore.SchemaError{Version: 3, Want: 2}, "the schema has version 3, this program knows 2: update its github.com/keyturn/apikey"},
 	} {
 		if got := test.err.Error(); got != test.want {
 			t.Errorf("%+v says %q, want %q", test.err, got, test.want)

@@ -183,80 +183,115 @@ func TestTxHoldsTheCounter(t *testing.T) {
 	})
 }
 
-// TestTxFails: after an error that is none of not finding something, the
-// transaction does nothing more and says why, and nothing is run again.
-func TestTxFails(t *testing.T) {
-	missing := func(h *hosted, s apikey.Store, m *apikey.Manager, id string) error {
-		_, err := m.Get(h.ctx, "00000000000000000000")
-		h.True(errors.Is(err, apikey.ErrNotFound))
-		_, err = s.Lookup(h.ctx, "0000000000000000")
-		h.True(errors.Is(err, apikey.ErrNotFound))
-		return nil
-	}
-	conflict := func(h *hosted, s apikey.Store, m *apikey.Manager, id string) error {
-		record, err := s.Get(h.ctx, id)
+// refusals are what a Commit is refused with, in a store that has one key of
+// acme, issued with the idempotency key "first", under a limit of two.
+var refusals = map[string]struct {
+	want error
+	call func(h *hosted, s apikey.Store, m *apikey.Manager, id string) error
+}{
+	"conflict": {apikey.ErrConflict, func(h *hosted, s apikey.Store, _ *apikey.Manager, id string) error {
+		stale, err := s.Get(h.ctx, id)
 		h.NoErr(err)
-		record.Key.Revision = 7
-		_, err = s.Commit(h.ctx, commitOf(record))
+		stale.Key.Revision = 7
+		fresh := newRecord(h.t, "acme", 1) // which is written first
+		_, err = s.Commit(h.ctx, commitOf(fresh, stale))
 		return err
-	}
-	taken := func(h *hosted, s apikey.Store, m *apikey.Manager, id string) error {
-		_, err := m.Issue(h.ctx, apikey.IssueParams{Owner: "acme", Name: "n", IdempotencyKey: "first"})
+	}},
+	"taken": {apikey.ErrExists, func(h *hosted, s apikey.Store, m *apikey.Manager, id string) error {
+		again, err := m.Issue(h.ctx, apikey.IssueParams{Owner: "acme", Name: "n", IdempotencyKey: "first"})
+		h.Equal(again.Key.ID, id) // which a repeat tells
 		return err
-	}
-	limit := func(h *hosted, s apikey.Store, m *apikey.Manager, id string) error {
-		for range 3 {
+	}},
+	"limit": {apikey.ErrLimit, func(h *hosted, _ apikey.Store, m *apikey.Manager, _ string) error {
+		for range 2 {
 			if _, err := m.Issue(h.ctx, apikey.IssueParams{Owner: "acme", Name: "n"}); err != nil {
 				return err
 			}
 		}
 		return nil
-	}
-	gone := func(h *hosted, s apikey.Store, m *apikey.Manager, id string) error {
-		ctx, cancel := context.WithCancel(h.ctx)
-		cancel()
-		_, err := s.Get(ctx, id)
-		return err
-	}
-	for _, test := range []struct {
-		name string
-		fail func(*hosted, apikey.Store, *apikey.Manager, string) error
-		want error
-	}{
-		{"not found", missing, nil},
-		{"conflict", conflict, apikey.ErrConflict},
-		{"taken", taken, apikey.ErrExists},
-		{"limit", limit, apikey.ErrLimit},
-		{"ended context", gone, context.Canceled},
-	} {
-		t.Run(test.name, func(t *testing.T) {
+	}},
+}
+
+// TestTxRefusals: what is refused leaves nothing behind, although the host
+// commits, and the transaction goes on.
+func TestTxRefusals(t *testing.T) {
+	for name, refusal := range refusals {
+		t.Run(name, func(t *testing.T) {
 			Each(t, func(t *testing.T, e Engine) {
 				h := newHosted(t, e, &apikey.Options{KeysPerOwner: 2})
 				issued, err := h.m.Issue(h.ctx, apikey.IssueParams{Owner: "acme", Name: "n", IdempotencyKey: "first"})
 				h.NoErr(err)
 				tx, store, m := h.begin()
-				err = test.fail(h, store, m, issued.Key.ID)
-				h.True(errors.Is(err, test.want))
-
+				h.True(errors.Is(refusal.call(h, store, m, issued.Key.ID), refusal.want))
 				_, err = m.Issue(h.ctx, apikey.IssueParams{Owner: "later", Name: "n"})
-				if test.want == nil {
-					h.NoErr(err)
-					h.NoErr(tx.Commit())
-					return
-				}
-				h.True(errors.Is(err, test.want)) // says why
-				for name, call := range everyCallOf(t, store) {
-					if err := call(h.ctx); !errors.Is(err, test.want) {
-						t.Errorf("%s after the error: %v", name, err)
-					}
-				}
-				h.NoErr(tx.Rollback())
-				h.Equal(len(checkLog(t, h.store, 0)), 1)
-				_, err = h.m.Validate(h.ctx, issued.Token.Reveal())
 				h.NoErr(err)
+				h.NoErr(tx.Commit())
+				h.Equal(h.customers(), 1)
+
+				keys, err := h.m.List(h.ctx, apikey.Query{})
+				h.NoErr(err)
+				events := checkLog(t, h.store, 0)
+				h.Equal(len(keys), len(events)) // each with its event
+				owned, err := h.m.List(h.ctx, apikey.Query{Owner: "acme"})
+				h.NoErr(err)
+				if refusal.want == apikey.ErrLimit {
+					h.Equal(len(owned), 2)
+				} else {
+					h.Equal(len(owned), 1)
+				}
 			})
 		})
 	}
+}
+
+// TestTxFails: after an error that is none of these nothing more is done, and
+// each call says why.
+func TestTxFails(t *testing.T) {
+	Each(t, func(t *testing.T, e Engine) {
+		h := newHosted(t, e, nil)
+		issued, err := h.m.Issue(h.ctx, apikey.IssueParams{Owner: "acme", Name: "n"})
+		h.NoErr(err)
+		tx, store, m := h.begin()
+		_, err = m.Get(h.ctx, "00000000000000000000")
+		h.True(errors.Is(err, apikey.ErrNotFound)) // which is no failure
+		gone, cancel := context.WithCancel(h.ctx)
+		cancel()
+		_, err = store.Get(gone, issued.Key.ID)
+		h.True(errors.Is(err, context.Canceled))
+
+		_, err = m.Issue(h.ctx, apikey.IssueParams{Owner: "later", Name: "n"})
+		h.True(errors.Is(err, context.Canceled)) // says why
+		for name, call := range everyCallOf(t, store) {
+			if err := call(h.ctx); !errors.Is(err, context.Canceled) {
+				t.Errorf("%s after the error: %v", name, err)
+			}
+		}
+		h.NoErr(tx.Rollback())
+		h.Equal(len(checkLog(t, h.store, 0)), 1)
+		_, err = h.m.Validate(h.ctx, issued.Token.Reveal())
+		h.NoErr(err)
+	})
+}
+
+// TestTxUndoes: what a statement that fails leaves is undone, should the host
+// commit all the same.
+func TestTxUndoes(t *testing.T) {
+	Each(t, func(t *testing.T, e Engine) {
+		h := newHosted(t, e, nil)
+		mustExec(t, h.db, "ALTER TABLE apikey_events RENAME TO gone")
+		tx, _, m := h.begin()
+		_, err := m.Issue(h.ctx, apikey.IssueParams{Owner: "acme", Name: "n"})
+		h.True(errors.Is(err, apikey.ErrAborted))
+		h.NoErr(tx.Commit())
+		mustExec(t, h.db, "ALTER TABLE gone RENAME TO apikey_events")
+		keys, err := h.m.List(h.ctx, apikey.Query{})
+		h.NoErr(err)
+		h.Equal(len(keys), 0)
+		h.Equal(h.customers(), 1)
+		_, err = h.m.Issue(h.ctx, apikey.IssueParams{Owner: "acme", Name: "n"})
+		h.NoErr(err)
+		h.Equal(len(checkLog(t, h.store, 0)), 1)
+	})
 }
 
 func everyCallOf(t testing.TB, s apikey.Store) map[string]func(context.Context) error {
@@ -276,25 +311,6 @@ func everyCallOf(t testing.TB, s apikey.Store) map[string]func(context.Context) 
 	}
 }
 
-// TestTxIsNotRepeated: what the database gives up in a transaction of the host
-// is the host's to begin again, with its own rows.
-func TestTxIsNotRepeated(t *testing.T) {
-	Each(t, func(t *testing.T, e Engine) {
-		h := newHosted(t, e, nil)
-		issued, err := h.m.Issue(h.ctx, apikey.IssueParams{Owner: "acme", Name: "n"})
-		h.NoErr(err)
-		tx, store, m := h.begin()
-		record, err := store.Get(h.ctx, issued.Key.ID)
-		h.NoErr(err)
-		record.Key.Revision = 7 // as if another had changed it meanwhile
-		_, err = store.Commit(h.ctx, commitOf(record))
-		h.Equal(err, apikey.ErrConflict)
-		_, err = m.Disable(h.ctx, issued.Key.ID, "") // which is repeated otherwise
-		h.True(errors.Is(err, apikey.ErrConflict))
-		h.NoErr(tx.Rollback())
-	})
-}
-
 // TestTxLevel: a transaction that would not see what others commit is refused
 // where its level can be told; where it cannot, the limit is exact all the same.
 func TestTxLevel(t *testing.T) {
@@ -302,7 +318,7 @@ func TestTxLevel(t *testing.T) {
 		if e.Dialect == sqlstore.SQLite {
 			return // has one level
 		}
-		for _, level := range []sql.IsolationLevel{sql.LevelDefault, sql.LevelReadCommitted, sql.LevelRepeatableRead, sql.LevelSerializable} {
+		for _, level := range []sql.IsolationLevel{sql.LevelDefault, sql.LevelReadUncommitted, sql.LevelReadCommitted, sql.LevelRepeatableRead, sql.LevelSerializable} {
 			if e.Dialect == sqlstore.MySQL && level == sql.LevelSerializable {
 				continue // no other can write what has been read there
 			}

@@ -3,12 +3,15 @@ package dbtest
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/matryer/is"
 
 	"github.com/keyturn/apikey"
@@ -56,7 +59,7 @@ func TestDeadConnections(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				is := is.New(t)
 				const connections = 6
-				db := d.Pool(t)
+				db := d.PoolOf(t, unlooked(t, d))
 				db.SetMaxIdleConns(connections)
 				store := sqlstore.New(db, e.Dialect, nil)
 				endAll(t, e, db, connections, d.Pool(t))
@@ -70,6 +73,20 @@ func TestDeadConnections(t *testing.T) {
 			})
 		}
 	})
+}
+
+// unlooked is what opens connections that no driver looks at before it uses
+// them again. That of pgx does if they were not used for a second.
+func unlooked(t *testing.T, d *Database) driver.Connector {
+	t.Helper()
+	if d.Engine.Name != PostgresPGX.Name {
+		return d.Connector(t)
+	}
+	config, err := pgx.ParseConfig(d.DSN(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stdlib.GetConnector(*config, stdlib.OptionShouldPing(func(context.Context, stdlib.ShouldPingParams) bool { return false }))
 }
 
 // endAll opens so many connections of a pool, and ends them from another.

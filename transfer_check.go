@@ -72,7 +72,7 @@ func (r *Record) check() error {
 	case k.RetiringID != "" && (k.RetiringID == k.CredentialID || r.credential(k.RetiringID) == nil):
 		return &FieldError{Field: "retiring_id", Problem: "must be that of another credential"}
 	}
-	return nil
+	return checkSeal(r.Seal)
 }
 
 func (c *Credential) check() error {
@@ -93,8 +93,15 @@ func (c *Credential) check() error {
 		return &FieldError{Field: "pepper_id", Problem: "must be that of a pepper"}
 	case len(c.Digest) > maxOpaqueLen || c.Scheme == digestScheme && len(c.Digest) != sha256.Size:
 		return &FieldError{Field: "digest", Problem: "must have the length of a digest"}
-	case c.Uses < 0 || c.Uses == 0 && !c.LastUsedAt.IsZero():
-		return &FieldError{Field: "uses", Problem: "must not be negative, nor 0 with last_used_at"}
+	case c.Uses < 0 || c.Uses > maxUses || c.Uses == 0 && !c.LastUsedAt.IsZero():
+		return &FieldError{Field: "uses", Problem: "must not be negative, more than 2^53, nor 0 with last_used_at"}
+	}
+	return checkSeal(c.Seal)
+}
+
+func checkSeal(seal string) error {
+	if len(seal) > maxSealLen {
+		return &FieldError{Field: "seal", Problem: "must have at most 1000 bytes"}
 	}
 	return nil
 }
@@ -103,7 +110,10 @@ func (o *Owner) check() error {
 	if err := checkRequired("owner", o.ID, maxOwnerLen); err != nil {
 		return err
 	}
-	return checkDisabled(o.DisabledAt, o.DisabledBy, o.DisabledReason)
+	if err := checkDisabled(o.DisabledAt, o.DisabledBy, o.DisabledReason); err != nil {
+		return err
+	}
+	return checkSeal(o.Seal)
 }
 
 // check accepts kinds that this version does not know.
@@ -146,7 +156,7 @@ func (e *Event) check() error {
 			return err
 		}
 	}
-	return nil
+	return checkSeal(e.Seal)
 }
 
 // checkDisabled checks the three fields that say when, by whom and why.

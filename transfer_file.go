@@ -36,6 +36,8 @@ const (
 
 	maxEventKindLen = 64
 	maxOpaqueLen    = 255 // of a digest and a pepper's id
+	maxSealLen      = 1000
+	maxUses         = 1 << 53 // far from where adding to it would overflow
 )
 
 // lineKind is what a line holds.

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -53,7 +54,12 @@ type exportFile struct {
 	lines   lineEncoder
 	mac     []byte // of the whole, once it was read
 
-	// What the first pass found. A key or owner may have several lines, of
+	// sums are those of the blocks of lines, as the first pass read them.
+	// Whoever reads again uses no line before its block was found to be the
+	// same: the mac would tell too late.
+	sums [][sha256.Size]byte
+
+	// What the second pass found. A key or owner may have several lines, of
 	// which the last one counts.
 	counts      lineCounts
 	keys        map[[keyIDLen]byte]int // the line that counts; 0 = purged
@@ -72,9 +78,28 @@ func openExport(peppers ring, r io.ReadSeeker) (*exportFile, error) {
 	}, err
 }
 
+// block is some lines that follow one another, up to blockLines of them or
+// until they have blockBytes.
+type block struct {
+	text  []byte
+	lines []blockLine
+}
+
+type blockLine struct {
+	number int
+	kind   lineKind
+	end    int // in the text
+}
+
+const (
+	blockLines = 500
+	blockBytes = 1 << 20
+)
+
 // pass reads the whole file once and calls visit with each line that is of a
-// kind wanted. It is an error if the file is not whole and unchanged, but that
-// shows only at its end.
+// kind wanted. It is an error if the file is not whole and unchanged. In the
+// first pass that shows only at its end, so that it wants no line; in each later
+// one before a line of the block is visited.
 func (f *exportFile) pass(ctx context.Context, visit func(line int, kind lineKind, text []byte) error, wanted ...lineKind) error {
 	if _, err := f.r.Seek(f.begin, io.SeekStart); err != nil {
 		return err
@@ -95,6 +120,28 @@ func (f *exportFile) pass(ctx context.Context, visit func(line int, kind lineKin
 	var counts lineCounts
 	mac := pepper.export()
 	mac.Write(text)
+	var b block
+	blocks, first := 0, f.mac == nil
+	full := func() error {
+		sum := sha256.Sum256(b.text)
+		if first {
+			f.sums = append(f.sums, sum)
+		} else if len(b.lines) > 0 && (blocks >= len(f.sums) || f.sums[blocks] != sum) {
+			return badLine(b.lines[0].number, "was changed while it was read, or one soon after it")
+		}
+		blocks++
+		begin := 0
+		for _, l := range b.lines {
+			if want[l.kind] {
+				if err := visit(l.number, l.kind, b.text[begin:l.end]); err != nil {
+					return err
+				}
+			}
+			begin = l.end
+		}
+		b.text, b.lines = b.text[:0], b.lines[:0]
+		return nil
+	}
 	for line := 2; ; line++ {
 		if line%transferBatch == 0 {
 			if err := ctx.Err(); err != nil {
@@ -110,6 +157,9 @@ func (f *exportFile) pass(ctx context.Context, visit func(line int, kind lineKin
 		case kind == lineKinds:
 			return badLine(line, "is of no kind that is known")
 		case kind == kindEnd:
+			if err := full(); err != nil {
+				return err
+			}
 			if !hmac.Equal(text, f.lines.end(counts, mac)) {
 				return badLine(line, "does not fit the others: the file was changed")
 			}
@@ -124,8 +174,10 @@ func (f *exportFile) pass(ctx context.Context, visit func(line int, kind lineKin
 		}
 		counts[kind]++
 		mac.Write(text)
-		if want[kind] {
-			if err := visit(line, kind, text); err != nil {
+		b.text = append(b.text, text...)
+		b.lines = append(b.lines, blockLine{line, kind, len(b.text)})
+		if len(b.lines) == blockLines || len(b.text) >= blockBytes {
+			if err := full(); err != nil {
 				return err
 			}
 		}
@@ -184,8 +236,12 @@ func (f *exportFile) header(text []byte) (*pepper, error) {
 	return pepper, nil
 }
 
-// verify is the first pass. After it every line is known to be good.
+// verify is the first two passes. The first one keeps nothing of what could be
+// anyone's; after the second every line is known to be good.
 func (f *exportFile) verify(ctx context.Context, report func(Progress)) error {
+	if err := f.pass(ctx, nil); err != nil {
+		return err
+	}
 	v := verifier{exportFile: f, progress: Progress{Step: StepVerify}, report: report}
 	err := f.pass(ctx, v.line, kindEvent, kindRecord, kindOwner, kindChangedRecord, kindChangedOwner, kindPurged)
 	if err != nil {
@@ -201,7 +257,7 @@ func (f *exportFile) verify(ctx context.Context, report func(Progress)) error {
 	return nil
 }
 
-// verifier is the first pass under way.
+// verifier is the second pass under way.
 type verifier struct {
 	*exportFile
 	progress Progress

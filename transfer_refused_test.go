@@ -188,6 +188,8 @@ func TestRestoreRefusesWhatNobodyWrites(t *testing.T) {
 		{"negative time", record, `"retire_before":`, `"retire_before":-`},
 		{"bad credential id in an event", event, `@credential_id`, `"credential_id":"_"`},
 		{"negative uses", record, `"uses":1`, `"uses":-1`},
+		{"uses near an overflow", record, `"uses":1`, `"uses":9007199254740993`},
+		{"long seal of a key", record, `"credentials":`, `"seal":"` + strings.Repeat("AAAA", 334) + `","credentials":`},
 		{"last use without a use", record, `,"uses":1`, ``},
 		{"scheme out of range", record, `"pepper_id":`, `"scheme":256,"pepper_id":`},
 		{"short pepper", record, `@pepper_id`, `"pepper_id":"AAAA"`},

@@ -10,19 +10,20 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 )
 
 // Restore writes what Export wrote into the Manager's store, which may be of
-// another kind. It begins where r stands. In a first pass it reads all of it
-// and checks everything; nothing is written before that. A file that is cut
+// another kind. It begins where r stands. It first reads all of it and checks
+// everything; nothing is written before that. A file that is cut
 // off, changed or not well-formed is an *ExportError that is an ErrExport, one
 // of a newer version an *ExportError that is an ErrExportVersion, one under a
 // pepper that is not in Options.Peppers an ErrPepper. While NoPepper is in
 // Options.Peppers, a file that anyone could have made is accepted.
 //
 // Ids, times, digests, usage and the log are kept, so that the same tokens are
-// valid afterwards. Revisions and positions are given anew: followers of the
-// log start over. Uses have no day but the zero one. The log is written first,
+// valid afterwards. Revisions and positions are given anew, the nonces of events
+// too: followers of the log notice, and start over. Uses have no day but the zero one. The log is written first,
 // then the owners' states, then the keys, each with an event of the kind
 // EventRestored or EventOwnerRestored by the actor of the context, so that a
 // key never works while its owner should be disabled. No limit is applied.
@@ -43,8 +44,8 @@ import (
 // counted twice, unless such a rest arrives late; that of an event shows as
 // ErrOtherData.
 //
-// Restore reads r three times, which must not change meanwhile. It keeps in
-// memory the ids of all keys and credentials, about 200 bytes for each key, the
+// Restore reads r four times. If it changes meanwhile, that is an ErrExport, and
+// nothing of what changed is written. It keeps in memory the ids of all keys and credentials, about 200 bytes for each key, the
 // owners' states, and 500 records.
 func (m *Manager) Restore(ctx context.Context, r io.ReadSeeker, options ...TransferOption) error {
 	c, err := m.all.cause(ctx, "")
@@ -122,13 +123,14 @@ func (x *restorer) events(ctx context.Context) error {
 		if !ok {
 			return badLine(line, "was changed while it was read")
 		}
+		e.event.Position = Position{Nonce: x.eventNonce(e.event.Position.Seq)}
 		if !ended {
 			stored, there, err := log.next(ctx)
 			if err != nil {
 				return err
 			}
 			if there {
-				e.event.Position.Seq, stored.Position.Seq = 0, 0
+				stored.Position.Seq = 0
 				if !bytes.Equal(ours.entry(e), theirs.entry(fileEntry{kind: kindEvent, event: stored})) {
 					return fmt.Errorf("%w: another log", ErrOtherData)
 				}
@@ -140,7 +142,6 @@ func (x *restorer) events(ctx context.Context) error {
 				return fmt.Errorf("%w: keys without their log", ErrOtherData)
 			}
 		}
-		e.event.Position.Seq = 0
 		if missing = append(missing, e.event); len(missing) < transferBatch {
 			return nil
 		}
@@ -152,15 +153,16 @@ func (x *restorer) events(ctx context.Context) error {
 	if ended {
 		return write()
 	}
-	stored, there, err := log.next(ctx)
-	if err != nil {
-		return err
-	}
 	x.report(x.progress)
-	if there && stored.Position.Nonce != x.nonce(stored.KeyID, stored.Owner) {
-		return fmt.Errorf("%w: a longer log", ErrOtherData)
+	for {
+		stored, there, err := log.next(ctx)
+		if err != nil || !there {
+			return err
+		}
+		if stored.Position.Nonce != x.nonce(stored.KeyID, stored.Owner) {
+			return fmt.Errorf("%w: a longer log", ErrOtherData)
+		}
 	}
-	return nil
 }
 
 // append commits events alone. Nothing in such a Commit would keep a second
@@ -181,12 +183,22 @@ func (x *restorer) append(ctx context.Context, events []Event, last int64) error
 // or, without a key, its owner is restored. It is the same each time, so that
 // a repeat knows what was written by the call before.
 func (x *restorer) nonce(keyID, owner string) (n Nonce) {
-	h := hmac.New(sha256.New, x.file.mac)
 	if keyID != "" {
-		io.WriteString(h, "key "+keyID)
-	} else {
-		io.WriteString(h, "owner "+owner)
+		return x.derive("key " + keyID)
 	}
+	return x.derive("owner " + owner)
+}
+
+// eventNonce returns the nonce under which an event of the file's log is
+// restored. With its own one, a follower that had seen it would find it again
+// in its place, and go on, although revisions begin anew.
+func (x *restorer) eventNonce(seq int64) Nonce {
+	return x.derive("event " + strconv.FormatInt(seq, 10))
+}
+
+func (x *restorer) derive(text string) (n Nonce) {
+	h := hmac.New(sha256.New, x.file.mac)
+	io.WriteString(h, text)
 	copy(n[:], h.Sum(nil))
 	return n
 }

@@ -79,7 +79,9 @@ func TestWrongDialect(t *testing.T) {
 					if err == nil || errors.Is(err, apikey.ErrNotFound) {
 						continue // it is the same in both
 					}
-					if keyword.MatchString(strings.ReplaceAll(err.Error(), "sqlstore.Migrate", "")) {
+					// That a right to SELECT is missing is no statement.
+					text := strings.NewReplacer("sqlstore.Migrate", "", "SELECT command denied", "").Replace(err.Error())
+					if keyword.MatchString(text) {
 						t.Errorf("%s: SQL in an error: %s", name, err)
 					}
 				}

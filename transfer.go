@@ -17,8 +17,10 @@ type TransferOption struct {
 }
 
 // OnProgress lets Export or Restore call a function each time that it has read
-// or written some more, up to a thousand lines. It runs before they go on, and
-// must not call the Manager's Export or Restore with the same file.
+// or written some more, up to a thousand lines; but not while Restore reads the
+// file for the first time, as it looks at no line then. The function runs before
+// they go on, and must not call the Manager's Export or Restore with the same
+// file.
 func OnProgress(report func(Progress)) TransferOption { return TransferOption{report} }
 
 // Progress is how far an Export or a Restore is. Within one Step no number ever
@@ -118,7 +120,7 @@ func (x *exporter) run(ctx context.Context, h header) error {
 	if err := x.changes(ctx); err != nil {
 		return err
 	}
-	if _, err := x.out.Write(x.lines.end(x.counts, x.mac)); err != nil {
+	if _, err := x.out.Write(x.lines.end(x.counts, x.mac.Sum(nil))); err != nil {
 		return err
 	}
 	return x.out.Flush()

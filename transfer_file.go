@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
-	"hash"
 	"time"
 )
 
@@ -217,10 +216,10 @@ func (l *lineEncoder) header(h header) []byte {
 	return l.encode(fileHeader{fileFormat, fileVersion, pepperName(h.pepper), toMicros(h.exportedAt)})
 }
 
-func (l *lineEncoder) end(c lineCounts, mac hash.Hash) []byte {
+func (l *lineEncoder) end(c lineCounts, mac []byte) []byte {
 	return l.encode(fileLine{End: &fileEnd{
 		c[kindEvent], c[kindRecord], c[kindOwner], c[kindChangedRecord], c[kindChangedOwner], c[kindPurged],
-		hex.EncodeToString(mac.Sum(nil)),
+		hex.EncodeToString(mac),
 	}})
 }
 

@@ -52,12 +52,12 @@ type exportFile struct {
 	in      *bufio.Reader
 	long    []byte // a line that does not fit into the reader
 	lines   lineEncoder
-	mac     []byte // of the whole, once it was read
 
-	// sums are those of the blocks of lines, as the first pass read them.
-	// Whoever reads again uses no line before its block was found to be the
-	// same: the mac would tell too late.
-	sums [][sha256.Size]byte
+	// What the first pass found. Each later one uses no line before its block
+	// was found to be the same: the mac at the end would tell too late.
+	first string // line
+	sums  [][sha256.Size]byte
+	mac   []byte
 
 	// What the second pass found. A key or owner may have several lines, of
 	// which the last one counts.
@@ -78,8 +78,9 @@ func openExport(peppers ring, r io.ReadSeeker) (*exportFile, error) {
 	}, err
 }
 
-// block is some lines that follow one another, up to blockLines of them or
-// until they have blockBytes.
+// block is some lines that follow one another: as many as it takes to have
+// blockBytes. It is never less but at the end, however short the lines are, so
+// that the sums of a file take less than a thousandth of its length.
 type block struct {
 	text  []byte
 	lines []blockLine
@@ -91,10 +92,7 @@ type blockLine struct {
 	end    int // in the text
 }
 
-const (
-	blockLines = 500
-	blockBytes = 1 << 20
-)
+const blockBytes = 1 << 16
 
 // pass reads the whole file once and calls visit with each line that is of a
 // kind wanted. It is an error if the file is not whole and unchanged. In the
@@ -109,6 +107,12 @@ func (f *exportFile) pass(ctx context.Context, visit func(line int, kind lineKin
 	if err != nil {
 		return err
 	}
+	first := f.mac == nil
+	if first {
+		f.first = string(text)
+	} else if string(text) != f.first {
+		return badLine(1, "was changed while it was read")
+	}
 	pepper, err := f.header(text)
 	if err != nil {
 		return err
@@ -121,7 +125,7 @@ func (f *exportFile) pass(ctx context.Context, visit func(line int, kind lineKin
 	mac := pepper.export()
 	mac.Write(text)
 	var b block
-	blocks, first := 0, f.mac == nil
+	blocks := 0
 	full := func() error {
 		sum := sha256.Sum256(b.text)
 		if first {
@@ -160,7 +164,8 @@ func (f *exportFile) pass(ctx context.Context, visit func(line int, kind lineKin
 			if err := full(); err != nil {
 				return err
 			}
-			if !hmac.Equal(text, f.lines.end(counts, mac)) {
+			sum := mac.Sum(nil)
+			if !hmac.Equal(text, f.lines.end(counts, sum)) || !first && !bytes.Equal(sum, f.mac) {
 				return badLine(line, "does not fit the others: the file was changed")
 			}
 			if _, err := f.in.ReadByte(); err != io.EOF {
@@ -169,14 +174,14 @@ func (f *exportFile) pass(ctx context.Context, visit func(line int, kind lineKin
 				}
 				return err
 			}
-			f.mac, f.counts = mac.Sum(nil), counts
+			f.mac, f.counts = sum, counts
 			return nil
 		}
 		counts[kind]++
 		mac.Write(text)
 		b.text = append(b.text, text...)
 		b.lines = append(b.lines, blockLine{line, kind, len(b.text)})
-		if len(b.lines) == blockLines || len(b.text) >= blockBytes {
+		if len(b.text) >= blockBytes {
 			if err := full(); err != nil {
 				return err
 			}

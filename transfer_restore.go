@@ -15,38 +15,41 @@ import (
 
 // Restore writes what Export wrote into the Manager's store, which may be of
 // another kind. It begins where r stands. It first reads all of it and checks
-// everything; nothing is written before that. A file that is cut
-// off, changed or not well-formed is an *ExportError that is an ErrExport, one
-// of a newer version an *ExportError that is an ErrExportVersion, one under a
-// pepper that is not in Options.Peppers an ErrPepper. While NoPepper is in
-// Options.Peppers, a file that anyone could have made is accepted.
+// everything; nothing is written before that. A file that is cut off, changed
+// or not well-formed is an *ExportError that is an ErrExport, one of a newer
+// version an *ExportError that is an ErrExportVersion, one under a pepper that
+// is not in Options.Peppers an ErrPepper. While NoPepper is in Options.Peppers,
+// a file that anyone could have made is accepted.
 //
 // Ids, times, digests, usage and the log are kept, so that the same tokens are
-// valid afterwards. Revisions and positions are given anew, the nonces of events
-// too: followers of the log notice, and start over. Uses have no day but the zero one. The log is written first,
-// then the owners' states, then the keys, each with an event of the kind
-// EventRestored or EventOwnerRestored by the actor of the context, so that a
-// key never works while its owner should be disabled. No limit is applied.
-// Nothing else should use the store before Restore has returned nil; run Check
-// then.
+// valid afterwards. Revisions and positions are given anew, the nonces of
+// events too: followers of the log notice, and start over. Uses have no day but
+// the zero one. The log is written first, then the owners' states, then the
+// keys, each with an event of the kind EventRestored or EventOwnerRestored by
+// the actor of the context, so that a key never works while its owner should be
+// disabled. No limit is applied. Nothing else should use the store before
+// Restore has returned nil; run Check then.
 //
 // The store must be empty. Or it holds what a Restore of the same file wrote
 // before it was interrupted: then Restore goes on from there, as often as is
 // needed. The log in the store must begin with that of the file, and go on, if
-// it does, with what a Restore of this file wrote. Keys and owners that are
-// there must be exactly as in the file, but for revision and usage; uses that
-// are missing are added. Else the error is an ErrOtherData, which names the
+// it does, with what a Restore of this file wrote and nothing else: a store that
+// was changed since is refused before anything is written. Keys and owners that
+// are there must be exactly as in the file, but for revision and usage; uses
+// that are missing are added. Else the error is an ErrOtherData, which names the
 // key if it is one that differs.
 //
 // After any other error, ErrOutcomeUnknown among them, call Restore again with
 // the same file, once nothing of the first call can be under way any more. An
 // answer of the store that was lost never leads to anything being written or
-// counted twice, unless such a rest arrives late; that of an event shows as
-// ErrOtherData.
+// counted twice, unless something of the first call arrives late; if that is an
+// event, it shows as ErrOtherData.
 //
-// Restore reads r four times. If it changes meanwhile, that is an ErrExport, and
-// nothing of what changed is written. It keeps in memory the ids of all keys and credentials, about 200 bytes for each key, the
-// owners' states, and 500 records.
+// Restore reads r four times. If r changes meanwhile, that is an ErrExport, and
+// nothing of what changed is written. It keeps in memory the ids of all keys and
+// credentials, about 200 bytes for each key, the owners' states, and 500
+// records; but nothing of a file before its HMAC was found to be right, except a
+// thousandth of its length.
 func (m *Manager) Restore(ctx context.Context, r io.ReadSeeker, options ...TransferOption) error {
 	c, err := m.all.cause(ctx, "")
 	if err == nil {
@@ -159,10 +162,21 @@ func (x *restorer) events(ctx context.Context) error {
 		if err != nil || !there {
 			return err
 		}
-		if stored.Position.Nonce != x.nonce(stored.KeyID, stored.Owner) {
+		if !x.wrote(stored) {
 			return fmt.Errorf("%w: a longer log", ErrOtherData)
 		}
 	}
+}
+
+// wrote reports whether a Restore of this file wrote an event behind those of
+// the file. After anyone else's, what is missing may have been removed on
+// purpose.
+func (x *restorer) wrote(e Event) bool {
+	kind := EventRestored
+	if e.KeyID == "" {
+		kind = EventOwnerRestored
+	}
+	return e.Kind == kind && e.Position.Nonce == x.nonce(e.KeyID, e.Owner)
 }
 
 // append commits events alone. Nothing in such a Commit would keep a second
@@ -247,7 +261,7 @@ func (x *restorer) records(ctx context.Context) error {
 	}
 	err := x.file.pass(ctx, func(line int, kind lineKind, text []byte) error {
 		e, ok := decodeEntry(kind, text)
-		if !ok || len(e.record.Key.ID) != keyIDLen {
+		if !ok {
 			return badLine(line, "was changed while it was read")
 		}
 		if x.file.keys[[keyIDLen]byte([]byte(e.record.Key.ID))] != line {

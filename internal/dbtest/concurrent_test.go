@@ -1,9 +1,11 @@
 package dbtest
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -175,5 +177,41 @@ func TestUsageByDay(t *testing.T) {
 		var left int
 		is.NoErr(db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM apikey_usage").Scan(&left))
 		is.Equal(left, 0)
+	})
+}
+
+// TestDefaultLevel: a transaction is READ COMMITTED whatever the connection's
+// default is. At a higher level some of these would be given up, and nothing is
+// run again here.
+func TestDefaultLevel(t *testing.T) {
+	Each(t, func(t *testing.T, e Engine) {
+		setting := map[sqlstore.Dialect]string{
+			sqlstore.PostgreSQL: "default_transaction_isolation=serializable",
+			sqlstore.MySQL:      "tx_isolation='SERIALIZABLE'",
+		}[e.Dialect]
+		if setting == "" {
+			return // SQLite has one level
+		}
+		store := sqlstore.New(e.Database(t).Pool(t, setting), e.Dialect, &sqlstore.Options{Attempts: 1})
+		m, err := apikey.New(store, &apikey.Options{KeysPerOwner: 5})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for round := range 5 {
+			var made atomic.Int64
+			var group sync.WaitGroup
+			for range 20 {
+				group.Go(func() {
+					switch _, err := m.Issue(t.Context(), apikey.IssueParams{Owner: fmt.Sprint("owner ", round), Name: "n"}); {
+					case err == nil:
+						made.Add(1)
+					case !errors.Is(err, apikey.ErrLimit):
+						t.Error(err)
+					}
+				})
+			}
+			group.Wait()
+			is.New(t).Equal(made.Load(), int64(5))
+		}
 	})
 }

@@ -34,8 +34,8 @@ const (
 	maxLine     = 1 << 20 // bytes, with the line feed
 
 	maxEventKindLen = 64
-	maxOpaqueLen    = 255 // of a digest and a pepper's id
-	maxSealLen      = 1000
+	maxOpaqueLen    = 255     // of a digest and a pepper's id
+	maxSealLen      = 1000    // what a column of sqlstore takes in MySQL, so that every Store can hold it
 	maxUses         = 1 << 53 // far from where adding to it would overflow
 )
 

@@ -1,8 +1,11 @@
 package apikey
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 )
@@ -92,5 +95,38 @@ func fillField(t *testing.T, v reflect.Value, name string, n *int) {
 	}
 	if v.IsZero() {
 		t.Fatalf("%s stays unset", name)
+	}
+}
+
+// TestUnsignedFileTakesNoMemory: of a file that anyone may have made, with
+// lines as short as they can be, a thousandth is kept.
+func TestUnsignedFileTakesNoMemory(t *testing.T) {
+	peppers, err := newRing([]Secret{NoPepper()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines lineEncoder
+	for _, line := range []string{`{"owner":` + "\n", `{"event":` + "\n", `{"purged":"%020d"}` + "\n"} {
+		file := bytes.NewBuffer(bytes.Clone(lines.header(header{peppers[0].id, time.Unix(1, 0)})))
+		for i := 0; file.Len() < 10<<20; i++ {
+			if strings.Contains(line, "%") {
+				fmt.Fprintf(file, line, i)
+			} else {
+				file.WriteString(line)
+			}
+		}
+		f, err := openExport(peppers, bytes.NewReader(file.Bytes()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.verify(t.Context(), func(Progress) { t.Error("a line was looked at") }); !errors.Is(err, ErrExport) {
+			t.Errorf("error %v", err)
+		}
+		if sums := cap(f.sums) * len(f.sums[0]); sums*1000 > file.Len() {
+			t.Errorf("%d bytes of sums for %d of the file", sums, file.Len())
+		}
+		if n := len(f.keys) + len(f.credentials) + len(f.owners); n != 0 {
+			t.Errorf("%d ids were kept", n)
+		}
 	}
 }

@@ -92,7 +92,7 @@ type blockLine struct {
 	end    int // in the text
 }
 
-const blockBytes = 1 << 16
+const blockBytes = 1 << 17
 
 // pass reads the whole file once and calls visit with each line that is of a
 // kind wanted. It is an error if the file is not whole and unchanged. In the

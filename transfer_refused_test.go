@@ -189,6 +189,9 @@ func TestRestoreRefusesWhatNobodyWrites(t *testing.T) {
 		{"bad credential id in an event", event, `@credential_id`, `"credential_id":"_"`},
 		{"negative uses", record, `"uses":1`, `"uses":-1`},
 		{"uses near an overflow", record, `"uses":1`, `"uses":9007199254740993`},
+		{"long seal of a credential", record, `,"last_used_at":`, `,"seal":"` + strings.Repeat("AAAA", 334) + `","last_used_at":`},
+		{"long seal of an owner", owner, `}}`, `,"seal":"` + strings.Repeat("AAAA", 334) + `"}}`},
+		{"long seal of an event", event, `}}` + "\n", `,"seal":"` + strings.Repeat("AAAA", 334) + `"}}` + "\n"},
 		{"long seal of a key", record, `"credentials":`, `"seal":"` + strings.Repeat("AAAA", 334) + `","credentials":`},
 		{"last use without a use", record, `,"uses":1`, ``},
 		{"scheme out of range", record, `"pepper_id":`, `"scheme":256,"pepper_id":`},
@@ -280,6 +283,14 @@ func TestRestoreRefusesWhatNobodyWrites(t *testing.T) {
 				t.Fatalf("error %v", err)
 			}
 		})
+	}
+
+	// Uses and seals may be large, if not too large.
+	large := slices.Clone(lines)
+	large[record] = strings.Replace(lines[record], `"uses":1`, `"uses":9007199254740992`, 1)
+	large[owner] = strings.Replace(lines[owner], `}}`, `,"seal":"`+strings.Repeat("AAAA", 333)+`AA=="}}`, 1)
+	if err := apikeytest.New(t).Restore(t.Context(), strings.NewReader(signed(large...))); err != nil {
+		t.Errorf("2^53 uses and a seal of 1000 bytes: %v", err)
 	}
 
 	// A line may be long, if not too long.

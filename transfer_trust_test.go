@@ -2,9 +2,13 @@ package apikey_test
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -46,26 +50,63 @@ func TestRestoreOfAFileThatChanges(t *testing.T) {
 	}
 	file := exported(t, source)
 	forged := strings.ReplaceAll(file, `"scopes":"orders:read"`, `"scopes":"admin:everything"`)
-	renamed := strings.ReplaceAll(file, `"actor":`, `"aktor":`)
+	lastEvent := strings.LastIndex(file, `"kind":"key.issued"`) + len(`"kind":"key.`)
+	lastRecord := strings.LastIndex(file, `"name":"name"`) + len(`"name":"`)
 	for name, other := range map[string]string{
-		"scopes": forged, "last line": strings.TrimSuffix(file, "\n"), "fields": renamed, "lines": file[:len(file)/2] + file, "nothing": "",
+		"scopes":             forged,
+		"fields":             strings.ReplaceAll(file, `"owner":`, `"oWner":`),
+		"kind of one event":  file[:lastEvent] + "opened" + file[lastEvent+6:],
+		"name of one key":    file[:lastRecord] + "eman" + file[lastRecord+4:],
+		"under another":      strings.Replace(file, `"exported_at":`, `"exported_at":1`, 1),
+		"of a newer version": strings.Replace(file, `"version":1`, `"version":2`, 1),
+		"a line of no kind":  strings.Replace(file, `{"record":`, `{"order":`, 1),
+		"last line":          strings.TrimSuffix(file, "\n"),
+		"lines":              file[:len(file)/2] + file,
+		"nothing":            "",
 	} {
+		if other == file {
+			t.Fatalf("%s: nothing was changed", name)
+		}
 		for reading := 1; reading <= 5; reading++ {
 			t.Run(fmt.Sprint(name, " in reading ", reading), func(t *testing.T) {
 				is := is.New(t)
 				to := apikeytest.New(t, pepper)
 				err := to.Restore(ctx, &changing{strings.NewReader(file), other, reading})
-				if reading <= 4 && other != renamed {
+				switch {
+				case reading > 4:
+					is.NoErr(err) // it is read no more
+				case reading > 1 || name != "of a newer version":
 					is.True(errors.Is(err, apikey.ErrExport))
+				}
+				if reading <= 2 {
+					is.Equal(to.Store.Calls(apikeytest.Any), 0)
 				}
 				for _, token := range tokens {
 					_, err := to.Validate(ctx, token.Reveal(), apikey.Scope("admin:everything"))
 					is.True(err != nil)
 				}
-				is.NoErr(to.Restore(ctx, strings.NewReader(file))) // as it was, it goes on
+				// As it was, it goes on: what is there is compared with it.
+				is.NoErr(to.Restore(ctx, strings.NewReader(file)))
 				_, err = to.Validate(ctx, tokens[600].Reveal(), apikey.Scope("orders:read"))
 				is.NoErr(err)
 			})
+		}
+	}
+}
+
+// TestRestoreOfAFileThatBecomesAnother: not even one that is good for itself,
+// as anyone can make without a pepper, takes the place of the first.
+func TestRestoreOfAFileThatBecomesAnother(t *testing.T) {
+	is := is.New(t)
+	lines := linesOf(smallExport(t))
+	file := signed(lines...)
+	for _, other := range []string{signed(lines[0]), signed(lines[:2]...), smallExport(t)} {
+		is.NoErr(apikeytest.New(t).Restore(t.Context(), strings.NewReader(other)))
+		for reading := 2; reading <= 4; reading++ {
+			to := apikeytest.New(t)
+			err := to.Restore(t.Context(), &changing{strings.NewReader(file), other, reading})
+			is.True(errors.Is(err, apikey.ErrExport))
+			is.NoErr(to.Restore(t.Context(), strings.NewReader(file)))
 		}
 	}
 }
@@ -107,22 +148,86 @@ func TestRestoreRevivesNothing(t *testing.T) {
 	is.Equal(err, apikey.ErrInvalid)
 }
 
+var errReplaced = errors.New("the log was replaced")
+
+// follow is a follower as docs/running-many-nodes.md shows it.
+func follow(ctx context.Context, m *apikeytest.Manager, last apikey.Position, handle func(apikey.Event)) (apikey.Position, error) {
+	for {
+		events, err := m.Events(ctx, apikey.EventQuery{After: apikey.Position{Seq: max(last.Seq-1, 0)}, Limit: 1000})
+		if err != nil {
+			return last, err
+		}
+		if last.Seq > 0 {
+			if len(events) == 0 || events[0].Position != last {
+				return last, errReplaced
+			}
+			events = events[1:]
+		}
+		if len(events) == 0 {
+			return last, nil
+		}
+		for _, e := range events {
+			handle(e)
+			last = e.Position
+		}
+	}
+}
+
 // TestFollowerNoticesARestore: the last event that a follower has seen is not
-// found again in its place, so that it starts over.
+// found again in its place, so that it starts over, and sees each key as it is.
 func TestFollowerNoticesARestore(t *testing.T) {
 	is := is.New(t)
+	ctx := t.Context()
 	source := apikeytest.New(t)
-	source.MustIssue(t, apikey.IssueParams{})
-	source.MustIssue(t, apikey.IssueParams{})
+	issued := source.MustIssue(t, apikey.IssueParams{})
+	positions := []apikey.Position{apikeytest.Events(t, source)[0].Position} // one that is behind
+	for range 3 {
+		_, err := source.Regenerate(ctx, issued.Key.ID, "")
+		is.NoErr(err)
+	}
+	last, err := follow(ctx, source, apikey.Position{}, func(apikey.Event) {})
+	is.NoErr(err)
+	is.Equal(last.Seq, int64(4))
+	positions = append(positions, last)
+
 	to := apikeytest.New(t)
-	is.NoErr(to.Restore(t.Context(), strings.NewReader(exported(t, source))))
-	before, after := apikeytest.Events(t, source), apikeytest.Events(t, to)
-	is.Equal(len(before), 2)
-	for i, last := range before {
-		is.Equal(after[i].Position.Seq, last.Position.Seq)
-		is.True(after[i].Position.Nonce != last.Position.Nonce)
-		after[i].Position, before[i].Position = apikey.Position{}, apikey.Position{}
-		is.Equal(cmp.Diff(before[i], after[i]), "") // all else is kept
+	is.NoErr(to.Restore(ctx, strings.NewReader(exported(t, source))))
+	_, err = to.Disable(ctx, issued.Key.ID, "")
+	is.NoErr(err)
+	for _, position := range positions {
+		at, err := follow(ctx, to, position, func(e apikey.Event) { t.Errorf("goes on with %s", e.Kind) })
+		is.Equal(err, errReplaced)
+		is.Equal(at, position)
+	}
+	var kinds []apikey.EventKind
+	_, err = follow(ctx, to, apikey.Position{}, func(e apikey.Event) { kinds = append(kinds, e.Kind) })
+	is.NoErr(err)
+	is.Equal(kinds, []apikey.EventKind{
+		apikey.EventIssued, apikey.EventRegenerated, apikey.EventRegenerated, apikey.EventRegenerated,
+		apikey.EventRestored, apikey.EventDisabled,
+	})
+}
+
+// TestRestoredEventsKeepAllElse: but for their nonces, which the file and
+// nothing else gives.
+func TestRestoredEventsKeepAllElse(t *testing.T) {
+	is := is.New(t)
+	source := apikeytest.New(t)
+	issued := source.MustIssue(t, apikey.IssueParams{Metadata: map[string]string{"plan": "gold"}})
+	_, err := source.Rotate(apikey.WithActor(t.Context(), "ada"), issued.Key.ID, time.Hour, "90 days")
+	is.NoErr(err)
+	file := exported(t, source)
+	_, mac, _ := strings.Cut(file, `"mac":"`)
+	key, err := hex.DecodeString(mac[:64])
+	is.NoErr(err)
+	to := apikeytest.New(t)
+	is.NoErr(to.Restore(t.Context(), strings.NewReader(file)))
+	after := apikeytest.Events(t, to)
+	for i, e := range apikeytest.Events(t, source) {
+		h := hmac.New(sha256.New, key)
+		fmt.Fprintf(h, "event %d", e.Position.Seq)
+		copy(e.Position.Nonce[:], h.Sum(nil))
+		is.Equal(cmp.Diff(e, after[i]), "")
 	}
 }
 
@@ -155,6 +260,88 @@ func TestRestoreNamesTheKeyThatDiffers(t *testing.T) {
 	err = m.Restore(t.Context(), strings.NewReader(file))
 	is.True(errors.Is(err, apikey.ErrOtherData))
 	is.True(strings.Contains(err.Error(), id))
+}
+
+// relabelled is a Store whose log says that its last event is of another kind.
+type relabelled struct{ apikey.Store }
+
+func (s relabelled) Events(ctx context.Context, q apikey.EventQuery) ([]apikey.Event, error) {
+	events, err := s.Store.Events(ctx, q)
+	if len(events) > 0 {
+		events[len(events)-1].Kind = apikey.EventDeleted
+	}
+	return events, err
+}
+
+// TestRestoreKnowsItsOwnEvents: behind the log of the file nothing may stand
+// but what a Restore of it wrote, however far it came.
+func TestRestoreKnowsItsOwnEvents(t *testing.T) {
+	ctx := t.Context()
+	source := apikeytest.New(t)
+	for range 2 {
+		source.MustIssue(t, apikey.IssueParams{})
+	}
+	if _, err := source.DisableOwner(ctx, "owner", ""); err != nil {
+		t.Fatal(err)
+	}
+	file := exported(t, source)
+	issue := func(m *apikeytest.Manager) error {
+		_, err := m.Issue(ctx, apikey.IssueParams{Owner: "newcomer", Name: "name"})
+		return err
+	}
+	disableOwner := func(m *apikeytest.Manager) error {
+		_, err := m.DisableOwner(ctx, "newcomer", "")
+		return err
+	}
+	disableAndEnable := func(m *apikeytest.Manager) error {
+		id := apikeytest.Events(t, m)[0].KeyID
+		_, err := m.Disable(ctx, id, "")
+		if err == nil {
+			_, err = m.Enable(ctx, id, "")
+		}
+		return err
+	}
+	for _, test := range []struct {
+		name    string
+		commits int // before the first Restore is interrupted
+		change  func(*apikeytest.Manager) error
+	}{
+		{"a new key, then the owners' states", 1, issue},
+		{"an owner, then the owners' states", 1, disableOwner},
+		{"a new key, then the keys", 2, issue},
+		{"an owner, then the keys", 2, disableOwner},
+		{"a new key, then nothing", 3, issue},
+		{"an owner, then nothing", 3, disableOwner},
+		{"a key that is as before, then nothing", 3, disableAndEnable},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			is := is.New(t)
+			to := apikeytest.New(t)
+			to.Store.Fail(apikeytest.Failure{Method: apikeytest.Commit, Nth: test.commits + 1, Forever: true})
+			is.Equal(to.Restore(ctx, strings.NewReader(file)) == nil, test.commits == 3)
+			to.Store.Recover()
+			is.NoErr(test.change(to))
+			commits := to.Store.Calls(apikeytest.Commit)
+			is.True(errors.Is(to.Restore(ctx, strings.NewReader(file)), apikey.ErrOtherData))
+			is.Equal(to.Store.Calls(apikeytest.Commit), commits) // nothing was written
+		})
+	}
+
+	is := is.New(t)
+	to := apikeytest.New(t)
+	is.NoErr(to.Restore(ctx, strings.NewReader(file)))
+	m, err := apikey.New(relabelled{to.Store}, nil)
+	is.NoErr(err)
+	is.True(errors.Is(m.Restore(ctx, strings.NewReader(file)), apikey.ErrOtherData))
+
+	// Files without a log: what the first one wrote is not of the second.
+	lines := linesOf(file)
+	record := slices.IndexFunc(lines, func(line string) bool { return strings.HasPrefix(line, `{"record":`) })
+	to = apikeytest.New(t)
+	is.NoErr(to.Restore(ctx, strings.NewReader(signed(lines[0], lines[record]))))
+	err = to.Restore(ctx, strings.NewReader(signed(lines[0], lines[record+1])))
+	is.True(errors.Is(err, apikey.ErrOtherData))
+	is.Equal(to.Store.Calls(apikeytest.Commit), 1)
 }
 
 // TestRestoredStoreGoesOn: what was restored is managed as before.

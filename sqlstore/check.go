@@ -13,8 +13,9 @@ import (
 // are missing, older or newer than this package, and a *SettingError for each
 // setting of the database that endangers what is stored; errors.As finds them,
 // several are joined. To see that every table is there and can be written to,
-// it writes a row to each in a transaction that it rolls back. Settings belong to a connection, and Check sees one: set
-// them in the data source name, so that all have them.
+// it writes a row to each in a transaction that it rolls back. Settings belong
+// to a connection, and Check sees one: set them in the data source name, so that
+// all have them.
 func (s *Store) Check(ctx context.Context) error {
 	return failed(ctx, "check", s.tryCheck(ctx))
 }

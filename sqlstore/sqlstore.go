@@ -31,9 +31,8 @@
 // MariaDB 10.6 or MySQL 8.0 or later, with github.com/go-sql-driver/mysql. No
 // parameter of the data source name is needed, where the server's autocommit is
 // on and its level not READ UNCOMMITTED, which are its defaults: see Check. A
-// change that was acknowledged
-// survives the end of the server with innodb_flush_log_at_trx_commit 1, the
-// default. On a Galera cluster any node takes changes; set wsrep_sync_wait=1 in
+// change that was acknowledged survives the end of the server with
+// innodb_flush_log_at_trx_commit 1, the default. On a Galera cluster any node takes changes; set wsrep_sync_wait=1 in
 // the data source name, so that a node never reads what another has replaced.
 //
 // # SQLite

@@ -166,7 +166,8 @@ func (tx transaction) commit(ctx context.Context) error {
 	return nil
 }
 
-// release gives the connection back to the pool, as it was before.
+// release gives the connection back to the pool, as one that Check accepts: with
+// autocommit.
 func (tx transaction) release(ctx context.Context) {
 	if tx.exec(ctx, tx.dialect.restore) != nil {
 		tx.discard()

@@ -37,7 +37,7 @@ import (
 // is such an error too: nothing is run again. If the host's COMMIT fails, whether
 // the change was made is the host's to find out.
 //
-// The transaction must be READ COMMITTED. On PostgreSQL another level is a
+// The transaction must be READ COMMITTED. On PostgreSQL a higher level is a
 // *SettingError. MariaDB and MySQL do not tell the level of a transaction:
 // there a Commit reads with locks only and is right at every level. In SQLite
 // there is one writer at a time, so that it makes no difference.

@@ -150,6 +150,17 @@ func randomBase62(n int) string {
 	return text.String()
 }
 
+// AccessKey returns the public half of a token, which names it in logs and
+// lists, and whether the text is a token: of the right shape, with the right
+// checksum. It says nothing about whether the token is valid.
+func AccessKey(text string) (string, bool) {
+	t, ok := parseToken(text)
+	if !ok {
+		return "", false
+	}
+	return accessKey(t.prefix, t.credentialID), true
+}
+
 // Found is a token found by Scan.
 type Found struct {
 	Offset    int    // of its first byte in the text

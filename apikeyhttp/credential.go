@@ -3,12 +3,50 @@ package apikeyhttp
 import (
 	"encoding/base64"
 	"net/http"
+	"net/url"
 	"strings"
 )
 
-// This file reads credentials: pure functions of the headers. One rule draws
-// the line between the refusals: whether a request holds exactly one
-// credential is a matter of its syntax, and else it is a bad request. What
+// Carrier is a way in which a request carries its key, or several of them:
+// Bearer | Basic.
+type Carrier uint8
+
+const (
+	// Bearer is Authorization: Bearer <token>, RFC 6750.
+	Bearer Carrier = 1 << iota
+
+	// Header is a header that holds nothing but a token; see Options.Header.
+	Header
+
+	// Basic is Authorization: Basic, RFC 7617, with the access key as user
+	// and the access secret as password.
+	Basic
+
+	// Query is a parameter of the query; see Options.Parameter. It is not
+	// among the defaults, and it is not safe: a URL, with the key in it, ends
+	// up in logs, in histories, in bookmarks, and in the Referer of other
+	// requests (RFC 6750, sections 2.3 and 5.3). It is meant for callers that
+	// can set no header, with keys that may do little.
+	Query
+
+	carriers // one more than all of them
+)
+
+// String returns the names of the carriers, separated by commas: "bearer",
+// "header", "basic", "query".
+func (c Carrier) String() string {
+	var names []string
+	for i, name := range [...]string{"bearer", "header", "basic", "query"} {
+		if c&(1<<i) != 0 {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, ",")
+}
+
+// The rest of this file reads credentials: pure functions of the request. One
+// rule draws the line between the refusals: whether a request holds exactly
+// one credential is a matter of its syntax, and else it is a bad request. What
 // stands in that one credential is a token or not, and who guesses learns
 // nothing from how it is not.
 
@@ -16,41 +54,56 @@ import (
 // that a host brought along from elsewhere may be longer.
 const maxCredential = 4096
 
-// token returns the token that the headers carry, or the refusal of the
-// request. It is a part of one header value, except by Basic.
-func (c *config) token(h http.Header) (string, *answer) {
-	var authorization, own []string
+// credential returns the token that a request carries and what it came by, or
+// the refusal of the request. The token is a part of the request's text,
+// except by Basic.
+func (c *config) credential(r *http.Request) (string, Carrier, *answer) {
+	var authorization, own, parameters []string
 	if c.carriers&(Bearer|Basic) != 0 {
-		authorization = h["Authorization"]
+		authorization = r.Header["Authorization"]
 	}
 	if c.carriers&Header != 0 {
-		own = h[c.header]
+		own = r.Header[c.header]
+	}
+	if c.carriers&Query != 0 && r.URL != nil && r.URL.RawQuery != "" {
+		values, err := url.ParseQuery(r.URL.RawQuery)
+		if err != nil {
+			// What others would read in it is not known.
+			return "", 0, answerInvalidRequest
+		}
+		parameters = values[c.parameter]
 	}
 	switch {
-	case len(authorization)+len(own) > 1:
-		return "", answerInvalidRequest
+	case len(authorization)+len(own)+len(parameters) > 1:
+		return "", 0, answerInvalidRequest
 	case len(own) == 1:
-		return single(own[0])
+		token, refused := single(own[0])
+		return token, Header, refused
+	case len(parameters) == 1:
+		token, refused := single(parameters[0])
+		return token, Query, refused
 	case len(authorization) == 0:
-		return "", answerNoCredential
+		return "", 0, answerNoCredential
 	}
 
 	scheme, rest, _ := strings.Cut(authorization[0], " ")
 	rest = strings.TrimLeft(rest, " ")
 	switch {
 	case c.carriers&Bearer != 0 && is(scheme, "Bearer"):
-		return single(rest)
+		token, refused := single(rest)
+		return token, Bearer, refused
 	case c.carriers&Basic != 0 && is(scheme, "Basic"):
 		text, refused := single(rest)
 		if refused != nil {
-			return "", refused
+			return "", Basic, refused
 		}
-		return pair(text)
+		token, refused := pair(text)
+		return token, Basic, refused
 	case scheme == "" || strings.Contains(scheme, ","):
 		// Nothing, or a list, where a scheme should be.
-		return "", answerInvalidRequest
+		return "", 0, answerInvalidRequest
 	}
-	return "", answerNoCredential
+	return "", 0, answerNoCredential
 }
 
 // is compares schemes, which have no case. EqualFold alone would take "ſ" for

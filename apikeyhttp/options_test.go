@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -24,8 +25,22 @@ func TestBadOptions(t *testing.T) {
 		{"zero", apikeyhttp.Options{}, ""},
 		{"all set", apikeyhttp.Options{Carriers: apikeyhttp.Basic, Header: "Key", Realm: "A realm of ~!"}, ""},
 		{"longest", apikeyhttp.Options{Header: long[1:], Realm: long[1:]}, ""},
-		{"unknown carrier", apikeyhttp.Options{Carriers: 8}, "carriers"},
+		{"unknown carrier", apikeyhttp.Options{Carriers: 16}, "carriers"},
 		{"unknown among known", apikeyhttp.Options{Carriers: apikeyhttp.Bearer | 128}, "carriers"},
+		{"parameter with space", apikeyhttp.Options{Parameter: "api key"}, "parameter"},
+		{"parameter with ampersand", apikeyhttp.Options{Parameter: "a&b"}, "parameter"},
+		{"parameter with quote", apikeyhttp.Options{Parameter: `a"`}, "parameter"},
+		{"parameter not ASCII", apikeyhttp.Options{Parameter: "clé"}, "parameter"},
+		{"parameter too long", apikeyhttp.Options{Parameter: long}, "parameter"},
+		{"proxies", apikeyhttp.Options{TrustedProxies: prefixes("10.0.0.0/8", "::ffff:192.0.2.0/120", "2001:db8::/32"), ProxyHeader: "forwarded"}, ""},
+		{"no proxy", apikeyhttp.Options{TrustedProxies: make([]netip.Prefix, 1)}, "trusted_proxies"},
+		{"everyone", apikeyhttp.Options{TrustedProxies: prefixes("10.0.0.0/8", "0.0.0.0/0")}, "trusted_proxies"},
+		{"everyone by IPv6", apikeyhttp.Options{TrustedProxies: prefixes("::/0")}, "trusted_proxies"},
+		{"everyone, mapped", apikeyhttp.Options{TrustedProxies: prefixes("::ffff:0.0.0.0/96")}, "trusted_proxies"},
+		{"everyone and more, mapped", apikeyhttp.Options{TrustedProxies: prefixes("::ffff:0.0.0.0/95")}, "trusted_proxies"},
+		{"other proxy header", apikeyhttp.Options{TrustedProxies: prefixes("10.0.0.0/8"), ProxyHeader: "X-Real-IP"}, "proxy_header"},
+		{"proxy header without proxies", apikeyhttp.Options{ProxyHeader: "Forwarded"}, "proxy_header"},
+		{"Idempotency-Key", apikeyhttp.Options{Header: "Idempotency-Key"}, "header"},
 		{"realm with quote", apikeyhttp.Options{Realm: `a"b`}, "realm"},
 		{"realm with backslash", apikeyhttp.Options{Realm: `a\b`}, "realm"},
 		{"realm with line break", apikeyhttp.Options{Realm: "a\r\nSet-Cookie: b"}, "realm"},
@@ -64,6 +79,7 @@ func TestBadOptions(t *testing.T) {
 			handler := apikeyhttp.Authenticate(apikeytest.Allow(apikey.Key{}), &test.options)(served)
 			checkResponse(t, want, serve(handler, r), r.Method, served.calls)
 			is.True(strings.Contains(read(t, serve(handler, r)), field.Problem))
+			is.Equal(serve(apikeyhttp.Optional(apikeytest.Allow(apikey.Key{}), &test.options)(served), r).StatusCode, 500)
 		})
 	}
 
@@ -83,4 +99,12 @@ func TestOptionsAreCopied(t *testing.T) {
 	options.Realm = "after"
 	got := serve(handler, httptest.NewRequest(http.MethodGet, "/", nil))
 	is.Equal(got.Header.Get("WWW-Authenticate"), `Bearer realm="before"`)
+}
+
+func prefixes(texts ...string) []netip.Prefix {
+	var list []netip.Prefix
+	for _, text := range texts {
+		list = append(list, netip.MustParsePrefix(text))
+	}
+	return list
 }

@@ -9,7 +9,8 @@ import (
 // Require returns a middleware, to stand behind Authenticate, that lets only
 // requests through whose key allows all of the scopes, by the rule of
 // [apikey.Scopes.Allows]. Others are answered with status 403 and the scopes
-// that are needed. Without scopes any key will do.
+// that are needed, anonymous ones that Optional let through with 401. Without
+// scopes any key will do.
 //
 // Two faults of the program no request can make up for: a malformed scope, and
 // a Require that no Authenticate stands before. Every request is then answered
@@ -21,18 +22,21 @@ func Require(scopes ...string) func(http.Handler) http.Handler {
 		return misconfigured(err)
 	}
 	list := needed.Slice()
-	insufficient := newScopeAnswer(403, "insufficient_scope", "insufficient_scope",
-		"The API key lacks a scope that is needed here: "+needed.String(), needed.String())
+	insufficient := insufficientScope(needed)
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			key, ok := apikey.FromContext(r.Context())
 			if !ok {
-				defaults.refuse(w, r, answerNoAuthenticate)
+				a, refused := admissionIn(r.Context()), answerNoCredential
+				if a == nil {
+					refused = answerNoAuthenticate
+				}
+				a.refuse(w, r, refused)
 				return
 			}
 			for _, scope := range list {
 				if !key.Scopes.Allows(scope) {
-					configOf(r.Context()).refuse(w, r, insufficient)
+					admissionIn(r.Context()).refuse(w, r, insufficient)
 					return
 				}
 			}

@@ -1,0 +1,145 @@
+package apikeyhttp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"reflect"
+	"sync/atomic"
+
+	"github.com/keyturn/apikey"
+)
+
+// Revalidate checks once more the key that a request was let in with: the same
+// token, from the same address. A handler that serves one request for long, a
+// stream or a WebSocket, calls it from time to time and stops at any error. A
+// key that has lost a scope since is refused with apikey.ErrScope, whichever
+// it was, so that what was allowed at the beginning of the stream still is.
+//
+// It returns the key as it is now, or an error of [apikey.Validator]. ctx must
+// be the request's, or one made of it; behind no Authenticate, or for an
+// anonymous caller, there is nothing to check, and that is an error too. Like
+// any check it counts as a use of the key, which shows that the key is still
+// in use; a Limiter is not asked.
+func Revalidate(ctx context.Context) (apikey.Key, error) {
+	a := admissionIn(ctx)
+	for a != nil && !a.admitted() {
+		a = a.outer
+	}
+	then, ok := apikey.FromContext(ctx)
+	if !ok || a == nil {
+		return apikey.Key{}, errors.New("apikeyhttp: revalidate: no Authenticate has let a key in here")
+	}
+	now, err := a.config.validator.Validate(ctx, a.token, apikey.From(a.client))
+	if err != nil {
+		return apikey.Key{}, err
+	}
+	for scope := range then.Scopes.All() {
+		if !now.Scopes.Allows(scope) {
+			return apikey.Key{}, fmt.Errorf("apikeyhttp: revalidate %s: %w", now.ID, apikey.ErrScope)
+		}
+	}
+	return now, nil
+}
+
+// admission is the context of a request behind Authenticate, and what it found
+// out. It belongs to one request and is written before the handlers behind it
+// run, but for refused.
+type admission struct {
+	context.Context
+	config  *config
+	outer   *admission      // of the Authenticate before this one, if any
+	context context.Context // this, with the key; nil for an anonymous request
+
+	token     string  // that was let in
+	carrier   Carrier // which it came by; 0 = none was let in
+	client    netip.Addr
+	accessKey string // of a key that was refused
+	err       error  // why, and of a Limiter
+	limited   bool   // config.limiter has taken the request
+
+	// needs is held here because it would take an allocation of its own.
+	needs [1]apikey.Need
+
+	// refused is the answer, if it was not the handler's. A handler may serve
+	// parts of its request at the same time.
+	refused atomic.Pointer[answer]
+}
+
+type admissionKey struct{}
+
+func (a *admission) Value(name any) any {
+	if name == (admissionKey{}) {
+		return a
+	}
+	return a.Context.Value(name)
+}
+
+// Format keeps the token out of what fmt prints of a context.
+func (a *admission) Format(f fmt.State, _ rune) { io.WriteString(f, "apikeyhttp.request") }
+
+// String is what other contexts print of this one.
+func (a *admission) String() string { return "apikeyhttp.request" }
+
+// admissionIn returns the admission of the last Authenticate before a handler,
+// or nil, which all of its methods take.
+func admissionIn(ctx context.Context) *admission {
+	a, _ := ctx.Value(admissionKey{}).(*admission)
+	return a
+}
+
+// admitted reports whether a key was let in.
+func (a *admission) admitted() bool { return a != nil && a.context != nil }
+
+// observed reports whether someone is told of the request.
+func (a *admission) observed() bool {
+	for ; a != nil; a = a.outer {
+		if a.config.observe != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// decided returns the key that was let in before with the same token, from the
+// same address, by the same Validator. That the two texts are compared in a
+// time that depends on them tells nothing: the client has sent both.
+func (a *admission) decided(c *config, token string, client netip.Addr) (apikey.Key, bool) {
+	if !a.admitted() || a.token != token || a.client != client || !a.sameValidator(c) {
+		return apikey.Key{}, false
+	}
+	return apikey.FromContext(a.context)
+}
+
+func (a *admission) sameValidator(c *config) bool { return same(a.config.validator, c.validator) }
+
+// limitedBy reports whether a Limiter has taken the request before.
+func (a *admission) limitedBy(l Limiter) bool {
+	for ; a != nil; a = a.outer {
+		if a.limited && same(a.config.limiter, l) {
+			return true
+		}
+	}
+	return false
+}
+
+// same compares interfaces whose values may not be comparable.
+func same(a, b any) bool {
+	return reflect.ValueOf(a).Comparable() && reflect.ValueOf(b).Comparable() && a == b
+}
+
+// refuse writes an answer in the form of the last Authenticate, if there is
+// one, and remembers it for the one that observes.
+func (a *admission) refuse(w http.ResponseWriter, r *http.Request, refused *answer) {
+	c := defaults
+	if a != nil {
+		c = a.config
+	}
+	for each := a; each != nil; each = each.outer {
+		each.refused.CompareAndSwap(nil, refused)
+	}
+	c.refuse(w, r, refused)
+}

@@ -1,0 +1,90 @@
+package apikeyhttp
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+
+	"github.com/keyturn/apikey"
+)
+
+// Observation is what became of one request, for logs and metrics. It holds no
+// secret.
+type Observation struct {
+	// Status and Code are those of the refusal; zero for a request that was
+	// let through to its handler.
+	Status int
+	Code   string
+
+	// AccessKey is the public half of the token that was presented. It is set
+	// only if the rest of it was right too, also of a key that is disabled or
+	// has expired.
+	AccessKey string
+
+	// KeyID and Owner are set only if the key was valid, also if it lacked a
+	// scope that the route needs.
+	KeyID string
+	Owner string
+
+	// Carrier is what the key came by, 0 without a valid one.
+	Carrier Carrier
+
+	// Client is the address that the request came from; the zero Addr if it is
+	// not known, or if the request held no credential.
+	Client netip.Addr
+
+	// Err is what the Validator or the Limiter returned.
+	Err error
+}
+
+// LogValue returns a group of the fields that are set: status, code, key_id,
+// access_key, owner, carrier, client, error.
+func (o Observation) LogValue() slog.Value {
+	var attrs []slog.Attr
+	if o.Status != 0 {
+		attrs = append(attrs, slog.Int("status", o.Status), slog.String("code", o.Code))
+	}
+	for _, text := range [...]struct{ name, value string }{
+		{"key_id", o.KeyID}, {"access_key", o.AccessKey}, {"owner", o.Owner}, {"carrier", o.Carrier.String()},
+	} {
+		if text.value != "" {
+			attrs = append(attrs, slog.String(text.name, text.value))
+		}
+	}
+	if o.Client.IsValid() {
+		attrs = append(attrs, slog.String("client", o.Client.String()))
+	}
+	if o.Err != nil {
+		attrs = append(attrs, slog.String("error", o.Err.Error()))
+	}
+	return slog.GroupValue(attrs...)
+}
+
+// LogAttr returns what is known of the caller of a request as one attribute,
+// the group "apikey", for the log lines of its handler:
+//
+//	slog.InfoContext(ctx, "order placed", apikeyhttp.LogAttr(ctx))
+//
+// It has the names of [Observation.LogValue]. For an anonymous caller, and
+// outside of a request, the group is empty, and slog leaves it out.
+func LogAttr(ctx context.Context) slog.Attr {
+	return slog.Any("apikey", admissionIn(ctx).observation())
+}
+
+// observation says what has become of a request so far.
+func (a *admission) observation() Observation {
+	var o Observation
+	if a == nil {
+		return o
+	}
+	o.Carrier, o.Client, o.AccessKey, o.Err = a.carrier, a.client, a.accessKey, a.err
+	if a.context != nil {
+		if key, ok := apikey.FromContext(a.context); ok {
+			o.KeyID, o.Owner, o.AccessKey = key.ID, key.Owner, key.AccessKey()
+		}
+	}
+	if refused := a.refused.Load(); refused != nil {
+		o.Status, o.Code = refused.problem.Status, refused.problem.Code
+	}
+	return o
+}

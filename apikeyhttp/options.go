@@ -1,0 +1,175 @@
+package apikeyhttp
+
+import (
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/keyturn/apikey"
+)
+
+// Options of Authenticate and Optional. The zero value of a field is its
+// default.
+type Options struct {
+	// Carriers are the ways in which a request may carry its key. Default
+	// Bearer | Header | Basic.
+	Carriers Carrier
+
+	// Header is the name of the header that the carrier Header reads. Default
+	// X-API-Key. At most 100 letters, digits and hyphens; names that HTTP
+	// gives a meaning to, such as Authorization or Cookie, are refused.
+	Header string
+
+	// Parameter is the name of the query parameter that the carrier Query
+	// reads. Default api_key. At most 100 letters, digits, hyphens and
+	// underscores.
+	Parameter string
+
+	// Realm names what is protected, in challenges: at most 100 characters of
+	// printable ASCII without quote and backslash. Default "api".
+	Realm string
+
+	// TrustedProxies are the addresses of the host's own proxies: of those
+	// that write ProxyHeader, and that are believed. Default none: the
+	// address of a client is that of its connection. See the package comment.
+	// A prefix of all addresses, which would believe anyone, is refused.
+	TrustedProxies []netip.Prefix
+
+	// ProxyHeader is the header that the trusted proxies write:
+	// "X-Forwarded-For" or "Forwarded" (RFC 7239). Only this one is read; the
+	// other could come from anyone. Default X-Forwarded-For.
+	ProxyHeader string
+
+	// Limiter, if set, decides how many requests a key may make, and how many
+	// bad keys a client may try. Package apikeylimit has one.
+	Limiter Limiter
+
+	// WriteProblem, if set, writes the bodies of refusals in the host's own
+	// form: it returns one with its media type, or an empty media type for
+	// that of this package. Status and headers stay as the package comment
+	// has them. It is called at the same time by many requests.
+	WriteProblem func(r *http.Request, p Problem) (contentType string, body []byte)
+
+	// Observe, if set, is told once of each request, when it has been
+	// answered, also if the handler panicked. It is called at the same time
+	// by many requests. Of stacked Authenticates the outermost that has one
+	// observes.
+	Observe func(r *http.Request, o Observation)
+}
+
+// Check returns a *apikey.FieldError for what Authenticate refuses in the
+// options, or nil. Its fields are "carriers", "header", "parameter", "realm",
+// "trusted_proxies" and "proxy_header". Nil options are good.
+func (o *Options) Check() error {
+	_, err := newConfig(o)
+	return err
+}
+
+// config is Options, checked and completed, with what Authenticate was given
+// beside them.
+type config struct {
+	validator apikey.Validator
+	optional  bool
+
+	carriers     Carrier
+	header       string // in canonical form
+	parameter    string
+	realm        string
+	proxies      []netip.Prefix
+	proxyHeader  string // in canonical form
+	limiter      Limiter
+	writeProblem func(*http.Request, Problem) (string, []byte)
+	observe      func(*http.Request, Observation)
+}
+
+// defaults is the config of handlers that no Authenticate stands before.
+var defaults = &config{
+	carriers: Bearer | Header | Basic, header: "X-Api-Key", parameter: "api_key", realm: "api",
+	proxyHeader: "X-Forwarded-For",
+}
+
+func newConfig(options *Options) (*config, error) {
+	c := *defaults
+	if options == nil {
+		return &c, nil
+	}
+	refuse := func(field, problem string) (*config, error) {
+		return nil, &apikey.FieldError{Field: field, Problem: problem}
+	}
+	if options.Carriers >= carriers {
+		return refuse("carriers", "must be some of Bearer, Header, Basic and Query")
+	}
+	if options.Carriers != 0 {
+		c.carriers = options.Carriers
+	}
+	if options.Header != "" {
+		c.header = http.CanonicalHeaderKey(options.Header)
+		if problem := headerProblem(c.header); problem != "" {
+			return refuse("header", problem)
+		}
+	}
+	if options.Parameter != "" {
+		c.parameter = options.Parameter
+		if len(c.parameter) > 100 || strings.ContainsFunc(c.parameter, func(r rune) bool { return r != '_' && notInHeader(r) }) {
+			return refuse("parameter", "must have at most 100 letters, digits, hyphens and underscores")
+		}
+	}
+	if options.Realm != "" {
+		c.realm = options.Realm
+		if len(c.realm) > 100 || strings.ContainsFunc(c.realm, unquotable) {
+			return refuse("realm", "must have at most 100 characters of printable ASCII without quote and backslash")
+		}
+	}
+	for _, p := range options.TrustedProxies {
+		p, problem := proxyPrefix(p)
+		if problem != "" {
+			return refuse("trusted_proxies", problem)
+		}
+		c.proxies = append(c.proxies, p)
+	}
+	if options.ProxyHeader != "" {
+		c.proxyHeader = http.CanonicalHeaderKey(options.ProxyHeader)
+		if c.proxyHeader != "X-Forwarded-For" && c.proxyHeader != "Forwarded" {
+			return refuse("proxy_header", "must be X-Forwarded-For or Forwarded")
+		}
+		if len(c.proxies) == 0 {
+			return refuse("proxy_header", "must not be set without trusted proxies")
+		}
+	}
+	c.limiter, c.writeProblem, c.observe = options.Limiter, options.WriteProblem, options.Observe
+	return &c, nil
+}
+
+// meanings are the headers, and with a hyphen at the end the beginnings of
+// headers, that HTTP or a proxy gives a meaning to.
+var meanings = []string{
+	"Accept", "Accept-", "Access-Control-", "Authorization", "Cache-Control", "Connection", "Content-",
+	"Cookie", "Cookie2", "Date", "Etag", "Expect", "Expires", "Forwarded", "From", "Host", "Idempotency-Key", "If-",
+	"Keep-Alive", "Last-Modified", "Location", "Max-Forwards", "Origin", "Pragma", "Proxy-", "Range", "Referer",
+	"Retry-After", "Sec-", "Server", "Set-Cookie", "Te", "True-Client-Ip", "Trailer", "Transfer-Encoding", "Upgrade",
+	"User-Agent", "Vary", "Via", "Www-Authenticate", "X-Client-Ip", "X-Forwarded-", "X-Real-Ip",
+}
+
+// headerProblem says why a header in canonical form cannot carry keys, or
+// nothing.
+func headerProblem(name string) string {
+	switch {
+	case strings.ContainsFunc(name, notInHeader):
+		return "must hold letters, digits and hyphens only"
+	case len(name) > 100:
+		return "must have at most 100 characters"
+	case slices.ContainsFunc(meanings, func(meaning string) bool {
+		return name == meaning || strings.HasSuffix(meaning, "-") && strings.HasPrefix(name, meaning)
+	}):
+		return "must not be a header with a meaning of its own"
+	}
+	return ""
+}
+
+func notInHeader(r rune) bool {
+	return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-')
+}
+
+// unquotable tells what cannot stand in a quoted-string of RFC 9110 as it is.
+func unquotable(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }

@@ -1,0 +1,65 @@
+package apikeyhttp
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// RemoveCredential wraps a handler that passes requests on, such as a
+// [net/http/httputil.ReverseProxy], so that the servers behind it do not get
+// to see the token. It stands behind Authenticate, as the last of the
+// middlewares, and takes out of the request whatever one of those before it
+// reads: headers, and the query parameter. The request that the handlers
+// before it hold stays as it was.
+//
+// Without Authenticate before it every request is answered with status 500.
+func RemoveCredential(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a := admissionIn(r.Context())
+		if a == nil {
+			defaults.refuse(w, r, answerNoAuthenticate)
+			return
+		}
+		passed := new(http.Request)
+		*passed = *r
+		passed.Header = r.Header.Clone()
+		for ; a != nil; a = a.outer {
+			a.config.remove(passed)
+		}
+		next.ServeHTTP(w, passed)
+	})
+}
+
+// remove takes the credentials of all carriers out of a request whose header
+// belongs to the caller.
+func (c *config) remove(r *http.Request) {
+	if c.carriers&(Bearer|Basic) != 0 {
+		r.Header.Del("Authorization")
+	}
+	if c.carriers&Header != 0 {
+		r.Header.Del(c.header)
+	}
+	if c.carriers&Query == 0 || r.URL == nil || r.URL.RawQuery == "" {
+		return
+	}
+	u := *r.URL
+	u.RawQuery = withoutParameter(u.RawQuery, c.parameter)
+	r.URL = &u
+	if path, query, ok := strings.Cut(r.RequestURI, "?"); ok {
+		r.RequestURI = strings.TrimSuffix(path+"?"+withoutParameter(query, c.parameter), "?")
+	}
+}
+
+// withoutParameter takes a parameter out of a query and leaves the rest as it
+// was written.
+func withoutParameter(query, name string) string {
+	var kept []string
+	for pair := range strings.SplitSeq(query, "&") {
+		written, _, _ := strings.Cut(pair, "=")
+		if read, err := url.QueryUnescape(written); err != nil || read != name {
+			kept = append(kept, pair)
+		}
+	}
+	return strings.Join(kept, "&")
+}

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/netip"
 	"reflect"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/keyturn/apikey"
 )
@@ -33,7 +33,7 @@ func Revalidate(ctx context.Context) (apikey.Key, error) {
 	if !ok || a == nil {
 		return apikey.Key{}, errors.New("apikeyhttp: revalidate: no Authenticate has let a key in here")
 	}
-	now, err := a.config.validator.Validate(ctx, a.token, apikey.From(a.client))
+	now, err := a.config.validator.Validate(ctx, a.token.reveal(), apikey.From(a.client))
 	if err != nil {
 		return apikey.Key{}, err
 	}
@@ -54,12 +54,18 @@ type admission struct {
 	outer   *admission      // of the Authenticate before this one, if any
 	context context.Context // this, with the key; nil for an anonymous request
 
-	token     string  // that was let in
-	carrier   Carrier // which it came by; 0 = none was let in
-	client    netip.Addr
-	accessKey string // of a key that was refused
-	err       error  // why, and of a Limiter
-	limited   bool   // config.limiter has taken the request
+	token   heldToken // that is valid
+	carrier Carrier   // which it came by; 0 = none is
+	client  netip.Addr
+
+	// What the key is called, in parts: to put the access key together would
+	// take an allocation on every request.
+	keyID, owner, prefix, credentialID string
+
+	accessKey string // of a key that was refused, but with the right secret
+
+	err     error // of the Validator or the Limiter
+	limited bool  // config.limiter has taken the request
 
 	// needs is held here because it would take an allocation of its own.
 	needs [1]apikey.Need
@@ -78,17 +84,33 @@ func (a *admission) Value(name any) any {
 	return a.Context.Value(name)
 }
 
-// Format keeps the token out of what fmt prints of a context.
-func (a *admission) Format(f fmt.State, _ rune) { io.WriteString(f, "apikeyhttp.request") }
-
 // String is what other contexts print of this one.
 func (a *admission) String() string { return "apikeyhttp.request" }
+
+// heldToken is a token that fmt does not show, not even inside of a field that
+// it cannot call methods on: it never follows a pointer to a byte. A closure,
+// as in apikey.Secret, would do as well, and take an allocation on every
+// request.
+type heldToken struct {
+	data *byte
+	size int
+}
+
+func hold(token string) heldToken { return heldToken{unsafe.StringData(token), len(token)} }
+
+func (h heldToken) reveal() string { return unsafe.String(h.data, h.size) }
 
 // admissionIn returns the admission of the last Authenticate before a handler,
 // or nil, which all of its methods take.
 func admissionIn(ctx context.Context) *admission {
 	a, _ := ctx.Value(admissionKey{}).(*admission)
 	return a
+}
+
+// found takes down the key of a valid token.
+func (a *admission) found(token string, carrier Carrier, key *apikey.Key) {
+	a.token, a.carrier = hold(token), carrier
+	a.keyID, a.owner, a.prefix, a.credentialID = key.ID, key.Owner, key.Prefix, key.CredentialID
 }
 
 // admitted reports whether a key was let in.
@@ -108,7 +130,7 @@ func (a *admission) observed() bool {
 // same address, by the same Validator. That the two texts are compared in a
 // time that depends on them tells nothing: the client has sent both.
 func (a *admission) decided(c *config, token string, client netip.Addr) (apikey.Key, bool) {
-	if !a.admitted() || a.token != token || a.client != client || !a.sameValidator(c) {
+	if !a.admitted() || a.token.reveal() != token || a.client != client || !a.sameValidator(c) {
 		return apikey.Key{}, false
 	}
 	return apikey.FromContext(a.context)

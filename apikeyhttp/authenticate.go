@@ -84,7 +84,7 @@ func (c *config) admit(a *admission, h http.Header, r *http.Request) (apikey.Key
 	a.client = c.client(r)
 	if refused == nil {
 		if key, ok := a.outer.decided(c, token, a.client); ok {
-			a.carrier, a.token = carrier, token
+			a.found(token, carrier, &key)
 			return key, c.limitKey(a, h, key)
 		}
 	}
@@ -108,7 +108,7 @@ func (c *config) admit(a *admission, h http.Header, r *http.Request) (apikey.Key
 		}
 		return apikey.Key{}, refused
 	}
-	a.carrier, a.token = carrier, token
+	a.found(token, carrier, &key)
 	if carrier == Query {
 		// RFC 6750, section 2.3. The handler may set its own.
 		h.Set("Cache-Control", "private")

@@ -1,5 +1,7 @@
 package apikeyhttp
 
+import "context"
+
 // Codes are those of all refusals of Validate, for tests that must have a case
 // for each.
 func Codes() []string {
@@ -9,3 +11,6 @@ func Codes() []string {
 	}
 	return append(codes, answerUnavailable.problem.Code)
 }
+
+// Unwrap returns the context of Authenticate's own in a request's.
+func Unwrap(ctx context.Context) context.Context { return admissionIn(ctx) }

@@ -70,7 +70,6 @@ func (c *config) limitKey(a *admission, h http.Header, key apikey.Key) *answer {
 	if q.Allowed {
 		return nil
 	}
-	a.accessKey = key.AccessKey()
 	return q.answer(h, "The API key has made too many requests. Try again later.")
 }
 

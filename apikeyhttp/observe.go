@@ -22,7 +22,7 @@ type Observation struct {
 	AccessKey string
 
 	// KeyID and Owner are set only if the key was valid, also if it lacked a
-	// scope that the route needs.
+	// scope that the route needs, or had made too many requests.
 	KeyID string
 	Owner string
 
@@ -73,15 +73,15 @@ func LogAttr(ctx context.Context) slog.Attr {
 
 // observation says what has become of a request so far.
 func (a *admission) observation() Observation {
-	var o Observation
 	if a == nil {
-		return o
+		return Observation{}
 	}
-	o.Carrier, o.Client, o.AccessKey, o.Err = a.carrier, a.client, a.accessKey, a.err
-	if a.context != nil {
-		if key, ok := apikey.FromContext(a.context); ok {
-			o.KeyID, o.Owner, o.AccessKey = key.ID, key.Owner, key.AccessKey()
-		}
+	o := Observation{
+		AccessKey: a.accessKey, KeyID: a.keyID, Owner: a.owner,
+		Carrier: a.carrier, Client: a.client, Err: a.err,
+	}
+	if a.credentialID != "" {
+		o.AccessKey = apikey.Key{Prefix: a.prefix, CredentialID: a.credentialID}.AccessKey()
 	}
 	if refused := a.refused.Load(); refused != nil {
 		o.Status, o.Code = refused.problem.Status, refused.problem.Code

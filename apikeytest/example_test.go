@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -39,6 +42,42 @@ func ExampleManager_MustIssue() {
 	issued := keys.MustIssue(t, apikey.IssueParams{Owner: "ada"})
 	fmt.Println(issued.Key.Owner, issued.Key.Prefix, issued.Key.ExpiresAt)
 	// Output: ada shop 2027-01-01 00:00:00 +0000 UTC
+}
+
+func ExampleRequest() {
+	keys := apikeytest.New(t)
+	issued := keys.MustIssue(t, apikey.IssueParams{Owner: "ada"})
+	// The handler under test; a real one stands behind apikeyhttp.Authenticate.
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if key, err := keys.Validate(r.Context(), token); err == nil {
+			fmt.Fprintln(w, "orders of", key.Owner)
+		} else {
+			http.Error(w, "no", http.StatusUnauthorized)
+		}
+	})
+
+	for _, token := range []apikey.Secret{issued.Token, {}} {
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, apikeytest.Request(t, "GET", "/orders", token))
+		fmt.Print(w.Code, " ", w.Body)
+	}
+	// Output:
+	// 200 orders of ada
+	// 401 no
+}
+
+func ExampleManager_Advance() {
+	keys := apikeytest.New(t)
+	issued := keys.MustIssue(t, apikey.IssueParams{Lifetime: 24 * time.Hour})
+	for range 2 {
+		_, err := keys.Validate(context.Background(), issued.Token.Reveal())
+		fmt.Println(err)
+		keys.Advance(24 * time.Hour)
+	}
+	// Output:
+	// <nil>
+	// apikey: key has expired
 }
 
 func ExampleClock() {

@@ -1,0 +1,163 @@
+package apikeyhttp_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/keyturn/apikey"
+	"github.com/keyturn/apikey/apikeyhttp"
+	"github.com/keyturn/apikey/apikeytest"
+	"github.com/matryer/is"
+)
+
+// TestLimiterIsAsked: who is asked about what, in each state of a key.
+func TestLimiterIsAsked(t *testing.T) {
+	allowed := apikeyhttp.Quota{Allowed: true}
+	const client = "192.0.2.1"
+	for _, state := range states {
+		t.Run(state.name, func(t *testing.T) {
+			is := is.New(t)
+			keys := apikeytest.New(t)
+			token := state.make(t, keys, apikey.IssueParams{})
+			l := &limiter{key: allowed, client: allowed}
+			r := apikeytest.Request(t, "GET", "/", apikey.NewSecret(token))
+			serve(apikeyhttp.Authenticate(keys, &apikeyhttp.Options{Limiter: l})(newHandler()), r)
+			is.Equal(l.clients, []string{client})
+			is.Equal(len(l.keys) == 1, state.isValid)
+			is.Equal(len(l.invalid) == 1, state.code == "invalid_token") // who knows the secret does not guess
+		})
+	}
+
+	is := is.New(t)
+	l := &limiter{key: allowed, client: allowed}
+	handler := apikeyhttp.Optional(apikeytest.New(t), &apikeyhttp.Options{Limiter: l})(newHandler())
+	serve(handler, httptest.NewRequest(http.MethodGet, "/", nil))
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header["X-Api-Key"] = []string{"a", "b"}
+	serve(handler, r)
+	is.Equal(len(l.keys)+len(l.clients)+len(l.invalid), 0) // nothing was tried
+	serve(handler, apikeytest.Request(t, "GET", "/", apikey.NewSecret("a\x01b")))
+	is.Equal(len(l.invalid), 1)
+}
+
+// TestDeniedClientsLearnNothing: before a client may try again, a good key and
+// a bad one get the same answer, and no key is looked at.
+func TestDeniedClientsLearnNothing(t *testing.T) {
+	is := is.New(t)
+	keys := apikeytest.New(t)
+	good := keys.MustIssue(t, apikey.IssueParams{}).Token
+	handler := apikeyhttp.Authenticate(keys, &apikeyhttp.Options{Limiter: &limiter{}})(newHandler())
+	calls := keys.Store.Calls(apikeytest.Any)
+	want := ""
+	for _, token := range []apikey.Secret{good, apikey.NewSecret("bad"), apikey.NewSecret("a\x01b")} {
+		got := serve(handler, apikeytest.Request(t, "GET", "/", token))
+		is.Equal(got.StatusCode, 429)
+		body := read(t, got)
+		if want == "" {
+			want = body
+		}
+		is.Equal(body, want)
+	}
+	is.Equal(keys.Store.Calls(apikeytest.Any), calls)
+}
+
+func TestLimitHeaders(t *testing.T) {
+	const policy, limit, retry = "Ratelimit-Policy", "Ratelimit", "Retry-After"
+	tests := []struct {
+		name  string
+		quota apikeyhttp.Quota
+		want  map[string]string
+		body  []string // violated policies
+	}{
+		{"allowed", apikeyhttp.Quota{Allowed: true, Policy: "key", Requests: 100, Window: time.Minute, Remaining: 99, Reset: 600 * time.Millisecond},
+			map[string]string{policy: `"key";q=100;w=60`, limit: `"key";r=99;t=1`}, nil},
+		{"denied", apikeyhttp.Quota{Policy: "key", Requests: 5, Window: time.Hour, Reset: time.Hour, RetryAfter: 90*time.Second + 1},
+			map[string]string{policy: `"key";q=5;w=3600`, limit: `"key";r=0;t=3600`, retry: "91"}, []string{"key"}},
+		{"at once", apikeyhttp.Quota{Policy: "key", Requests: 5, Window: time.Second},
+			map[string]string{policy: `"key";q=5;w=1`, limit: `"key";r=0;t=0`, retry: "1"}, []string{"key"}},
+		{"absurd", apikeyhttp.Quota{Policy: "key", Requests: -5, Window: -1, Remaining: -1, Reset: -1, RetryAfter: 1<<63 - 1},
+			map[string]string{policy: `"key";q=0;w=0`, limit: `"key";r=0;t=0`, retry: "9223372037"}, []string{"key"}},
+		{"no name", apikeyhttp.Quota{RetryAfter: time.Minute}, map[string]string{retry: "60"}, nil},
+		{"name with a quote", apikeyhttp.Quota{Policy: "a\"b"}, map[string]string{retry: "1"}, nil},
+		{"name with a line break", apikeyhttp.Quota{Policy: "a\r\nb"}, map[string]string{retry: "1"}, nil},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			is := is.New(t)
+			l := &limiter{key: test.quota, client: apikeyhttp.Quota{Allowed: true}}
+			handler := apikeyhttp.Authenticate(apikeytest.Allow(apikey.Key{ID: "id"}), &apikeyhttp.Options{Limiter: l})(newHandler())
+			got := serve(handler, apikeytest.Request(t, "GET", "/", apikey.NewSecret("any")))
+			headers := map[string]string{}
+			for _, name := range []string{policy, limit, retry} {
+				if values := got.Header.Values(name); len(values) > 0 {
+					is.Equal(len(values), 1)
+					headers[name] = values[0]
+				}
+			}
+			if diff := cmp.Diff(test.want, headers); diff != "" {
+				t.Error(diff)
+			}
+			if !test.quota.Allowed {
+				is.Equal(got.StatusCode, 429)
+				is.Equal(violated(t, read(t, got)), test.body)
+			}
+		})
+	}
+}
+
+// violated returns the member of that name of a problem.
+func violated(t *testing.T, body string) []string {
+	var p struct {
+		Policies []string `json:"violated-policies"`
+	}
+	must(t, json.Unmarshal([]byte(body), &p))
+	return p.Policies
+}
+
+// failing is a limiter of which single methods fail.
+type failing struct {
+	limiter
+	failKey, failClient, failInvalid error
+}
+
+func (f *failing) AllowKey(ctx context.Context, key apikey.Key) (apikeyhttp.Quota, error) {
+	q, _ := f.limiter.AllowKey(ctx, key)
+	return q, f.failKey
+}
+
+func (f *failing) AllowClient(ctx context.Context, client netip.Addr) (apikeyhttp.Quota, error) {
+	q, _ := f.limiter.AllowClient(ctx, client)
+	return q, f.failClient
+}
+
+func (f *failing) CountInvalid(context.Context, netip.Addr) error { return f.failInvalid }
+
+// TestLimiterTrouble: no error of a Limiter lets anyone in.
+func TestLimiterTrouble(t *testing.T) {
+	keys := apikeytest.New(t)
+	good := keys.MustIssue(t, apikey.IssueParams{}).Token
+	allowed := apikeyhttp.Quota{Allowed: true}
+	for name, l := range map[string]*failing{
+		"AllowClient":  {limiter: limiter{key: allowed, client: allowed}, failClient: errors.New("down")},
+		"AllowKey":     {limiter: limiter{key: allowed, client: allowed}, failKey: errors.New("down")},
+		"CountInvalid": {limiter: limiter{key: allowed, client: allowed}, failInvalid: errors.New("down")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			token := good
+			if l.failInvalid != nil {
+				token = apikey.NewSecret("bad")
+			}
+			served := newHandler()
+			handler := apikeyhttp.Authenticate(keys, &apikeyhttp.Options{Limiter: l})(served)
+			want := expectation{status: 503, code: "unavailable"}
+			checkResponse(t, want, serve(handler, apikeytest.Request(t, "GET", "/", token)), "GET", served.calls)
+		})
+	}
+}

@@ -1,0 +1,129 @@
+package apikeyhttp_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/keyturn/apikey"
+	"github.com/keyturn/apikey/apikeyhttp"
+	"github.com/keyturn/apikey/apikeytest"
+	"github.com/matryer/is"
+)
+
+func TestAccept(t *testing.T) {
+	const problem, object, text = "application/problem+json", "application/json", "text/plain; charset=utf-8"
+	many := strings.Repeat("a/b, ", 30)
+	tests := []struct {
+		accept []string
+		want   string
+	}{
+		{nil, problem},
+		{[]string{""}, problem},
+		{[]string{"*/*"}, problem},
+		{[]string{"application/problem+json"}, problem},
+		{[]string{"application/json"}, object},
+		{[]string{"APPLICATION/JSON"}, object},
+		{[]string{"text/plain"}, text},
+		{[]string{"text/*"}, text},
+		{[]string{"application/*"}, problem},
+		{[]string{"text/html, application/xhtml+xml, */*;q=0.8"}, problem},
+		{[]string{"text/html, text/plain;q=0.9, */*;q=0.8"}, text},
+		{[]string{"text/plain;q=0.5, application/json;q=0.6"}, object},
+		{[]string{"text/plain ; q=0.5 , application/json ; q=0.4"}, text},
+		{[]string{"application/json;q=0, application/*"}, problem},
+		{[]string{"application/problem+json;q=0, */*"}, object},
+		{[]string{"application/json;charset=utf-8"}, object},
+		{[]string{"application/json;Q=0.1, text/plain;q=0.2"}, text},
+		{[]string{"image/png"}, problem}, // in some form rather than not at all
+		{[]string{"text/plain;q=2, application/json"}, object},
+		{[]string{"text/plain;q=NaN, application/json;q=0.1"}, object},
+		{[]string{"text/plain;q=x"}, problem},
+		{[]string{"image/png", "text/plain"}, text},
+		{[]string{many + "text/plain"}, problem}, // not looked at any more
+		{[]string{";;;,,,///"}, problem},
+	}
+	handler := apikeyhttp.Authenticate(apikeytest.Deny(nil), nil)(newHandler())
+	for _, test := range tests {
+		t.Run(strings.Join(test.accept, "; "), func(t *testing.T) {
+			is := is.New(t)
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			r.Header["Accept"] = test.accept
+			got := serve(handler, r)
+			is.Equal(got.Header.Get("Content-Type"), test.want)
+			is.Equal(got.Header.Get("Vary"), "Accept")
+			body := read(t, got)
+			if test.want == text {
+				is.Equal(body, "The request holds no API key.\n")
+			} else {
+				is.True(json.Valid([]byte(body)))
+			}
+		})
+	}
+}
+
+// TestHeadersOfOthers: what handlers before set is kept, except what spoke of
+// another body.
+func TestHeadersOfOthers(t *testing.T) {
+	is := is.New(t)
+	handler := apikeyhttp.Authenticate(apikeytest.Deny(nil), nil)(newHandler())
+	w := httptest.NewRecorder()
+	for _, name := range []string{"Vary", "Access-Control-Allow-Origin", "Strict-Transport-Security"} {
+		w.Header().Set(name, "before")
+	}
+	for _, name := range []string{"Content-Type", "Content-Length", "Content-Encoding", "Etag", "Last-Modified", "Cache-Control"} {
+		w.Header().Set(name, "99")
+	}
+	handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+	got := w.Result().Header
+	is.Equal(got.Values("Vary"), []string{"before", "Accept"})
+	is.Equal(got.Get("Access-Control-Allow-Origin"), "before")
+	is.Equal(got.Get("Strict-Transport-Security"), "before")
+	for _, name := range []string{"Content-Encoding", "Etag", "Last-Modified"} {
+		is.Equal(got.Get(name), "")
+	}
+	is.Equal(got.Get("Cache-Control"), "no-store")
+	is.Equal(got.Get("Content-Type"), "application/problem+json")
+}
+
+// TestWriteProblem: the host has the body, and cannot lose the rest.
+func TestWriteProblem(t *testing.T) {
+	is := is.New(t)
+	var problems []apikeyhttp.Problem
+	form := "text/html; charset=utf-8"
+	options := &apikeyhttp.Options{Realm: "shop", WriteProblem: func(r *http.Request, p apikeyhttp.Problem) (string, []byte) {
+		problems = append(problems, p)
+		return form, []byte("<h1>" + p.Code + "</h1>")
+	}}
+	scopes, err := apikey.NewScopes("orders:read")
+	is.NoErr(err)
+	v := apikeytest.Allow(apikey.Key{Scopes: scopes})
+	handler := apikeyhttp.Authenticate(v, options)(apikeyhttp.Require("orders:write")(newHandler()))
+
+	got := serve(handler, httptest.NewRequest(http.MethodGet, "/", nil))
+	is.Equal(got.StatusCode, 401)
+	is.Equal(got.Header.Get("Content-Type"), form)
+	is.Equal(got.Header.Get("Content-Length"), "22")
+	is.Equal(got.Header.Get("Cache-Control"), "no-store")
+	is.Equal(got.Header.Values("WWW-Authenticate")[0], `Bearer realm="shop"`)
+	is.Equal(read(t, got), "<h1>no_credential</h1>")
+
+	is.Equal(read(t, serve(handler, apikeytest.Request(t, "GET", "/", apikey.NewSecret("any")))), "<h1>insufficient_scope</h1>")
+	is.Equal(read(t, serve(handler, httptest.NewRequest(http.MethodHead, "/", nil))), "")
+
+	form = "" // leave it to the package
+	got = serve(handler, httptest.NewRequest(http.MethodGet, "/", nil))
+	is.Equal(got.Header.Get("Content-Type"), "application/problem+json")
+
+	none := apikeyhttp.Problem{Type: "about:blank", Title: "Unauthorized", Status: 401, Code: "no_credential", Detail: "The request holds no API key."}
+	want := []apikeyhttp.Problem{none, {
+		Type: "about:blank", Title: "Forbidden", Status: 403, Code: "insufficient_scope",
+		Detail: "The API key lacks a scope that is needed here: orders:write", Scope: "orders:write",
+	}, none, none}
+	if diff := cmp.Diff(want, problems); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -1,0 +1,81 @@
+package apikeyhttp_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/keyturn/apikey"
+	"github.com/keyturn/apikey/apikeyhttp"
+	"github.com/keyturn/apikey/apikeytest"
+	"github.com/matryer/is"
+)
+
+func TestQuery(t *testing.T) {
+	keys := apikeytest.New(t)
+	token := keys.MustIssue(t, apikey.IssueParams{}).Token.Reveal()
+	only := apikeyhttp.Query
+	tests := []struct {
+		name     string
+		carriers apikeyhttp.Carrier
+		query    string
+		headers  map[string]string
+		status   int
+	}{
+		{"off by default", 0, "api_key=TOKEN", nil, 401},
+		{"off, beside a header", 0, "api_key=TOKEN", map[string]string{"X-API-Key": token}, 200},
+		{"on", only, "api_key=TOKEN", nil, 200},
+		{"among others", only, "a=1&api_key=TOKEN&b=2", nil, 200},
+		{"escaped", only, "api%5fkey=TOKEN", nil, 200},
+		{"none", only, "", nil, 401},
+		{"another parameter", only, "apikey=TOKEN", nil, 401},
+		{"other case", only, "API_KEY=TOKEN", nil, 401},
+		{"empty", only, "api_key=", nil, 400},
+		{"name alone", only, "api_key", nil, 400},
+		{"twice", only, "api_key=TOKEN&api_key=TOKEN", nil, 400},
+		{"twice, one escaped", only, "api_key=TOKEN&%61pi_key=TOKEN", nil, 400},
+		{"space", only, "api_key=+TOKEN", nil, 400},
+		{"list", only, "api_key=TOKEN,TOKEN", nil, 400},
+		{"control", only, "api_key=TOKEN%00", nil, 401},
+		{"bad", only, "api_key=TOKENx", nil, 401},
+		{"semicolon", only, "a=1;api_key=TOKEN", nil, 400},
+		{"bad escape elsewhere", only, "a=%zz&api_key=TOKEN", nil, 400},
+		{"headers are not read", only, "api_key=TOKEN", map[string]string{"X-API-Key": "other", "Authorization": "Bearer other"}, 200},
+		{"and a header", every(), "api_key=TOKEN", map[string]string{"X-API-Key": token}, 400},
+		{"and Bearer", every(), "api_key=TOKEN", map[string]string{"Authorization": "Bearer " + token}, 400},
+		{"and an unknown scheme", every(), "api_key=TOKEN", map[string]string{"Authorization": "Digest x"}, 400},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			is := is.New(t)
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			r.URL.RawQuery = strings.ReplaceAll(test.query, "TOKEN", token)
+			for name, value := range test.headers {
+				r.Header.Set(name, value)
+			}
+			served := newHandler()
+			got := serve(apikeyhttp.Authenticate(keys, &apikeyhttp.Options{Carriers: test.carriers})(served), r)
+			is.Equal(got.StatusCode, test.status)
+			is.Equal(served.calls == 1, test.status == 200)
+			if test.carriers == only {
+				switch test.status {
+				case 200: // no shared cache keeps what only the key may see, and no other site gets the URL
+					is.Equal(got.Header.Get("Cache-Control"), "private")
+					is.Equal(got.Header.Get("Referrer-Policy"), "no-referrer")
+				case 401:
+					is.True(strings.HasPrefix(got.Header.Get("WWW-Authenticate"), `ApiKey realm="api", parameter="api_key"`))
+				}
+			}
+		})
+	}
+}
+
+func TestOtherParameter(t *testing.T) {
+	is := is.New(t)
+	keys := apikeytest.New(t)
+	token := keys.MustIssue(t, apikey.IssueParams{}).Token.Reveal()
+	handler := apikeyhttp.Authenticate(keys, &apikeyhttp.Options{Carriers: apikeyhttp.Query, Parameter: "key"})(newHandler())
+	is.Equal(serve(handler, httptest.NewRequest(http.MethodGet, "/?key="+token, nil)).StatusCode, 200)
+	is.Equal(serve(handler, httptest.NewRequest(http.MethodGet, "/?api_key="+token, nil)).StatusCode, 401)
+}

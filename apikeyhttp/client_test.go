@@ -161,3 +161,41 @@ func TestNoCredentialDecidesAboutTheAddress(t *testing.T) {
 		}
 	}
 }
+
+// FuzzClientAddress: whatever a client sends, the entry that the proxy adds
+// behind it decides.
+func FuzzClientAddress(f *testing.F) {
+	for _, seed := range []string{
+		"", "10.0.0.1", `for="10.0.0.1`, `for="10.0.0.1";x="`, `for=10.0.0.1;x="\`, ",", `"`, `\`, `for=10.0.0.1;for`, "a;b;c", `"[2001:db8::1]:80`,
+		strings.Repeat("10.0.0.1,", 40),
+	} {
+		f.Add(seed, "")
+		f.Add("10.0.0.1", seed)
+	}
+	f.Fuzz(func(t *testing.T, first, second string) {
+		for header, added := range map[string][]string{
+			"X-Forwarded-For": {"198.51.100.1", "198.51.100.1:80"},
+			"Forwarded":       {"for=198.51.100.1", `for="198.51.100.1:80"`, `proto=https;for="198.51.100.1";host="example.com"`},
+		} {
+			for _, entry := range added {
+				var got netip.Addr
+				handler := apikeyhttp.Authenticate(apikeytest.Allow(apikey.Key{}), &apikeyhttp.Options{
+					TrustedProxies: prefixes("10.0.0.0/8"), ProxyHeader: header,
+					Observe: func(_ *http.Request, o apikeyhttp.Observation) { got = o.Client },
+				})(newHandler())
+				for _, lines := range [][]string{{first, second + ", " + entry}, {first, second, entry}, {second + "," + entry + ",10.0.0.2", " 10.0.0.3"}} {
+					if header == "Forwarded" {
+						for i := range lines {
+							lines[i] = strings.ReplaceAll(strings.ReplaceAll(lines[i], ",10.0.0.2", ",for=10.0.0.2"), " 10.0.0.3", "for=10.0.0.3")
+						}
+					}
+					r := &http.Request{Method: http.MethodGet, Header: http.Header{header: lines, "X-Api-Key": {"any"}}, RemoteAddr: "10.0.0.1:1234"}
+					serve(handler, r)
+					if got != netip.MustParseAddr("198.51.100.1") {
+						t.Fatalf("%v for %q", got, lines)
+					}
+				}
+			}
+		}
+	})
+}

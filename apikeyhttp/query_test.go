@@ -3,9 +3,11 @@ package apikeyhttp_test
 import (
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/keyturn/apikey"
 	"github.com/keyturn/apikey/apikeyhttp"
 	"github.com/keyturn/apikey/apikeytest"
@@ -78,4 +80,45 @@ func TestOtherParameter(t *testing.T) {
 	handler := apikeyhttp.Authenticate(keys, &apikeyhttp.Options{Carriers: apikeyhttp.Query, Parameter: "key"})(newHandler())
 	is.Equal(serve(handler, httptest.NewRequest(http.MethodGet, "/?key="+token, nil)).StatusCode, 200)
 	is.Equal(serve(handler, httptest.NewRequest(http.MethodGet, "/?api_key="+token, nil)).StatusCode, 401)
+}
+
+// FuzzQuery gives the Query carrier any query, and looks at what a server
+// behind would get of it.
+func FuzzQuery(f *testing.F) {
+	for _, seed := range []string{
+		"", "api_key=x", "a=1&api_key=x&b=2", "api_key=x&api_key=y", "%61pi_key=x", "api_key=%78", "api_key=+", "api_key",
+		"api_key=x;b=1", "a=%zz&api_key=x", "&&api_key=x&&", "api_key==x", "api_key=x,y", "=&api_key=x", "api_key=%00", "api+key=x",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, query string) {
+		v, served := &recorder{}, newHandler()
+		handler := apikeyhttp.Authenticate(v, &apikeyhttp.Options{Carriers: apikeyhttp.Query})(apikeyhttp.RemoveCredential(served))
+		r := &http.Request{Method: http.MethodGet, URL: &url.URL{Path: "/", RawQuery: query}, RequestURI: "/?" + query, RemoteAddr: "192.0.2.1:1234"}
+		got := serve(handler, r)
+		if got.StatusCode != 200 {
+			if len(v.tokens) != 0 || served.calls != 0 || !refusals()[read(t, got)] {
+				t.Fatalf("status %d after %d tokens and %d calls", got.StatusCode, len(v.tokens), served.calls)
+			}
+			return
+		}
+		want, err := url.ParseQuery(query)
+		if err != nil || len(want["api_key"]) != 1 || want["api_key"][0] != v.tokens[0] {
+			t.Fatalf("token %q from %q", v.tokens, query)
+		}
+		if strings.ContainsFunc(v.tokens[0], func(r rune) bool { return r <= ' ' || r > '~' || r == ',' }) {
+			t.Fatalf("token %q", v.tokens[0])
+		}
+		want.Del("api_key")
+		rest, err := url.ParseQuery(served.request.URL.RawQuery)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, rest); diff != "" {
+			t.Fatal(diff)
+		}
+		if uri := strings.TrimSuffix("/?"+served.request.URL.RawQuery, "?"); served.request.RequestURI != uri {
+			t.Fatalf("URI %q, want %q", served.request.RequestURI, uri)
+		}
+	})
 }

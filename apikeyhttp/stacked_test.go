@@ -117,6 +117,16 @@ func TestStackedDiffer(t *testing.T) {
 			is.Equal(v.calls, test.calls)
 		})
 	}
+	// Behind one that let an anonymous caller pass, the limiter has taken
+	// nothing yet.
+	l3 := &limiter{key: apikeyhttp.Quota{Allowed: true}, client: apikeyhttp.Quota{Allowed: true}}
+	ownHeader := &apikeyhttp.Options{Carriers: apikeyhttp.Header, Limiter: l3}
+	handler := apikeyhttp.Optional(keys, ownHeader)(apikeyhttp.Authenticate(keys, &apikeyhttp.Options{Limiter: l3})(newHandler()))
+	serve(handler, apikeytest.Request(t, "GET", "/", apikey.NewSecret(first)))
+	if len(l3.keys) != 1 {
+		t.Errorf("the limiter took %d, want 1", len(l3.keys))
+	}
+
 	if len(l1.keys) != 1 || len(l2.keys) != 1 {
 		t.Errorf("limiters took %d and %d, want 1 each", len(l1.keys), len(l2.keys))
 	}
@@ -243,6 +253,23 @@ func TestRevalidate(t *testing.T) {
 			is.Equal(len(l.keys), 1)
 		})
 	}
+}
+
+// TestRevalidateBehindOptional: an Optional that found nothing is passed over.
+func TestRevalidateBehindOptional(t *testing.T) {
+	is := is.New(t)
+	keys := apikeytest.New(t)
+	issued := keys.MustIssue(t, apikey.IssueParams{})
+	ran := false
+	stream := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ran = true
+		key, err := apikeyhttp.Revalidate(r.Context())
+		is.NoErr(err)
+		is.Equal(key.ID, issued.Key.ID)
+	})
+	ownHeader := &apikeyhttp.Options{Carriers: apikeyhttp.Header}
+	serve(apikeyhttp.Authenticate(keys, nil)(apikeyhttp.Optional(keys, ownHeader)(stream)), apikeytest.Request(t, "GET", "/", issued.Token))
+	is.True(ran)
 }
 
 func TestRevalidateOfNothing(t *testing.T) {

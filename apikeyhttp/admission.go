@@ -29,14 +29,14 @@ func Revalidate(ctx context.Context) (apikey.Key, error) {
 	for a != nil && !a.admitted() {
 		a = a.outer
 	}
-	then, ok := apikey.FromContext(ctx)
-	if !ok || a == nil {
+	if a == nil {
 		return apikey.Key{}, errors.New("apikeyhttp: revalidate: no Authenticate has let a key in here")
 	}
 	now, err := a.config.validator.Validate(ctx, a.token.reveal(), apikey.From(a.client))
 	if err != nil {
 		return apikey.Key{}, err
 	}
+	then, _ := apikey.FromContext(a.context)
 	for scope := range then.Scopes.All() {
 		if !now.Scopes.Allows(scope) {
 			return apikey.Key{}, fmt.Errorf("apikeyhttp: revalidate %s: %w", now.ID, apikey.ErrScope)

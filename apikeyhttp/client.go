@@ -111,7 +111,7 @@ func forwardedFor(element string) string {
 				return ""
 			}
 		}
-		if strings.ContainsAny(value, `"\`) || !quoted && strings.ContainsAny(value, " \t:[]") {
+		if strings.ContainsAny(value, `"\`) || !quoted && strings.ContainsAny(value, " \t:") {
 			return ""
 		}
 		if strings.EqualFold(name, "for") {
@@ -138,5 +138,5 @@ func proxyPrefix(p netip.Prefix) (_ netip.Prefix, problem string) {
 	case bits == 0:
 		return p, "must not be all addresses: then anyone could claim to be a proxy"
 	}
-	return netip.PrefixFrom(addr, bits).Masked(), ""
+	return netip.PrefixFrom(addr, bits), ""
 }

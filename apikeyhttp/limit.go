@@ -57,7 +57,6 @@ type Quota struct {
 // request that it denies. Its headers are set in h.
 func (c *config) limitKey(a *admission, h http.Header, key apikey.Key) *answer {
 	if c.limiter == nil || a.outer.limitedBy(c.limiter) {
-		a.limited = c.limiter != nil
 		return nil
 	}
 	q, err := c.limiter.AllowKey(a.Context, key)

@@ -53,12 +53,16 @@ func TestDeniedClientsLearnNothing(t *testing.T) {
 	is := is.New(t)
 	keys := apikeytest.New(t)
 	good := keys.MustIssue(t, apikey.IssueParams{}).Token
-	handler := apikeyhttp.Authenticate(keys, &apikeyhttp.Options{Limiter: &limiter{}})(newHandler())
+	quota := apikeyhttp.Quota{Policy: "invalid", Requests: 3, Window: time.Minute, Reset: time.Minute, RetryAfter: 20 * time.Second}
+	handler := apikeyhttp.Authenticate(keys, &apikeyhttp.Options{Limiter: &limiter{client: quota}})(newHandler())
 	calls := keys.Store.Calls(apikeytest.Any)
 	want := ""
 	for _, token := range []apikey.Secret{good, apikey.NewSecret("bad"), apikey.NewSecret("a\x01b")} {
 		got := serve(handler, apikeytest.Request(t, "GET", "/", token))
 		is.Equal(got.StatusCode, 429)
+		is.Equal(got.Header.Get("Retry-After"), "20")
+		is.Equal(got.Header.Get("RateLimit-Policy"), `"invalid";q=3;w=60`)
+		is.Equal(got.Header.Get("RateLimit"), `"invalid";r=0;t=60`)
 		body := read(t, got)
 		if want == "" {
 			want = body

@@ -23,7 +23,7 @@ func TestBadOptions(t *testing.T) {
 		field   string
 	}{
 		{"zero", apikeyhttp.Options{}, ""},
-		{"all set", apikeyhttp.Options{Carriers: apikeyhttp.Basic, Header: "Key", Realm: "A realm of ~!"}, ""},
+		{"all set", apikeyhttp.Options{Carriers: apikeyhttp.Basic, Header: "Key", Parameter: "my_Key-1", Realm: "A realm of ~!"}, ""},
 		{"longest", apikeyhttp.Options{Header: long[1:], Realm: long[1:]}, ""},
 		{"unknown carrier", apikeyhttp.Options{Carriers: 16}, "carriers"},
 		{"unknown among known", apikeyhttp.Options{Carriers: apikeyhttp.Bearer | 128}, "carriers"},

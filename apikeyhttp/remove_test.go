@@ -106,6 +106,21 @@ func TestRemovedOfStacked(t *testing.T) {
 	is.Equal(served.key.Owner, "owner")
 }
 
+// TestRemovedByHeader: an Authorization that no carrier reads is another's.
+func TestRemovedByHeader(t *testing.T) {
+	keys := apikeytest.New(t)
+	token := keys.MustIssue(t, apikey.IssueParams{}).Token.Reveal()
+	served := newHandler()
+	handler := apikeyhttp.Authenticate(keys, &apikeyhttp.Options{Carriers: apikeyhttp.Header})(apikeyhttp.RemoveCredential(served))
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header.Set("Authorization", "Bearer kept")
+	r.Header.Set("X-API-Key", token)
+	serve(handler, r)
+	if diff := cmp.Diff(http.Header{"Authorization": {"Bearer kept"}}, served.request.Header); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestRemoveCredentialAlone(t *testing.T) {
 	served := newHandler()
 	r := httptest.NewRequest(http.MethodGet, "/", nil)

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gofiber/fiber/v3"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/keyturn/apikey"
+	"github.com/keyturn/apikey/apikeyhttp"
+	"github.com/keyturn/apikey/examples/frameworks/internal/frameworktest"
+	"github.com/keyturn/apikey/examples/frameworks/internal/orders"
+)
+
+func TestFiber(t *testing.T) { frameworktest.Run(t, serve) }
+
+// keeper is a Validator that keeps the tokens it is given, and what they were.
+type keeper struct{ tokens, copies []string }
+
+func (k *keeper) Validate(_ context.Context, token string, _ ...apikey.Need) (apikey.Key, error) {
+	k.tokens, k.copies = append(k.tokens, token), append(k.copies, strings.Clone(token))
+	return apikey.Key{}, nil
+}
+
+// TestQuery: a token from the query, for hosts that turn that carrier on, is
+// not written over by the next request on its connection either.
+func TestQuery(t *testing.T) {
+	k := &keeper{}
+	app := fiber.New()
+	app.Use(middleware(apikeyhttp.Authenticate(k, &apikeyhttp.Options{Carriers: apikeyhttp.Query})))
+	app.Get("/", func(c fiber.Ctx) error { return c.SendStatus(fiber.StatusNoContent) })
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- app.Listener(l, fiber.ListenConfig{DisableStartupMessage: true}) }()
+	defer func() { l.Close(); <-done }()
+
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(time.Minute)) // a hang becomes a failure
+	answers := bufio.NewReader(c)
+	want := []string{"first", "other", "third"}
+	for _, token := range want {
+		fmt.Fprintf(c, "GET /?api_key=%s HTTP/1.1\r\nHost: x\r\n\r\n", token)
+		got, err := http.ReadResponse(answers, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got.Body.Close()
+	}
+	if diff := cmp.Diff(want, k.copies); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(want, k.tokens); diff != "" {
+		t.Errorf("tokens after later requests (-want +got):\n%s", diff)
+	}
+}
+
+type panicking struct{}
+
+func (panicking) Validate(context.Context, string, ...apikey.Need) (apikey.Key, error) {
+	panic("the Validator is broken")
+}
+
+// TestPanic: the adaptor runs a middleware in a goroutine of its own, whose
+// panic must neither end the program nor let the request through.
+func TestPanic(t *testing.T) {
+	book := &orders.Book{}
+	r := httptest.NewRequest("GET", "/orders", nil)
+	r.Header.Set("X-API-Key", "any")
+	got, err := routes(panicking{}, book).Test(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer got.Body.Close()
+	if asked := book.Asked(); got.StatusCode != 500 || len(asked) > 0 {
+		t.Error(got.Status, asked)
+	}
+}

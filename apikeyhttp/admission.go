@@ -36,8 +36,7 @@ func Revalidate(ctx context.Context) (apikey.Key, error) {
 	if err != nil {
 		return apikey.Key{}, err
 	}
-	then, _ := apikey.FromContext(a.context)
-	for scope := range then.Scopes.All() {
+	for scope := range a.key().Scopes.All() {
 		if !now.Scopes.Allows(scope) {
 			return apikey.Key{}, fmt.Errorf("apikeyhttp: revalidate %s: %w", now.ID, apikey.ErrScope)
 		}
@@ -50,22 +49,15 @@ func Revalidate(ctx context.Context) (apikey.Key, error) {
 // run, but for refused.
 type admission struct {
 	context.Context
-	config  *config
-	outer   *admission      // of the Authenticate before this one, if any
-	context context.Context // this, with the key; nil for an anonymous request
+	config *config
+	outer  *admission // of the Authenticate before this one, if any
 
-	token   heldToken // that is valid
-	carrier Carrier   // which it came by; 0 = none is
+	withKey context.Context // this, with the key that is valid; nil without one
+	token   heldToken       // of that key
+	carrier Carrier         // which it came by
+	limited bool            // config.limiter has taken the request
 	client  netip.Addr
-
-	// What the key is called, in parts: to put the access key together would
-	// take an allocation on every request.
-	keyID, owner, prefix, credentialID string
-
-	accessKey string // of a key that was refused, but with the right secret
-
-	err     error // of the Validator or the Limiter
-	limited bool  // config.limiter has taken the request
+	failed  *failure // nil as long as all went well
 
 	// needs is held here because it would take an allocation of its own.
 	needs [1]apikey.Need
@@ -73,6 +65,13 @@ type admission struct {
 	// refused is the answer, if it was not the handler's. A handler may serve
 	// parts of its request at the same time.
 	refused atomic.Pointer[answer]
+}
+
+// failure is what the Validator or the Limiter returned, and the name of the
+// key if its secret was right.
+type failure struct {
+	err       error
+	accessKey string
 }
 
 type admissionKey struct{}
@@ -107,14 +106,21 @@ func admissionIn(ctx context.Context) *admission {
 	return a
 }
 
-// found takes down the key of a valid token.
-func (a *admission) found(token string, carrier Carrier, key *apikey.Key) {
+// take takes down a key that is valid.
+func (a *admission) take(token string, carrier Carrier, key apikey.Key) {
 	a.token, a.carrier = hold(token), carrier
-	a.keyID, a.owner, a.prefix, a.credentialID = key.ID, key.Owner, key.Prefix, key.CredentialID
+	a.withKey = apikey.NewContext(a, key)
 }
 
-// admitted reports whether a key was let in.
-func (a *admission) admitted() bool { return a != nil && a.context != nil }
+// key returns the key that is valid.
+func (a *admission) key() apikey.Key {
+	key, _ := apikey.FromContext(a.withKey)
+	return key
+}
+
+// admitted reports whether a valid key came with the request. No handler sees
+// that of one with a key that a Limiter then refused.
+func (a *admission) admitted() bool { return a != nil && a.withKey != nil }
 
 // observed reports whether someone is told of the request.
 func (a *admission) observed() bool {
@@ -126,22 +132,20 @@ func (a *admission) observed() bool {
 	return false
 }
 
-// decided returns the key that was let in before with the same token, from the
-// same address, by the same Validator. That the two texts are compared in a
-// time that depends on them tells nothing: the client has sent both.
-func (a *admission) decided(c *config, token string, client netip.Addr) (apikey.Key, bool) {
-	if !a.admitted() || a.token.reveal() != token || a.client != client || !a.sameValidator(c) {
-		return apikey.Key{}, false
-	}
-	return apikey.FromContext(a.context)
+// decided reports whether the same token was let in before, from the same
+// address, by the same Validator. That the two texts are compared in a time
+// that depends on them tells nothing: the client has sent both.
+func (a *admission) decided(c *config, token string, client netip.Addr) bool {
+	return a.admitted() && a.token.reveal() == token && a.client == client && a.sameValidator(c)
 }
 
 func (a *admission) sameValidator(c *config) bool { return same(a.config.validator, c.validator) }
 
-// limitedBy reports whether a Limiter has taken the request before.
-func (a *admission) limitedBy(l Limiter) bool {
+// limitedBy reports whether a Limiter has taken the request from a key before.
+// Stacked Authenticates may read different keys.
+func (a *admission) limitedBy(l Limiter, keyID string) bool {
 	for ; a != nil; a = a.outer {
-		if a.limited && same(a.config.limiter, l) {
+		if a.limited && same(a.config.limiter, l) && a.key().ID == keyID {
 			return true
 		}
 	}

@@ -55,64 +55,60 @@ func (c *config) serve(next http.Handler, w http.ResponseWriter, r *http.Request
 	if c.observe != nil && !a.outer.observed() {
 		defer func() { c.observe(r, a.observation()) }()
 	}
-	key, refused := c.admit(a, w.Header(), r)
-	switch {
+	switch refused := c.admit(a, w.Header(), r); {
 	case refused != nil:
 		a.refuse(w, r, refused)
-	case a.carrier == 0:
-		next.ServeHTTP(w, r.WithContext(a))
+	case a.admitted():
+		next.ServeHTTP(w, r.WithContext(a.withKey))
 	default:
-		a.context = apikey.NewContext(a, key)
-		next.ServeHTTP(w, r.WithContext(a.context))
+		next.ServeHTTP(w, r.WithContext(a))
 	}
 }
 
-// admit decides about a request: it returns the key, or the answer that
-// refuses it, or neither for an anonymous one. Headers that go with every
-// answer to the request are set in h.
-func (c *config) admit(a *admission, h http.Header, r *http.Request) (apikey.Key, *answer) {
+// admit decides about a request: it takes the key into the admission, or
+// returns the answer that refuses the request, or does neither for an anonymous
+// one. Headers that go with every answer to the request are set in h.
+func (c *config) admit(a *admission, h http.Header, r *http.Request) *answer {
 	token, carrier, refused := c.credential(r)
 	if refused == answerNoCredential && c.optional {
 		if a.outer.admitted() && !a.outer.sameValidator(c) {
-			return apikey.Key{}, answerNoCredential
+			return answerNoCredential
 		}
-		return apikey.Key{}, nil
+		return nil
 	}
 	if refused != nil && refused != answerInvalidToken {
-		return apikey.Key{}, refused
+		return refused
 	}
 	a.client = c.client(r)
-	if refused == nil {
-		if key, ok := a.outer.decided(c, token, a.client); ok {
-			a.found(token, carrier, &key)
-			return key, c.limitKey(a, h, key)
-		}
+	if refused == nil && a.outer.decided(c, token, a.client) {
+		a.take(token, carrier, a.outer.key())
+		return c.limitKey(a, h)
 	}
 	if limited := c.limitClient(a, h); limited != nil {
-		return apikey.Key{}, limited
+		return limited
 	}
 	if refused != nil {
-		return apikey.Key{}, c.countInvalid(a, refused)
+		return c.countInvalid(a, refused)
 	}
 
 	a.needs[0] = apikey.From(a.client)
 	key, err := c.validator.Validate(a.Context, token, a.needs[:]...)
 	if err != nil {
-		a.err = err
+		a.failed = &failure{err: err}
 		refused = answerTo(err)
 		if refused == answerInvalidToken {
 			refused = c.countInvalid(a, refused)
 		} else if refused.problem.Status == 401 || refused.problem.Status == 403 {
 			// The secret was right, so that this is the name of a key.
-			a.accessKey, _ = apikey.AccessKey(token)
+			a.failed.accessKey, _ = apikey.AccessKey(token)
 		}
-		return apikey.Key{}, refused
+		return refused
 	}
-	a.found(token, carrier, &key)
+	a.take(token, carrier, key)
 	if carrier == Query {
 		// RFC 6750, section 2.3. The handler may set its own.
 		h.Set("Cache-Control", "private")
 		h.Set("Referrer-Policy", "no-referrer")
 	}
-	return key, c.limitKey(a, h, key)
+	return c.limitKey(a, h)
 }

@@ -114,23 +114,38 @@ func is(scheme, want string) bool {
 
 // single takes the text of one credential.
 func single(text string) (string, *answer) {
-	ok := len(text) <= maxCredential
+	if text == "" {
+		return "", answerInvalidRequest
+	}
+	var found uint8
 	for i := range len(text) {
-		switch c := text[i]; {
-		case c == ' ', c == '\t', c == ',':
-			return "", answerInvalidRequest
-		case c < ' ' || c > '~':
-			ok = false
-		}
+		found |= kinds[text[i]]
 	}
 	switch {
-	case text == "":
+	case found&separator != 0:
 		return "", answerInvalidRequest
-	case !ok:
+	case found&invisible != 0 || len(text) > maxCredential:
 		return "", answerInvalidToken
 	}
 	return text, nil
 }
+
+// kinds has those of all bytes, so that looking at a text takes no branch on
+// any: 0 is a visible character of ASCII.
+var kinds = func() (kinds [256]uint8) {
+	for c := range kinds {
+		if c <= ' ' || c > '~' {
+			kinds[c] = invisible
+		}
+	}
+	kinds[' '], kinds['\t'], kinds[','] = separator, separator, separator
+	return kinds
+}()
+
+const (
+	invisible = 1 << iota
+	separator
+)
 
 // pair takes the credentials of Basic, in base64, together to a token. Strict
 // decoding leaves one way to write them.

@@ -53,15 +53,19 @@ type Quota struct {
 	Reset     time.Duration
 }
 
-// limitKey takes a request from the Limiter once, and returns the answer to a
-// request that it denies. Its headers are set in h.
-func (c *config) limitKey(a *admission, h http.Header, key apikey.Key) *answer {
-	if c.limiter == nil || a.outer.limitedBy(c.limiter) {
+// limitKey takes a request of the key from the Limiter, once, and returns the
+// answer to a request that it denies. Its headers are set in h.
+func (c *config) limitKey(a *admission, h http.Header) *answer {
+	if c.limiter == nil {
+		return nil
+	}
+	key := a.key()
+	if a.outer.limitedBy(c.limiter, key.ID) {
 		return nil
 	}
 	q, err := c.limiter.AllowKey(a.Context, key)
 	if err != nil {
-		a.err = err
+		a.failed = &failure{err: err}
 		return answerUnavailable
 	}
 	a.limited = true
@@ -82,7 +86,7 @@ func (c *config) limitClient(a *admission, h http.Header) *answer {
 	q, err := c.limiter.AllowClient(a.Context, a.client)
 	switch {
 	case err != nil:
-		a.err = err
+		a.failed = &failure{err: err}
 		return answerUnavailable
 	case q.Allowed:
 		return nil
@@ -97,7 +101,7 @@ func (c *config) countInvalid(a *admission, refused *answer) *answer {
 		return refused
 	}
 	if err := c.limiter.CountInvalid(a.Context, a.client); err != nil {
-		a.err = err
+		a.failed = &failure{err: err}
 		return answerUnavailable
 	}
 	return refused
@@ -138,8 +142,11 @@ func (q Quota) named() bool {
 	return q.Policy != ""
 }
 
-// natural writes a number that is not negative.
-func natural(n int) string { return strconv.Itoa(max(n, 0)) }
+// natural writes a number that is not negative, as large as an Integer of RFC
+// 9651 (section 3.3.1) may be.
+func natural(n int) string {
+	return strconv.FormatInt(min(max(int64(n), 0), 999_999_999_999_999), 10)
+}
 
 // seconds writes whole seconds, rounded up: who waits that long has waited long
 // enough.

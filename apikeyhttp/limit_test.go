@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -88,6 +89,8 @@ func TestLimitHeaders(t *testing.T) {
 			map[string]string{policy: `"key";q=5;w=1`, limit: `"key";r=0;t=0`, retry: "1"}, []string{"key"}},
 		{"absurd", apikeyhttp.Quota{Policy: "key", Requests: -5, Window: -1, Remaining: -1, Reset: -1, RetryAfter: 1<<63 - 1},
 			map[string]string{policy: `"key";q=0;w=0`, limit: `"key";r=0;t=0`, retry: "9223372037"}, []string{"key"}},
+		{"huge", apikeyhttp.Quota{Allowed: true, Policy: "key", Requests: math.MaxInt, Window: 1<<63 - 1, Remaining: math.MaxInt, Reset: 1<<63 - 1},
+			map[string]string{policy: `"key";q=999999999999999;w=9223372037`, limit: `"key";r=999999999999999;t=9223372037`}, nil},
 		{"no name", apikeyhttp.Quota{RetryAfter: time.Minute}, map[string]string{retry: "60"}, nil},
 		{"name with a quote", apikeyhttp.Quota{Policy: "a\"b"}, map[string]string{retry: "1"}, nil},
 		{"name with a line break", apikeyhttp.Quota{Policy: "a\r\nb"}, map[string]string{retry: "1"}, nil},

@@ -4,8 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
-
-	"github.com/keyturn/apikey"
 )
 
 // Observation is what became of one request, for logs and metrics. It holds no
@@ -76,12 +74,19 @@ func (a *admission) observation() Observation {
 	if a == nil {
 		return Observation{}
 	}
-	o := Observation{
-		AccessKey: a.accessKey, KeyID: a.keyID, Owner: a.owner,
-		Carrier: a.carrier, Client: a.client, Err: a.err,
+	o := Observation{Carrier: a.carrier, Client: a.client}
+	if a.withKey != nil {
+		key := a.key()
+		o.KeyID, o.Owner = key.ID, key.Owner
+		if key.CredentialID != "" { // a stand-in in a test may have none
+			o.AccessKey = key.AccessKey()
+		}
 	}
-	if a.credentialID != "" {
-		o.AccessKey = apikey.Key{Prefix: a.prefix, CredentialID: a.credentialID}.AccessKey()
+	if a.failed != nil {
+		o.Err = a.failed.err
+		if a.failed.accessKey != "" {
+			o.AccessKey = a.failed.accessKey
+		}
 	}
 	if refused := a.refused.Load(); refused != nil {
 		o.Status, o.Code = refused.problem.Status, refused.problem.Code

@@ -127,6 +127,17 @@ func TestStackedDiffer(t *testing.T) {
 		t.Errorf("the limiter took %d, want 1", len(l3.keys))
 	}
 
+	// Two keys in one request are limited each.
+	both := &limiter{key: apikeyhttp.Quota{Allowed: true}, client: apikeyhttp.Quota{Allowed: true}}
+	handler = apikeyhttp.Authenticate(keys, &apikeyhttp.Options{Carriers: apikeyhttp.Bearer, Limiter: both})(
+		apikeyhttp.Authenticate(keys, &apikeyhttp.Options{Carriers: apikeyhttp.Header, Limiter: both})(newHandler()))
+	r := apikeytest.Request(t, "GET", "/", apikey.NewSecret(first))
+	r.Header.Set("X-API-Key", second)
+	serve(handler, r)
+	if len(both.keys) != 2 {
+		t.Errorf("the limiter took %d, want 2", len(both.keys))
+	}
+
 	if len(l1.keys) != 1 || len(l2.keys) != 1 {
 		t.Errorf("limiters took %d and %d, want 1 each", len(l1.keys), len(l2.keys))
 	}

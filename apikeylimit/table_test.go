@@ -1,0 +1,185 @@
+package apikeylimit_test
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"runtime"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/matryer/is"
+
+	"github.com/keyturn/apikey/apikeylimit"
+)
+
+// address returns the n-th network of 2001:db8::/32, in some order, as one
+// who has it all can use them.
+func address(n int) netip.Addr {
+	var a [16]byte
+	copy(a[:], []byte{0x20, 0x01, 0x0d, 0xb8})
+	binary.BigEndian.PutUint32(a[4:], uint32(n))
+	return netip.AddrFrom16(a)
+}
+
+// TestFlood: addresses without end, one bad key from each, take the memory of
+// MaxEntries, and keep out no one.
+func TestFlood(t *testing.T) {
+	addresses := 200_000
+	if os.Getenv("APIKEY_LONG") != "" {
+		addresses = 1_000_000
+	}
+	l, clock := newLimiter(t, apikeylimit.Options{})
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before, largest := heap(), uint64(0)
+	for n := range addresses {
+		q, err := l.AllowClient(ctx, address(n))
+		must(t, err)
+		if !q.Allowed {
+			t.Fatalf("address %d is kept out", n)
+		}
+		must(t, l.CountInvalid(ctx, address(n)))
+		if n%1000 == 0 {
+			clock.Advance(time.Millisecond)
+		}
+		if n%100_000 == 99_999 {
+			largest = max(largest, heap()-before)
+		}
+	}
+	t.Logf("%d bytes, %d for each of 100,000 entries", largest, largest/100_000)
+	if largest > 45e6 {
+		t.Errorf("%d bytes for %d addresses", largest, addresses)
+	}
+	runtime.KeepAlive(l)
+}
+
+// TestKeysAreBounded measures the same of keys.
+func TestKeysAreBounded(t *testing.T) {
+	l, _ := newLimiter(t, apikeylimit.Options{Default: per(10, time.Minute)})
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for n := range 150_000 {
+		take(t, l, key("Key0000000000"+strconv.Itoa(1_000_000+n), per(0, 0)))
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	size := int64(after.HeapAlloc) - int64(before.HeapAlloc)
+	t.Logf("%d bytes, %d for each of 100,000 entries", size, size/100_000)
+	if size > 45e6 {
+		t.Errorf("%d bytes for 150,000 keys", size)
+	}
+	runtime.KeepAlive(l)
+}
+
+// TestFullOnesGoFirst: there is room for newcomers as long as some buckets are
+// full again, and no other bucket is lost for them.
+func TestFullOnesGoFirst(t *testing.T) {
+	is := is.New(t)
+	l, clock := newLimiter(t, apikeylimit.Options{MaxEntries: 10})
+	slow, fast := per(5, 24*time.Hour), per(5, time.Second)
+	for _, id := range []string{"slow1", "slow2", "slow3"} {
+		is.Equal(allowed(t, l, key(id, slow), 9), 5)
+	}
+	for n := range 1000 {
+		is.Equal(allowed(t, l, key("fast"+strconv.Itoa(n), fast), 9), 5)
+		if n >= 6 {
+			clock.Advance(time.Second) // those before are full again
+		}
+	}
+	for _, id := range []string{"slow1", "slow2", "slow3"} {
+		is.Equal(allowed(t, l, key(id, slow), 9), 0)
+	}
+}
+
+// TestSoonestFullGoes: without a full one, the one that would be full soonest
+// gives way, as it is now and not as it was when it came.
+func TestSoonestFullGoes(t *testing.T) {
+	is := is.New(t)
+	l, _ := newLimiter(t, apikeylimit.Options{MaxEntries: 3})
+	r := per(5, time.Minute)
+	is.Equal(allowed(t, l, key("A", r), 1), 1)
+	is.Equal(allowed(t, l, key("B", r), 2), 2)
+	is.Equal(allowed(t, l, key("C", r), 3), 3)
+	is.Equal(allowed(t, l, key("A", r), 4), 4) // empty now
+
+	is.Equal(allowed(t, l, key("D", r), 4), 4) // in the place of B
+	is.Equal(allowed(t, l, key("A", r), 1), 0)
+	is.Equal(allowed(t, l, key("C", r), 3), 2)
+	is.Equal(allowed(t, l, key("D", r), 2), 1)
+	is.Equal(allowed(t, l, key("B", r), 9), 5) // forgotten: begins anew
+}
+
+// TestFloodDoesNotFree: with addresses that are used once, one that is out of
+// guesses gets no others.
+func TestFloodDoesNotFree(t *testing.T) {
+	is := is.New(t)
+	l, _ := newLimiter(t, apikeylimit.Options{MaxEntries: 100, Invalid: new(per(5, time.Minute))})
+	is.Equal(guess(t, l, "192.0.2.1", 10), 5)
+	for n := range 10_000 {
+		must(t, l.CountInvalid(ctx, address(n)))
+	}
+	is.Equal(guess(t, l, "192.0.2.1", 10), 0)
+	is.Equal(guess(t, l, "192.0.2.2", 10), 5) // another one is as free as ever
+}
+
+// TestLookingTakesNoRoom: a client that has sent no bad key is not remembered.
+func TestLookingTakesNoRoom(t *testing.T) {
+	is := is.New(t)
+	l, _ := newLimiter(t, apikeylimit.Options{MaxEntries: 1, Invalid: new(per(5, time.Minute))})
+	is.Equal(guess(t, l, "192.0.2.1", 10), 5)
+	for n := range 1000 {
+		_, err := l.AllowClient(ctx, address(n))
+		is.NoErr(err)
+	}
+	is.Equal(guess(t, l, "192.0.2.1", 10), 0)
+}
+
+// TestOrderAgainstScan compares which bucket gives way with a plain search for
+// the one that is full soonest, over random uses.
+func TestOrderAgainstScan(t *testing.T) {
+	steps := 20_000
+	if os.Getenv("APIKEY_LONG") != "" {
+		steps = 2_000_000
+	}
+	const most = 20
+	random := rand.New(rand.NewPCG(1, 2))
+	l, clock := newLimiter(t, apikeylimit.Options{MaxEntries: most})
+	start := clock.Now()
+	full := make(map[string]time.Duration) // of what must be remembered
+	lost := 0
+	for step := range steps {
+		clock.Advance(time.Duration(random.IntN(200)) * time.Millisecond)
+		now := clock.Now().Sub(start)
+		n := random.IntN(30)
+		id, r := strconv.Itoa(n), per(100, time.Duration(60+n)*time.Second)
+		q := take(t, l, key(id, r))
+		old, known := full[id]
+		if !known && len(full) == most {
+			soonest := ""
+			for other, at := range full {
+				if soonest == "" || at < full[soonest] {
+					soonest = other
+				}
+			}
+			delete(full, soonest)
+			lost++
+		}
+		one := r.Period / 100
+		want := max(now, old) + one // each request moves it by the time of one
+		if got := now + q.Reset; !q.Allowed || got < want-1000 || got > want+1000 {
+			t.Fatalf("step %d, key %s: full at %v, want %v", step, id, got, want)
+		}
+		full[id] = now + q.Reset
+	}
+	if lost < steps/20 {
+		t.Errorf("only %d of %d steps made room", lost, steps)
+	}
+}

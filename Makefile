@@ -1,4 +1,4 @@
-.PHONY: test race bench fuzz lint ci long
+.PHONY: test race bench table fuzz lint ci long
 
 test:
 	go test work
@@ -8,6 +8,10 @@ race:
 
 bench:
 	go test -run '^$$' -bench . -benchmem work
+
+# The table of the README.
+table:
+	GOWORK=off go -C internal/bench run ./table
 
 fuzz:
 	.ci/fuzz 2000000

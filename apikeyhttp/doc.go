@@ -6,12 +6,16 @@
 //	mux.Handle("GET /orders", authenticate(canRead(orders)))
 //
 // Behind it, [apikey.FromContext] tells the handler who calls. The package
-// knows headers and nothing else: whether a key is good is decided by the
+// knows requests and nothing else: whether a key is good is decided by the
 // [apikey.Validator], in the one place where it is decided.
+//
+// Optional serves anonymous callers too. Revalidate checks the key of a long
+// stream again. RemoveCredential keeps the token from the servers behind a
+// reverse proxy. API is a handler with which owners manage their keys in JSON.
 //
 // # Credentials
 //
-// A request carries its key in one of three ways, each of which can be turned
+// A request carries its key in one of these ways, each of which can be turned
 // off by [Options].Carriers:
 //
 //	Authorization: Bearer <token>
@@ -20,20 +24,33 @@
 //
 // The scheme may be written in any case. Basic takes the two halves of a token
 // only: a whole token as user or as password is not accepted. Nothing is read
-// from the query, the path, a cookie or a form, where keys end up in logs and
-// histories.
+// from the path, a cookie or a form, where keys end up in logs and histories;
+// nothing from the query either, unless the carrier Query, which is not safe,
+// is turned on.
 //
 // A request must say one thing. More than one credential is refused, never
-// chosen from: repeated header lines, lists with commas or spaces, an
-// Authorization header of whatever scheme beside X-API-Key. An Authorization
+// chosen from: repeated header lines or parameters, lists with commas or
+// spaces, an Authorization header of whatever scheme beside X-API-Key. With
+// Query, a query that cannot be parsed is refused too. An Authorization
 // header of a scheme that is unknown or turned off is no credential when it
 // stands alone. A header that no carrier uses is not looked at: with
 // Carriers: Header, Authorization is free for something else.
 //
-// The address of a key that is bound to networks is checked against
-// Request.RemoteAddr, the peer of the connection. X-Forwarded-For and its like
-// are not believed. A RemoteAddr that is not an address with a port, as behind
-// a middleware that put something else there, is no address.
+// # The address of a client
+//
+// The address of a key that is bound to networks is that of the connection,
+// Request.RemoteAddr. X-Forwarded-For and its like are not believed, unless
+// the connection comes from one of [Options].TrustedProxies: then the one
+// header in ProxyHeader is read from the right, each entry as far as the one
+// right of it is a trusted proxy, and the first that is none is the client.
+// What a client wrote into the header itself stands left of that.
+//
+// There is no address, and a key that is bound to networks is refused, if a
+// trusted proxy names nobody or nothing that is an address ("unknown", a
+// malformed entry, one with a zone), after 32 entries, and if RemoteAddr is not
+// an address with a port: that of a Unix socket is none, nor what a middleware
+// may have put there. The proxies must write the header on every request, and
+// append to what is there or replace it.
 //
 // # Answers
 //
@@ -51,14 +68,20 @@
 //	401     deleted               invalid_token           apikey.ErrDeleted
 //	403     address_not_allowed   no challenge            apikey.ErrAddress
 //	403     insufficient_scope    insufficient_scope      apikey.ErrScope, Require
+//	429     quota_exceeded        no challenge            Options.Limiter
 //	500     server_error          no challenge            bad Options, scopes or needs
 //	503     unavailable           no challenge            apikey.ErrUnavailable, any other error
 //
 // Any text without space, tab and comma in the place of a token that is not a
 // valid token, be it malformed, unknown, or with a wrong secret, gets the same
-// answer to the byte. Only who
-// sent the right secret learns what is wrong with the key. An answer holds
-// nothing of the request.
+// answer to the byte. Only who sent the right secret learns what is wrong with
+// the key. An answer holds nothing of the request.
+//
+// The body is application/problem+json, or the same as application/json, or
+// its detail as text/plain, as the Accept header prefers. A host can write it
+// in its own form, by [Options].WriteProblem. To a HEAD request it is left out.
+// OPTIONS needs a key like any other method; a middleware that answers
+// preflight requests (CORS), which never carry one, stands before this one.
 //
 // The challenges are those of RFC 6750 and RFC 7617, one header line each:
 //
@@ -67,11 +90,54 @@
 //
 // The Basic challenge comes with status 401 alone and only if that carrier is
 // on; it makes browsers ask for user and password. If Bearer is off, the
-// header carrier is named by a challenge of its own:
+// header carrier, or the query, is named by a challenge of its own:
 //
 //	WWW-Authenticate: ApiKey realm="api", header="X-API-Key", error="invalid_token"
 //
 // Refusals forbid caches to store them. What a handler answers is its own to
 // mark: unlike Authorization, a header such as X-API-Key does not keep shared
-// caches from storing an answer, so a handler sets Cache-Control itself.
+// caches from storing an answer, so a handler sets Cache-Control itself. Only
+// for a key in the query the answer begins with Cache-Control: private.
+//
+// # The JSON interface
+//
+// API refuses with problem details too. Its codes are these, with those of the
+// request's own faults first; none has a challenge, since who calls is decided
+// by the host's login:
+//
+//	status  code                    when
+//	400     invalid_request         the body could not be read
+//	400     invalid_field           "field" names what is wrong
+//	403     forbidden               APIOptions.Owner, Options.Authorize of package apikey
+//	403     cross_origin            asked for by a page of another site
+//	403     held, owner_disabled    the host has stopped the key, or the owner
+//	403     scope_not_allowed       more than APIOptions.Scopes
+//	404     not_found               no such path, or no such key of this owner
+//	405     method_not_allowed      see Allow
+//	409     conflict                changed by someone else, at the same time
+//	409     exists                  "key_id" names what the Idempotency-Key has made
+//	409     limit, not_rotating, deleted, disabled, expired
+//	412     conflict                not at the revision of If-Match
+//	413     too_large               the body
+//	415     unsupported_media_type  not application/json
+//	429     too_soon                reissued too often; Retry-After says how long
+//	500     server_error            bad APIOptions, or what their Owner returned
+//	503     unavailable             trouble of the store, or of the host's
+//	503     outcome_unknown         it may have been done; with the token, if there is one
+//
+// # Limits
+//
+// With [Options].Limiter, for which package apikeylimit has one, a valid key
+// may make so many requests, and a client may try so many bad keys. Before a
+// client that has tried too many may try again, none of its keys is looked at,
+// good ones neither: behind a proxy, set TrustedProxies, or all clients are
+// one. Answers say how much is left in the fields RateLimit-Policy and
+// RateLimit of draft-ietf-httpapi-ratelimit-headers-10; status 429 has
+// Retry-After. A request that was denied has still been a use of its key.
+//
+// # Logs
+//
+// [Options].Observe is told once of each request, however many middlewares are
+// stacked. An [Observation] is a value for log/slog; LogAttr gives the same to
+// the log lines of a handler. Both name the key, and never hold the token.
 package apikeyhttp

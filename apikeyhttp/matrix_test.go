@@ -2,6 +2,7 @@ package apikeyhttp_test
 
 import (
 	"context"
+	"errors"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -60,6 +61,16 @@ var routes = []struct {
 	}, noCredential, noCredential, nil},
 	{"key limited", "Authenticate", limitedTo(apikeyhttp.Quota{}, apikeyhttp.Quota{Allowed: true}), exceeded, noCredential, nil},
 	{"client limited", "Authenticate", limitedTo(apikeyhttp.Quota{Allowed: true}, apikeyhttp.Quota{}), exceeded, noCredential, &exceeded},
+	{"managed by a key", "Authenticate API", func(v apikey.Validator, next http.Handler) http.Handler {
+		api := apikeyhttp.API(v.(*apikeytest.Manager).Manager, &apikeyhttp.APIOptions{Owner: ownerOfKey})
+		return apikeyhttp.Authenticate(v, anyCarrier)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			next.ServeHTTP(w, r)
+			get := r.Clone(r.Context()) // a route that is there for every method of the matrix
+			get.Method, get.URL.Path = http.MethodGet, "/keys"
+			get.URL.RawQuery = ""
+			api.ServeHTTP(w, get)
+		}))
+	}, served, noCredential, nil},
 	{"not limited", "Authenticate", limitedTo(apikeyhttp.Quota{Allowed: true}, apikeyhttp.Quota{Allowed: true}), served, noCredential, nil},
 }
 
@@ -68,6 +79,15 @@ var (
 	noCredential = expectation{status: 401, code: "no_credential"}
 	exceeded     = expectation{status: 429, code: "quota_exceeded"}
 )
+
+// ownerOfKey lets the owner of a key manage all keys of that owner.
+func ownerOfKey(r *http.Request) (owner, actor string, err error) {
+	key, ok := apikey.FromContext(r.Context())
+	if !ok {
+		return "", "", errors.New("no key")
+	}
+	return key.Owner, key.ID, nil
+}
 
 func lacks(scopes string) expectation {
 	return expectation{status: 403, code: "insufficient_scope", scope: scopes}

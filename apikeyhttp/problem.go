@@ -22,8 +22,8 @@ type Problem struct {
 	// Scope are the scopes that are needed, separated by spaces.
 	Scope string `json:"scope,omitempty"`
 
-	// Field is the part of the input that API refused, KeyID the key that an
-	// IdempotencyKey made before.
+	// Field is the part of the input that API refused. KeyID is the key that
+	// an Idempotency-Key has made before, or that may have been changed.
 	Field string `json:"field,omitempty"`
 	KeyID string `json:"key_id,omitempty"`
 

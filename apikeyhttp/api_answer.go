@@ -1,0 +1,169 @@
+package apikeyhttp
+
+import (
+	"bytes"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/keyturn/apikey"
+)
+
+var (
+	answerCrossOrigin    = newAnswer(403, "cross_origin", noChallenge, "Pages of another site may not ask for changes.")
+	answerForbidden      = newAnswer(403, "forbidden", noChallenge, "This is not allowed.")
+	answerNotFound       = newAnswer(404, "not_found", noChallenge, "There is no such key or path.")
+	answerMethod         = newAnswer(405, "method_not_allowed", noChallenge, "The path does not allow this method.")
+	answerConflict       = newAnswer(409, "conflict", noChallenge, "The key was changed by someone else.")
+	answerExists         = newAnswer(409, "exists", noChallenge, "A key was issued with this Idempotency-Key before. Its token cannot be shown again.")
+	answerPrecondition   = newAnswer(412, "conflict", noChallenge, "The key is not at the revision that If-Match names.")
+	answerTooLarge       = newAnswer(413, "too_large", noChallenge, "The body may have at most 64 KiB.")
+	answerMediaType      = newAnswer(415, "unsupported_media_type", noChallenge, "The body must be application/json.")
+	answerTooSoon        = newAnswer(429, "too_soon", noChallenge, "The key was reissued too often. Disable it, if it must be refused now.")
+	answerUnreadable     = newAnswer(400, "invalid_request", noChallenge, "The body could not be read.")
+	answerNotNow         = newAnswer(503, "unavailable", noChallenge, "Keys cannot be managed now. Try again later.")
+	answerOutcomeUnknown = newAnswer(503, "outcome_unknown", noChallenge, "It is not known whether the change was made.")
+)
+
+// apiAnswers are those to the errors of an OwnerManager, in the order in which
+// they are asked about: an error can be several. An error of the host that says
+// that it could not decide is no refusal.
+var apiAnswers = []struct {
+	err    error
+	answer *answer
+}{
+	{apikey.ErrOutcomeUnknown, answerOutcomeUnknown},
+	{apikey.ErrUnavailable, answerNotNow},
+	{apikey.ErrNotFound, answerNotFound},
+	{apikey.ErrTooSoon, answerTooSoon},
+	{apikey.ErrForbidden, answerForbidden},
+	{apikey.ErrHeld, newAnswer(403, "held", noChallenge, "The key is held. It can only be looked at, disabled and deleted.")},
+	{apikey.ErrOwnerDisabled, newAnswer(403, "owner_disabled", noChallenge, "The owner is disabled. Keys can only be looked at.")},
+	{apikey.ErrScope, newProblemAnswer(Problem{
+		Status: 403, Code: "scope_not_allowed", Field: "scopes", Detail: "scopes must be among those that you may give.",
+	}, noChallenge)},
+	{apikey.ErrConflict, answerConflict},
+	{apikey.ErrExists, answerExists},
+	{apikey.ErrLimit, newAnswer(409, "limit", noChallenge, "There are as many keys as there may be. Delete one first.")},
+	{apikey.ErrNotRotating, newAnswer(409, "not_rotating", noChallenge, "The key is not rotating.")},
+	{apikey.ErrDeleted, newAnswer(409, "deleted", noChallenge, "The key is deleted.")},
+	{apikey.ErrDisabled, newAnswer(409, "disabled", noChallenge, "The key is disabled.")},
+	{apikey.ErrExpired, newAnswer(409, "expired", noChallenge, "The key has expired. Regenerate it.")},
+}
+
+// inputs are the fields of a *apikey.FieldError that a request can be wrong in,
+// each with what it is called there.
+var inputs = map[string]string{
+	"name": "name", "scopes": "scopes", "networks": "networks", "expires_at": "expires_at",
+	"lifetime": "lifetime_seconds", "overlap": "overlap_seconds", "reason": "reason", "changes": "body",
+	"after": "after", "limit": "limit",
+	"idempotency_key": "Idempotency-Key", "revision": "If-Match",
+}
+
+// refusal is an answer on its way through functions that return errors.
+type refusal struct{ answer *answer }
+
+func (r refusal) Error() string { return "apikeyhttp: " + r.answer.problem.Code }
+
+// refuseField refuses a part of the request. The field and the problem are
+// constants, or made of them.
+func refuseField(field, problem string) refusal {
+	return refusal{newProblemAnswer(Problem{
+		Status: 400, Code: "invalid_field", Field: field, Detail: field + " " + problem + ".",
+	}, noChallenge)}
+}
+
+// fail answers a request that was refused, or that failed.
+func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
+	answer := apiAnswerTo(err)
+	if tooSoon, ok := errors.AsType[*apikey.TooSoonError](err); ok {
+		wait := tooSoon.At.Sub(a.manager.Now())
+		w.Header().Set("Retry-After", seconds(max(wait, time.Second)))
+	}
+	a.config.refuse(w, r, answer)
+}
+
+// apiAnswerTo returns the answer to an error. Its text is not shown: it may be
+// the host's, or a store's.
+func apiAnswerTo(err error) *answer {
+	if refused, ok := errors.AsType[refusal](err); ok {
+		return refused.answer
+	}
+	for i := range apiAnswers {
+		if errors.Is(err, apiAnswers[i].err) {
+			return apiAnswers[i].answer
+		}
+	}
+	if field, ok := errors.AsType[*apikey.FieldError](err); ok {
+		if name := inputs[field.Field]; name != "" {
+			return refuseField(name, field.Problem).answer
+		}
+		if field.Field == "owner" || field.Field == "actor" {
+			return answerServerError // APIOptions.Owner gave what cannot be one
+		}
+	}
+	return answerNotNow
+}
+
+// reply is what a request that was not refused is answered with.
+type reply struct {
+	status      int    // 0 = 200
+	contentType string // "" = application/json
+	revision    int64  // of the key, 0 without one
+	location    string
+	body        any
+}
+
+func (p reply) write(w http.ResponseWriter, r *http.Request) {
+	// Texts, numbers and lists of them: Marshal does not fail.
+	body, _ := json.Marshal(p.body)
+	body = append(body, '\n')
+	h := w.Header()
+	if p.contentType == "" {
+		p.contentType = "application/json"
+	}
+	if p.revision != 0 {
+		h.Set("ETag", entityTag(p.revision))
+	}
+	if p.location != "" {
+		h.Set("Location", p.location)
+	}
+	if p.status == 0 {
+		p.status = http.StatusOK
+	}
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Type", p.contentType)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(p.status)
+	if r.Method != http.MethodHead {
+		w.Write(body) // on an error the client is gone
+	}
+}
+
+// document describes the API. Tests hold it against apiRoutes, and against
+// what is answered.
+//
+//go:embed openapi.json
+var document []byte
+
+var documentTag = sync.OnceValue(func() string {
+	sum := sha256.Sum256(document)
+	return `"` + hex.EncodeToString(sum[:16]) + `"`
+})
+
+// serveDocument serves the document, which is the same for everyone.
+func serveDocument(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Cache-Control", "no-cache")
+	h.Set("Content-Type", "application/vnd.oai.openapi+json;version=3.1")
+	h.Set("ETag", documentTag())
+	h.Set("X-Content-Type-Options", "nosniff")
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(document))
+}

@@ -1,0 +1,27 @@
+package apikeyhttp
+
+// APIRoute is what tests must have a case for.
+type APIRoute struct {
+	Method, Pattern string
+	Body            []string // nil = none
+	Conditional     bool
+	Open            bool
+}
+
+// APIRoutes are all routes of API.
+func APIRoutes() []APIRoute {
+	var routes []APIRoute
+	for _, r := range apiRoutes {
+		routes = append(routes, APIRoute{r.method, r.pattern, r.body, r.conditional, r.open != nil})
+	}
+	return routes
+}
+
+// APICodes are those of the answers to errors of a Manager, by status and code.
+func APICodes() map[string]int {
+	codes := map[string]int{}
+	for _, a := range apiAnswers {
+		codes[a.answer.problem.Code] = a.answer.problem.Status
+	}
+	return codes
+}

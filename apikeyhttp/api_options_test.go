@@ -1,0 +1,134 @@
+package apikeyhttp_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/matryer/is"
+
+	"github.com/keyturn/apikey"
+	"github.com/keyturn/apikey/apikeyhttp"
+	"github.com/keyturn/apikey/apikeytest"
+)
+
+func TestAPIOwner(t *testing.T) {
+	secret := "session of eve"
+	tests := []struct {
+		name, owner, actor string
+		err                error
+		status             int
+		code               string
+	}{
+		{"nobody", "", "", nil, 403, "forbidden"},
+		{"no login", "ada", "", errors.New(secret), 403, "forbidden"},
+		{"not there by chance", "ada", "", apikey.ErrNotFound, 403, "forbidden"},
+		{"login down", "ada", "", fmt.Errorf("%s: %w", secret, apikey.ErrUnavailable), 503, "unavailable"},
+		{"owner not printable", "a\nb", "", nil, 500, "server_error"},
+		{"owner too long", strings.Repeat("a", 256), "", nil, 500, "server_error"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			s := newShop(t)
+			key := s.rotating(t, "ada")
+			before := s.stored(t)
+			s.handler = apikeyhttp.API(s.Manager.Manager, &apikeyhttp.APIOptions{
+				Owner: func(*http.Request) (string, string, error) { return test.owner, test.actor, test.err },
+			})
+			for _, route := range apikeyhttp.APIRoutes() {
+				if route.Open {
+					continue
+				}
+				path := strings.Replace(route.Pattern, "{id}", key.ID, 1)
+				got := s.ask(t, route.Method, path, apiCases[route.Method+" "+route.Pattern].body)
+				if p := refused(t, got, test.status, test.code); strings.Contains(p.Detail, secret) {
+					t.Error(p.Detail)
+				}
+			}
+			if s.stored(t) != before {
+				t.Error("something was changed")
+			}
+		})
+	}
+
+	is := is.New(t)
+	s := newShop(t)
+	s.handler = apikeyhttp.API(s.Manager.Manager, &apikeyhttp.APIOptions{
+		Owner: func(r *http.Request) (string, string, error) { return "ada", r.Header.Get("Actor"), nil },
+	})
+	refused(t, s.ask(t, "POST", "/keys", `{"name":"a"}`, "Actor", "a\u202eb"), 500, "server_error")
+	is.Equal(s.ask(t, "POST", "/keys", `{"name":"a"}`, "Actor", "").StatusCode, 201)
+	is.Equal(apikeytest.Events(t, s)[0].Actor, "ada")
+}
+
+func TestAPIOptions(t *testing.T) {
+	owner := func(*http.Request) (string, string, error) { return "ada", "", nil }
+	for _, test := range []struct {
+		name    string
+		options *apikeyhttp.APIOptions
+		field   string
+	}{
+		{"nil", nil, "owner"},
+		{"no owner", &apikeyhttp.APIOptions{}, "owner"},
+		{"bad scope", &apikeyhttp.APIOptions{Owner: owner, Scopes: []string{"a b"}}, "scopes"},
+		{"bad origin", &apikeyhttp.APIOptions{Owner: owner, Origins: []string{"app.example.com"}}, "origins"},
+		{"good", &apikeyhttp.APIOptions{Owner: owner, Scopes: []string{"a:*"}, Origins: []string{"https://app.example.com"}}, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			is := is.New(t)
+			err := test.options.Check()
+			s := newShop(t)
+			s.handler = apikeyhttp.API(s.Manager.Manager, test.options)
+			got := s.ask(t, "GET", "/keys", "")
+			if test.field == "" {
+				is.NoErr(err)
+				is.Equal(got.StatusCode, 200)
+				return
+			}
+			field, ok := errors.AsType[*apikey.FieldError](err)
+			is.True(ok)
+			is.Equal(field.Field, test.field)
+			refused(t, got, 500, "server_error")
+			refused(t, s.ask(t, "POST", "/keys", `{"name":"a"}`), 500, "server_error")
+			is.Equal(len(apikeytest.Events(t, s)), 0)
+		})
+	}
+	s := newShop(t)
+	s.handler = apikeyhttp.API(nil, &apikeyhttp.APIOptions{Owner: owner})
+	refused(t, s.ask(t, "GET", "/keys", ""), 500, "server_error")
+}
+
+// TestAPIPrefix mounts the API below a prefix, where the Location of a new key
+// must lead to it.
+func TestAPIPrefix(t *testing.T) {
+	is := is.New(t)
+	s := newShop(t)
+	mux := http.NewServeMux()
+	mux.Handle("/v1/account/", http.StripPrefix("/v1/account", s.handler))
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	send := func(method, target string, body []byte) *http.Response {
+		r, err := http.NewRequestWithContext(t.Context(), method, target, bytes.NewReader(body))
+		must(t, err)
+		r.Header.Set("Session", "ada")
+		if body != nil {
+			r.Header.Set("Content-Type", "application/json")
+		}
+		got, err := server.Client().Do(r)
+		must(t, err)
+		t.Cleanup(func() { got.Body.Close() })
+		return got
+	}
+	issued := send("POST", server.URL+"/v1/account/keys", []byte(`{"name":"a"}`))
+	is.Equal(issued.StatusCode, 201)
+	location, err := issued.Location()
+	must(t, err)
+	key := decode(t, send("GET", location.String(), nil), 200)
+	is.Equal(decode(t, issued, 201)["key"].(map[string]any)["id"], key["id"])
+	is.True(strings.HasPrefix(location.Path, "/v1/account/keys/"))
+	is.Equal(send("HEAD", location.String(), nil).StatusCode, 200)
+}

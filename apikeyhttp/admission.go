@@ -25,10 +25,7 @@ import (
 // any check it counts as a use of the key, which shows that the key is still
 // in use; a Limiter is not asked.
 func Revalidate(ctx context.Context) (apikey.Key, error) {
-	a := admissionIn(ctx)
-	for a != nil && !a.admitted() {
-		a = a.outer
-	}
+	a := admissionIn(ctx).valid()
 	if a == nil {
 		return apikey.Key{}, errors.New("apikeyhttp: revalidate: no Authenticate has let a key in here")
 	}
@@ -46,11 +43,16 @@ func Revalidate(ctx context.Context) (apikey.Key, error) {
 
 // admission is the context of a request behind Authenticate, and what it found
 // out. It belongs to one request and is written before the handlers behind it
-// run, but for refused.
+// run, but for what is atomic.
 type admission struct {
 	context.Context
 	config *config
 	outer  *admission // of the Authenticate before this one, if any
+
+	// request is the Header of the request, which tells requests apart: a
+	// handler may make others with the context of its own, and serve them,
+	// while middlewares pass the Header on. The pointer hides it from fmt.
+	request unsafe.Pointer
 
 	withKey context.Context // this, with the key that is valid; nil without one
 	token   heldToken       // of that key
@@ -62,9 +64,16 @@ type admission struct {
 	// needs is held here because it would take an allocation of its own.
 	needs [1]apikey.Need
 
-	// refused is the answer, if it was not the handler's. A handler may serve
-	// parts of its request at the same time.
-	refused atomic.Pointer[answer]
+	// result is what became of the request, if that was not decided here, or
+	// it was refused. A handler may serve parts of its request at the same
+	// time.
+	result atomic.Pointer[result]
+}
+
+// result is the last decision about a request, and the first refusal.
+type result struct {
+	by      *admission
+	refused *answer
 }
 
 // failure is what the Validator or the Limiter returned, and the name of the
@@ -118,13 +127,28 @@ func (a *admission) key() apikey.Key {
 	return key
 }
 
-// admitted reports whether a valid key came with the request. No handler sees
-// that of one with a key that a Limiter then refused.
-func (a *admission) admitted() bool { return a != nil && a.withKey != nil }
+// valid returns the admission whose key handlers get here, or nil: of the last
+// Authenticate that found one. No handler sees that of a key that a Limiter
+// then refused.
+func (a *admission) valid() *admission {
+	for a != nil && a.withKey == nil {
+		a = a.outer
+	}
+	return a
+}
 
-// observed reports whether someone is told of the request.
+// before returns the admission of the Authenticate before, if that had the
+// same request.
+func (a *admission) before() *admission {
+	if o := a.outer; o != nil && o.request == a.request && a.request != nil {
+		return o
+	}
+	return nil
+}
+
+// observed reports whether someone is told of the request, further out.
 func (a *admission) observed() bool {
-	for ; a != nil; a = a.outer {
+	for a = a.before(); a != nil; a = a.before() {
 		if a.config.observe != nil {
 			return true
 		}
@@ -132,11 +156,16 @@ func (a *admission) observed() bool {
 	return false
 }
 
-// decided reports whether the same token was let in before, from the same
-// address, by the same Validator. That the two texts are compared in a time
-// that depends on them tells nothing: the client has sent both.
-func (a *admission) decided(c *config, token string, client netip.Addr) bool {
-	return a.admitted() && a.token.reveal() == token && a.client == client && a.sameValidator(c)
+// decided returns the admission that let the request in before with the same
+// token, from the same address, by the same Validator, or nil. That the two
+// texts are compared in a time that depends on them tells nothing: the client
+// has sent both.
+func (a *admission) decided(token string) *admission {
+	before := a.before().valid()
+	if before != nil && before.token.reveal() == token && before.client == a.client && before.sameValidator(a.config) {
+		return before
+	}
+	return nil
 }
 
 func (a *admission) sameValidator(c *config) bool { return same(a.config.validator, c.validator) }
@@ -144,7 +173,7 @@ func (a *admission) sameValidator(c *config) bool { return same(a.config.validat
 // limitedBy reports whether a Limiter has taken the request from a key before.
 // Stacked Authenticates may read different keys.
 func (a *admission) limitedBy(l Limiter, keyID string) bool {
-	for ; a != nil; a = a.outer {
+	for a = a.before(); a != nil; a = a.before() {
 		if a.limited && same(a.config.limiter, l) && a.key().ID == keyID {
 			return true
 		}
@@ -158,15 +187,24 @@ func same(a, b any) bool {
 	return reflect.ValueOf(b).Comparable() && a == b
 }
 
+// tell tells the Authenticates before, one of which may observe, of a key that
+// was let in or, with an answer, of a refusal.
+func (a *admission) tell(refused *answer) {
+	for each := a; each != nil; each = each.before() {
+		was := each.result.Load()
+		if was == nil || was.refused == nil {
+			each.result.CompareAndSwap(was, &result{a, refused})
+		}
+	}
+}
+
 // refuse writes an answer in the form of the last Authenticate, if there is
-// one, and remembers it for the one that observes.
+// one.
 func (a *admission) refuse(w http.ResponseWriter, r *http.Request, refused *answer) {
 	c := defaults
 	if a != nil {
 		c = a.config
-	}
-	for each := a; each != nil; each = each.outer {
-		each.refused.CompareAndSwap(nil, refused)
+		a.tell(refused)
 	}
 	c.refuse(w, r, refused)
 }

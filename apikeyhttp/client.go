@@ -18,10 +18,17 @@ const maxHops = 32
 // and so on. The entries are read from the right, since each proxy adds its
 // own at the end, and whatever stands left of the first that is not trusted
 // could be anyone's invention.
-func (c *config) client(r *http.Request) netip.Addr {
-	client := peer(r.RemoteAddr)
-	if !c.trusts(client) {
-		return client
+//
+// If all entries are trusted proxies, the last of them named nobody. To take
+// it for the client would let everyone use the keys that are bound to its
+// network.
+//
+// near is the client, or if that is not known, the proxy that did not name it:
+// whose client it is.
+func (c *config) client(r *http.Request) (client, near netip.Addr) {
+	near = peer(r.RemoteAddr)
+	if !c.trusts(near) {
+		return near, near
 	}
 	hops := 0
 	lines := r.Header[c.proxyHeader]
@@ -30,29 +37,30 @@ func (c *config) client(r *http.Request) netip.Addr {
 		for more {
 			var entry string
 			if rest, entry, more = cutLast(rest); hops == maxHops {
-				return netip.Addr{}
+				return netip.Addr{}, near
 			}
 			hops++
 			if c.proxyHeader == "Forwarded" {
 				entry = forwardedFor(entry)
 			}
-			if client = hop(strings.Trim(entry, " \t")); !c.trusts(client) {
-				return client
+			named := hop(strings.Trim(entry, " \t"))
+			switch {
+			case !named.IsValid():
+				return named, near
+			case !c.trusts(named):
+				return named, named
 			}
+			near = named
 		}
 	}
-	if hops == 0 {
-		// A proxy that names nobody. To take the proxy for the client would
-		// let everyone use the keys that are bound to its network.
-		return netip.Addr{}
-	}
-	return client
+	return netip.Addr{}, near
 }
 
-// trusts reports whether an address is one of a trusted proxy.
+// trusts reports whether an address is one of a trusted proxy. A zone, which
+// link-local peers have, is no part of a prefix.
 func (c *config) trusts(addr netip.Addr) bool {
 	for _, p := range c.proxies {
-		if p.Contains(addr) {
+		if p.Contains(addr.WithZone("")) {
 			return true
 		}
 	}

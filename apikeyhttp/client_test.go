@@ -13,7 +13,8 @@ import (
 	"github.com/matryer/is"
 )
 
-// TestClientAddress: 10.0.0.0/8 and 2001:db8:f::/48 are the host's proxies.
+// TestClientAddress: 10.0.0.0/8, 2001:db8:f::/48 and fe80::/10 are the host's
+// proxies.
 func TestClientAddress(t *testing.T) {
 	const forwarded = "Forwarded"
 	tests := []struct {
@@ -36,7 +37,7 @@ func TestClientAddress(t *testing.T) {
 		{"spoofed behind two proxies", "", "10.0.0.1:80", []string{"192.0.2.1, 198.51.100.1, 10.0.0.2"}, "198.51.100.1"},
 		{"two lines", "", "10.0.0.1:80", []string{"192.0.2.1", "198.51.100.1"}, "198.51.100.1"},
 		{"two lines, proxy in the last", "", "10.0.0.1:80", []string{"192.0.2.1, 198.51.100.1", "10.0.0.2"}, "198.51.100.1"},
-		{"all proxies", "", "10.0.0.1:80", []string{"10.0.0.3, 10.0.0.2"}, "10.0.0.3"},
+		{"all proxies", "", "10.0.0.1:80", []string{"10.0.0.3, 10.0.0.2"}, ""},
 		{"a proxy that names nobody", "", "10.0.0.1:80", nil, ""},
 		{"empty", "", "10.0.0.1:80", []string{""}, ""},
 		{"empty at the end", "", "10.0.0.1:80", []string{"198.51.100.1,"}, ""},
@@ -57,6 +58,8 @@ func TestClientAddress(t *testing.T) {
 		{"leading zero", "", "10.0.0.1:80", []string{"198.051.100.1"}, ""},
 		{"port too large", "", "10.0.0.1:80", []string{"198.51.100.1:65536"}, ""},
 		{"tabs", "", "10.0.0.1:80", []string{"\t198.51.100.1\t"}, "198.51.100.1"},
+		{"proxy with a zone", "", "[fe80::1%eth0]:80", []string{"198.51.100.1"}, "198.51.100.1"},
+		{"proxy with a zone that names nobody", "", "[fe80::1%eth0]:80", nil, ""},
 		{"the other header", "", "10.0.0.1:80", nil, ""},
 		{"31 proxies", "", "10.0.0.1:80", []string{"198.51.100.1" + strings.Repeat(", 10.0.0.2", 31)}, "198.51.100.1"},
 		{"32 proxies", "", "10.0.0.1:80", []string{"198.51.100.1" + strings.Repeat(", 10.0.0.2", 32)}, ""},
@@ -93,7 +96,7 @@ func TestClientAddress(t *testing.T) {
 			is := is.New(t)
 			var got netip.Addr
 			options := &apikeyhttp.Options{
-				TrustedProxies: prefixes("10.0.0.0/8", "2001:db8:f::/48"),
+				TrustedProxies: prefixes("10.0.0.0/8", "2001:db8:f::/48", "fe80::/10"),
 				ProxyHeader:    test.header,
 				Observe:        func(_ *http.Request, o apikeyhttp.Observation) { got = o.Client },
 			}

@@ -99,8 +99,8 @@ func (c *config) credential(r *http.Request) (string, Carrier, *answer) {
 		}
 		token, refused := pair(text)
 		return token, Basic, refused
-	case scheme == "" || strings.Contains(scheme, ","):
-		// Nothing, or a list, where a scheme should be.
+	case !isScheme(scheme):
+		// Nothing, a list, or a colon or tab in place of the space.
 		return "", 0, answerInvalidRequest
 	}
 	return "", 0, answerNoCredential
@@ -110,6 +110,16 @@ func (c *config) credential(r *http.Request) (string, Carrier, *answer) {
 // an s, which has two bytes.
 func is(scheme, want string) bool {
 	return len(scheme) == len(want) && strings.EqualFold(scheme, want)
+}
+
+// isScheme reports whether a text is a token as in RFC 9110, section 5.6.2.
+func isScheme(text string) bool {
+	for i := range len(text) {
+		if c := text[i]; notInHeader(rune(c)) && !strings.ContainsRune("!#$%&'*+.^_`|~", rune(c)) {
+			return false
+		}
+	}
+	return text != ""
 }
 
 // single takes the text of one credential.

@@ -54,7 +54,10 @@ func TestHeaders(t *testing.T) {
 		{"Bearer, ends in a comma", all, []string{"Bearer KEY,"}, nil, request},
 		{"Bearer, ends in a space", all, []string{"Bearer KEY "}, nil, request},
 		{"Bearer, tab", all, []string{"Bearer \tKEY"}, nil, request},
-		{"Bearer, tab for space", all, []string{"Bearer\tKEY"}, nil, none},
+		{"Bearer, tab for space", all, []string{"Bearer\tKEY"}, nil, request},
+		{"Bearer, colon", all, []string{"Bearer: KEY"}, nil, request},
+		{"Bearer, colon for space", all, []string{"Bearer:KEY"}, nil, request},
+		{"Bearer, equals sign", all, []string{"Bearer=KEY"}, nil, request},
 		{"Bearer, quoted", all, []string{`Bearer "KEY"`}, nil, invalid},
 		{"Bearer, parameter", all, []string{"Bearer token=KEY"}, nil, invalid},
 		{"Bearer, line break", all, []string{"Bearer KEY\r\nX-Admin:1"}, nil, invalid},
@@ -114,8 +117,9 @@ func TestHeaders(t *testing.T) {
 		{"Digest", all, []string{`Digest username="x", nonce="y"`}, nil, none},
 		{"Digest, then Bearer", all, []string{`Digest x, Bearer KEY`}, nil, none},
 		{"two of Digest", all, []string{"Digest x", "Digest y"}, nil, request},
-		{"long s for s", all, []string{"Ba\u017fic B64"}, nil, none},
-		{"long s, same length", all, []string{"ba\u017fi B64"}, nil, none},
+		{"long s for s", all, []string{"Ba\u017fic B64"}, nil, request},
+		{"long s, same length", all, []string{"ba\u017fi B64"}, nil, request},
+		{"odd scheme", all, []string{"!#$%&'*+.^_`|~-aZ0 KEY"}, nil, none},
 		{"Bearers", all, []string{"Bearers KEY"}, nil, none},
 		{"Bear", all, []string{"Bear KEY"}, nil, none},
 
@@ -173,7 +177,7 @@ func otherTrailingBits(t *testing.T, text string) string {
 
 func TestChallenges(t *testing.T) {
 	const bearer, basic = `Bearer realm="shop & co"`, `Basic realm="shop & co", charset="UTF-8"`
-	const own = `ApiKey realm="shop & co", header="Shop-Key"`
+	const own = `ApiKey realm="shop & co", header="shop-key"`
 	const bad, few = `, error="invalid_token"`, `, error="insufficient_scope"`
 	tests := []struct {
 		name      string

@@ -33,24 +33,26 @@
 // spaces, an Authorization header of whatever scheme beside X-API-Key. With
 // Query, a query that cannot be parsed is refused too. An Authorization
 // header of a scheme that is unknown or turned off is no credential when it
-// stands alone. A header that no carrier uses is not looked at: with
-// Carriers: Header, Authorization is free for something else.
+// stands alone, though Optional does not take its sender for anonymous. A
+// header that no carrier uses is not looked at: with Carriers: Header,
+// Authorization is free for something else.
 //
 // # The address of a client
 //
-// The address of a key that is bound to networks is that of the connection,
-// Request.RemoteAddr. X-Forwarded-For and its like are not believed, unless
-// the connection comes from one of [Options].TrustedProxies: then the one
-// header in ProxyHeader is read from the right, each entry as far as the one
-// right of it is a trusted proxy, and the first that is none is the client.
-// What a client wrote into the header itself stands left of that.
+// The address that a key may be bound to is that of the connection,
+// Request.RemoteAddr. X-Forwarded-For and its like are not believed, unless the
+// connection comes from one of [Options].TrustedProxies: then the one header in
+// ProxyHeader is read from the right, each entry only if the one right of it is
+// a trusted proxy, and the first that is none is the client. What a client
+// wrote into the header itself stands left of that.
 //
 // There is no address, and a key that is bound to networks is refused, if a
 // trusted proxy names nobody or nothing that is an address ("unknown", a
-// malformed entry, one with a zone), after 32 entries, and if RemoteAddr is not
-// an address with a port: that of a Unix socket is none, nor what a middleware
-// may have put there. The proxies must write the header on every request, and
-// append to what is there or replace it.
+// malformed entry, one with a zone), if all entries are trusted proxies, after
+// 32 entries, and if RemoteAddr is not an address with a port: that of a Unix
+// socket is none, nor what a middleware may have put there. The proxies must
+// write the header on every request, after dropping the headers that
+// Connection names, and append to what is there or replace it.
 //
 // # Answers
 //
@@ -131,13 +133,17 @@
 // may make so many requests, and a client may try so many bad keys. Before a
 // client that has tried too many may try again, none of its keys is looked at,
 // good ones neither: behind a proxy, set TrustedProxies, or all clients are
-// one. Answers say how much is left in the fields RateLimit-Policy and
-// RateLimit of draft-ietf-httpapi-ratelimit-headers-10; status 429 has
-// Retry-After. A request that was denied has still been a use of its key.
+// one. A client that a trusted proxy does not name counts as the proxy. Answers
+// say how much is left in the fields RateLimit-Policy and RateLimit of
+// draft-ietf-httpapi-ratelimit-headers-10; status 429 has Retry-After. A
+// request that was denied has still been a use of its key.
 //
 // # Logs
 //
 // [Options].Observe is told once of each request, however many middlewares are
-// stacked. An [Observation] is a value for log/slog; LogAttr gives the same to
-// the log lines of a handler. Both name the key, and never hold the token.
+// stacked, when it has been answered. An [Observation] is a value for log/slog;
+// LogAttr gives the same to the log lines of a handler. Both name the key, and
+// never hold the token. The request does: log its URL.Path, not its URL. What
+// a handler answered, or that Revalidate ended a stream, is the handler's to
+// log.
 package apikeyhttp

@@ -128,7 +128,7 @@ func ExampleObservation() {
 	handler.ServeHTTP(httptest.NewRecorder(), apikeytest.Request(t, "GET", "/orders", apikey.Secret{}))
 	// Output:
 	// level=INFO msg=request path=/orders apikey.status=403 apikey.code=insufficient_scope apikey.key_id=8AebTMjz2MLWfTAJpkgF apikey.owner=ada apikey.carrier=bearer apikey.client=192.0.2.1
-	// level=INFO msg=request path=/orders apikey.status=401 apikey.code=no_credential
+	// level=INFO msg=request path=/orders apikey.status=401 apikey.code=no_credential apikey.client=192.0.2.1
 }
 
 // The error pages of the host, with the headers of this package.

@@ -22,8 +22,9 @@ type Limiter interface {
 	AllowKey(ctx context.Context, key apikey.Key) (Quota, error)
 
 	// AllowClient reports whether a client may try a key. It takes nothing:
-	// good keys are none of its business. The zero Addr stands for all
-	// clients whose address is not known.
+	// good keys are none of its business. Of a client that a trusted proxy
+	// did not name it is the proxy's address. The zero Addr stands for all
+	// clients whose connection has no address.
 	AllowClient(ctx context.Context, client netip.Addr) (Quota, error)
 
 	// CountInvalid takes one from what AllowClient allows: the client has
@@ -60,7 +61,7 @@ func (c *config) limitKey(a *admission, h http.Header) *answer {
 		return nil
 	}
 	key := a.key()
-	if a.outer.limitedBy(c.limiter, key.ID) {
+	if a.limitedBy(c.limiter, key.ID) {
 		return nil
 	}
 	q, err := c.limiter.AllowKey(a.Context, key)
@@ -79,11 +80,11 @@ func (c *config) limitKey(a *admission, h http.Header) *answer {
 // limitClient returns the answer to a client that has tried too many bad keys.
 // It comes before the key is looked at: else a good guess would be told from
 // the answer.
-func (c *config) limitClient(a *admission, h http.Header) *answer {
+func (c *config) limitClient(a *admission, h http.Header, near netip.Addr) *answer {
 	if c.limiter == nil {
 		return nil
 	}
-	q, err := c.limiter.AllowClient(a.Context, a.client)
+	q, err := c.limiter.AllowClient(a.Context, near)
 	switch {
 	case err != nil:
 		a.failed = &failure{err: err}
@@ -96,11 +97,11 @@ func (c *config) limitClient(a *admission, h http.Header) *answer {
 }
 
 // countInvalid tells the Limiter of a bad key, and returns the answer to it.
-func (c *config) countInvalid(a *admission, refused *answer) *answer {
+func (c *config) countInvalid(a *admission, refused *answer, near netip.Addr) *answer {
 	if c.limiter == nil {
 		return refused
 	}
-	if err := c.limiter.CountInvalid(a.Context, a.client); err != nil {
+	if err := c.limiter.CountInvalid(a.Context, near); err != nil {
 		a.failed = &failure{err: err}
 		return answerUnavailable
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -71,6 +72,39 @@ func TestDeniedClientsLearnNothing(t *testing.T) {
 		is.Equal(body, want)
 	}
 	is.Equal(keys.Store.Calls(apikeytest.Any), calls)
+}
+
+// TestClientsWithoutAName: who makes the address unknown is limited with the
+// other clients of the proxy.
+func TestClientsWithoutAName(t *testing.T) {
+	for _, test := range []struct {
+		name, header string
+		want         string
+	}{
+		{"named", "198.51.100.1", "198.51.100.1"},
+		{"named behind a proxy", "198.51.100.1, 10.0.0.2", "198.51.100.1"},
+		{"nobody", "", "10.0.0.1"},
+		{"garbage", "garbage", "10.0.0.1"},
+		{"garbage behind a proxy", "garbage, 10.0.0.2", "10.0.0.2"},
+		{"proxies only", "10.0.0.3, 10.0.0.2", "10.0.0.3"},
+		{"too many", "198.51.100.1" + strings.Repeat(", 10.0.0.2", 40), "10.0.0.2"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			is := is.New(t)
+			l := &limiter{key: apikeyhttp.Quota{Allowed: true}, client: apikeyhttp.Quota{Allowed: true}}
+			handler := apikeyhttp.Authenticate(apikeytest.Deny(nil), &apikeyhttp.Options{Limiter: l, TrustedProxies: prefixes("10.0.0.0/8")})(newHandler())
+			for _, token := range []string{"bad", "bd"} {
+				r := apikeytest.Request(t, "GET", "/", apikey.NewSecret(token))
+				r.RemoteAddr = "10.0.0.1:1234"
+				if test.header != "" {
+					r.Header.Set("X-Forwarded-For", test.header)
+				}
+				serve(handler, r)
+			}
+			is.Equal(l.clients, []string{test.want, test.want})
+			is.Equal(l.invalid, l.clients)
+		})
+	}
 }
 
 func TestLimitHeaders(t *testing.T) {

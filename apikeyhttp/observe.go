@@ -6,8 +6,8 @@ import (
 	"net/netip"
 )
 
-// Observation is what became of one request, for logs and metrics. It holds no
-// secret.
+// Observation is what became of one request, for logs and metrics: of stacked
+// Authenticates the last decision, or the first refusal. It holds no secret.
 type Observation struct {
 	// Status and Code are those of the refusal; zero for a request that was
 	// let through to its handler.
@@ -28,7 +28,7 @@ type Observation struct {
 	Carrier Carrier
 
 	// Client is the address that the request came from; the zero Addr if it is
-	// not known, or if the request held no credential.
+	// not known.
 	Client netip.Addr
 
 	// Err is what the Validator or the Limiter returned.
@@ -63,10 +63,15 @@ func (o Observation) LogValue() slog.Value {
 //
 //	slog.InfoContext(ctx, "order placed", apikeyhttp.LogAttr(ctx))
 //
-// It has the names of [Observation.LogValue]. For an anonymous caller, and
-// outside of a request, the group is empty, and slog leaves it out.
+// It has the names of [Observation.LogValue]; of an anonymous caller it has the
+// address alone. Outside of a request the group is empty, and slog leaves it
+// out.
 func LogAttr(ctx context.Context) slog.Attr {
-	return slog.Any("apikey", admissionIn(ctx).observation())
+	a := admissionIn(ctx)
+	if valid := a.valid(); valid != nil {
+		a = valid
+	}
+	return slog.Any("apikey", a.observation())
 }
 
 // observation says what has become of a request so far.
@@ -74,7 +79,14 @@ func (a *admission) observation() Observation {
 	if a == nil {
 		return Observation{}
 	}
-	o := Observation{Carrier: a.carrier, Client: a.client}
+	var o Observation
+	if result := a.result.Load(); result != nil {
+		a = result.by
+		if result.refused != nil {
+			o.Status, o.Code = result.refused.problem.Status, result.refused.problem.Code
+		}
+	}
+	o.Carrier, o.Client = a.carrier, a.client
 	if a.withKey != nil {
 		key := a.key()
 		o.KeyID, o.Owner = key.ID, key.Owner
@@ -87,9 +99,6 @@ func (a *admission) observation() Observation {
 		if a.failed.accessKey != "" {
 			o.AccessKey = a.failed.accessKey
 		}
-	}
-	if refused := a.refused.Load(); refused != nil {
-		o.Status, o.Code = refused.problem.Status, refused.problem.Code
 	}
 	return o
 }

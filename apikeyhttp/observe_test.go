@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -56,9 +57,9 @@ func TestObserve(t *testing.T) {
 		{name: "malformed", token: apikey.NewSecret("a\x01b"), want: apikeyhttp.Observation{
 			Status: 401, Code: "invalid_token", Client: client,
 		}},
-		{name: "none", want: apikeyhttp.Observation{Status: 401, Code: "no_credential"}},
+		{name: "none", want: apikeyhttp.Observation{Status: 401, Code: "no_credential", Client: client}},
 		{name: "two", token: good.Token, change: func(r *http.Request) { r.Header.Set("X-API-Key", "x") },
-			want: apikeyhttp.Observation{Status: 400, Code: "invalid_request"}},
+			want: apikeyhttp.Observation{Status: 400, Code: "invalid_request", Client: client}},
 		{name: "over its limit", token: good.Token, limiter: &limiter{client: allowed}, want: with(admitted, 429, "quota_exceeded")},
 		{name: "client over its limit", token: good.Token, limiter: &limiter{key: allowed}, want: apikeyhttp.Observation{
 			Status: 429, Code: "quota_exceeded", Client: client,
@@ -85,6 +86,62 @@ func TestObserve(t *testing.T) {
 			serve(handler, r)
 			if diff := cmp.Diff([]apikeyhttp.Observation{test.want}, got, cmpopts.EquateErrors(), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 				t.Error(diff)
+			}
+		})
+	}
+}
+
+// TestObserveStacked: what is told is the last decision, whoever is told.
+func TestObserveStacked(t *testing.T) {
+	outer, inner := apikeytest.New(t), apikeytest.New(t)
+	first := outer.MustIssue(t, apikey.IssueParams{Owner: "first"})
+	second := inner.MustIssue(t, apikey.IssueParams{Owner: "second", Scopes: []string{"a"}})
+	expired := inner.MustIssue(t, apikey.IssueParams{Lifetime: time.Hour})
+	inner.Advance(2 * time.Hour)
+	client := netip.MustParseAddr("192.0.2.1")
+	own := &apikeyhttp.Options{Carriers: apikeyhttp.Header}
+	tests := []struct {
+		name        string
+		bearer, own apikey.Secret
+		inner       func(http.Handler) http.Handler
+		want        apikeyhttp.Observation
+	}{
+		{"another key", first.Token, second.Token, apikeyhttp.Authenticate(inner, own), apikeyhttp.Observation{
+			KeyID: second.Key.ID, AccessKey: second.AccessKey(), Owner: "second", Carrier: apikeyhttp.Header, Client: client,
+		}},
+		{"another key that expired", first.Token, expired.Token, apikeyhttp.Authenticate(inner, own), apikeyhttp.Observation{
+			Status: 401, Code: "expired", AccessKey: expired.AccessKey(), Client: client, Err: apikey.ErrExpired,
+		}},
+		{"anonymous before", apikey.Secret{}, second.Token, apikeyhttp.Authenticate(inner, own), apikeyhttp.Observation{
+			KeyID: second.Key.ID, AccessKey: second.AccessKey(), Owner: "second", Carrier: apikeyhttp.Header, Client: client,
+		}},
+		{"anonymous behind", first.Token, apikey.Secret{}, apikeyhttp.Optional(outer, own), apikeyhttp.Observation{
+			KeyID: first.Key.ID, AccessKey: first.AccessKey(), Owner: "first", Carrier: apikeyhttp.Bearer, Client: client,
+		}},
+		{"lacks a scope", first.Token, second.Token, func(next http.Handler) http.Handler {
+			return apikeyhttp.Authenticate(inner, own)(apikeyhttp.Require("a")(apikeyhttp.Require("b")(next)))
+		}, apikeyhttp.Observation{
+			Status: 403, Code: "insufficient_scope",
+			KeyID: second.Key.ID, AccessKey: second.AccessKey(), Owner: "second", Carrier: apikeyhttp.Header, Client: client,
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			var got []apikeyhttp.Observation
+			options := &apikeyhttp.Options{Carriers: apikeyhttp.Bearer, Observe: func(_ *http.Request, o apikeyhttp.Observation) { got = append(got, o) }}
+			logged := ""
+			served := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { logged = apikeyhttp.LogAttr(r.Context()).String() })
+			handler := apikeyhttp.Optional(outer, options)(test.inner(served))
+			r := apikeytest.Request(t, "GET", "/", test.bearer)
+			if !test.own.IsZero() {
+				r.Header.Set("X-API-Key", test.own.Reveal())
+			}
+			serve(handler, r)
+			if diff := cmp.Diff([]apikeyhttp.Observation{test.want}, got, cmpopts.EquateErrors(), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+				t.Error(diff)
+			}
+			if test.want.Status == 0 && !strings.Contains(logged, test.want.KeyID) {
+				t.Errorf("LogAttr is %s", logged)
 			}
 		})
 	}
@@ -133,14 +190,14 @@ func TestLog(t *testing.T) {
 		want := map[string]string{
 			"json": `{"level":"INFO","msg":"handler","apikey":{"key_id":"` + id + `","access_key":"` + access + `","owner":"a b level=ERROR","carrier":"bearer","client":"192.0.2.1"}}
 {"level":"INFO","msg":"request","apikey":{"key_id":"` + id + `","access_key":"` + access + `","owner":"a b level=ERROR","carrier":"bearer","client":"192.0.2.1"}}
-{"level":"INFO","msg":"handler"}
-{"level":"INFO","msg":"request"}
+{"level":"INFO","msg":"handler","apikey":{"client":"192.0.2.1"}}
+{"level":"INFO","msg":"request","apikey":{"client":"192.0.2.1"}}
 {"level":"INFO","msg":"request","apikey":{"status":401,"code":"invalid_token","client":"192.0.2.1"}}
 `,
 			"text": `level=INFO msg=handler apikey.key_id=` + id + ` apikey.access_key=` + access + ` apikey.owner="a b level=ERROR" apikey.carrier=bearer apikey.client=192.0.2.1
 level=INFO msg=request apikey.key_id=` + id + ` apikey.access_key=` + access + ` apikey.owner="a b level=ERROR" apikey.carrier=bearer apikey.client=192.0.2.1
-level=INFO msg=handler
-level=INFO msg=request
+level=INFO msg=handler apikey.client=192.0.2.1
+level=INFO msg=request apikey.client=192.0.2.1
 level=INFO msg=request apikey.status=401 apikey.code=invalid_token apikey.client=192.0.2.1
 `,
 		}

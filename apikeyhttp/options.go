@@ -3,6 +3,7 @@ package apikeyhttp
 import (
 	"net/http"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -54,13 +55,13 @@ type Options struct {
 	// Observe, if set, is told once of each request, when it has been
 	// answered, also if the handler panicked. It is called at the same time
 	// by many requests. Of stacked Authenticates the outermost that has one
-	// observes.
+	// observes. The Observation never holds the token; the request does.
 	Observe func(r *http.Request, o Observation)
 }
 
 // Check returns a *apikey.FieldError for what Authenticate refuses in the
 // options, or nil. Its fields are "carriers", "header", "parameter", "realm",
-// "trusted_proxies" and "proxy_header". Nil options are good.
+// "trusted_proxies", "proxy_header" and "limiter". Nil options are good.
 func (o *Options) Check() error {
 	_, err := newConfig(o)
 	return err
@@ -74,6 +75,7 @@ type config struct {
 
 	carriers     Carrier
 	header       string // in canonical form
+	headerName   string // as the host has it
 	parameter    string
 	realm        string
 	proxies      []netip.Prefix
@@ -85,7 +87,7 @@ type config struct {
 
 // defaults is the config of handlers that no Authenticate stands before.
 var defaults = &config{
-	carriers: Bearer | Header | Basic, header: "X-Api-Key", parameter: "api_key", realm: "api",
+	carriers: Bearer | Header | Basic, header: "X-Api-Key", headerName: "X-API-Key", parameter: "api_key", realm: "api",
 	proxyHeader: "X-Forwarded-For",
 }
 
@@ -104,7 +106,7 @@ func newConfig(options *Options) (*config, error) {
 		c.carriers = options.Carriers
 	}
 	if options.Header != "" {
-		c.header = http.CanonicalHeaderKey(options.Header)
+		c.header, c.headerName = http.CanonicalHeaderKey(options.Header), options.Header
 		if problem := headerProblem(c.header); problem != "" {
 			return refuse("header", problem)
 		}
@@ -137,18 +139,29 @@ func newConfig(options *Options) (*config, error) {
 			return refuse("proxy_header", "must not be set without trusted proxies")
 		}
 	}
+	if isNil(options.Limiter) && options.Limiter != nil {
+		return refuse("limiter", "must not be a nil pointer")
+	}
 	c.limiter, c.writeProblem, c.observe = options.Limiter, options.WriteProblem, options.Observe
 	return &c, nil
+}
+
+// isNil reports whether there is nothing in an interface, or a pointer to
+// nothing, whose methods would panic.
+func isNil(value any) bool {
+	v := reflect.ValueOf(value)
+	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
 }
 
 // meanings are the headers, and with a hyphen at the end the beginnings of
 // headers, that HTTP or a proxy gives a meaning to.
 var meanings = []string{
-	"Accept", "Accept-", "Access-Control-", "Authorization", "Cache-Control", "Connection", "Content-",
-	"Cookie", "Cookie2", "Date", "Etag", "Expect", "Expires", "Forwarded", "From", "Host", "Idempotency-Key", "If-",
-	"Keep-Alive", "Last-Modified", "Location", "Max-Forwards", "Origin", "Pragma", "Proxy-", "Range", "Referer",
-	"Retry-After", "Sec-", "Server", "Set-Cookie", "Te", "True-Client-Ip", "Trailer", "Transfer-Encoding", "Upgrade",
-	"User-Agent", "Vary", "Via", "Www-Authenticate", "X-Client-Ip", "X-Forwarded-", "X-Real-Ip",
+	"Accept", "Accept-", "Access-Control-", "Authorization", "Cache-Control", "Cf-", "Connection", "Content-",
+	"Cookie", "Cookie2", "Date", "Etag", "Expect", "Expires", "Fastly-", "Forwarded", "From", "Host", "Http2-", "Idempotency-Key", "If-",
+	"Keep-Alive", "Last-Modified", "Location", "Max-Forwards", "Origin", "Pragma", "Prefer", "Priority", "Proxy-", "Range", "Ratelimit",
+	"Ratelimit-", "Referer", "Retry-After", "Sec-", "Server", "Set-Cookie", "Te", "Traceparent", "Tracestate", "Trailer",
+	"Transfer-Encoding", "True-Client-Ip", "Upgrade", "User-Agent", "Vary", "Via", "Www-Authenticate", "X-Client-Ip",
+	"X-Cluster-Client-Ip", "X-Forwarded-", "X-Http-Method", "X-Http-Method-", "X-Method-Override", "X-Original-", "X-Real-Ip", "X-Rewrite-",
 }
 
 // headerProblem says why a header in canonical form cannot carry keys, or

@@ -40,6 +40,9 @@ func TestBadOptions(t *testing.T) {
 		{"everyone and more, mapped", apikeyhttp.Options{TrustedProxies: prefixes("::ffff:0.0.0.0/95")}, "trusted_proxies"},
 		{"other proxy header", apikeyhttp.Options{TrustedProxies: prefixes("10.0.0.0/8"), ProxyHeader: "X-Real-IP"}, "proxy_header"},
 		{"proxy header without proxies", apikeyhttp.Options{ProxyHeader: "Forwarded"}, "proxy_header"},
+		{"limiter that is nil", apikeyhttp.Options{Limiter: (*limiter)(nil)}, "limiter"},
+		{"Cf-Connecting-Ip", apikeyhttp.Options{Header: "CF-Connecting-IP"}, "header"},
+		{"X-HTTP-Method-Override", apikeyhttp.Options{Header: "X-HTTP-Method-Override"}, "header"},
 		{"Idempotency-Key", apikeyhttp.Options{Header: "Idempotency-Key"}, "header"},
 		{"realm with quote", apikeyhttp.Options{Realm: `a"b`}, "realm"},
 		{"realm with backslash", apikeyhttp.Options{Realm: `a\b`}, "realm"},
@@ -88,6 +91,7 @@ func TestBadOptions(t *testing.T) {
 	served := newHandler()
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	is.Equal(serve(apikeyhttp.Authenticate(nil, nil)(served), r).StatusCode, 500)
+	is.Equal(serve(apikeyhttp.Authenticate((*apikeytest.Manager)(nil), nil)(served), r).StatusCode, 500)
 	is.Equal(served.calls, 0)
 }
 

@@ -61,6 +61,13 @@ func newProblemAnswer(p Problem, bearer string) *answer {
 	return a
 }
 
+// ofAnotherBody are headers that a handler before may have set for the answer
+// that it expected.
+var ofAnotherBody = []string{
+	"Accept-Ranges", "Content-Digest", "Content-Disposition", "Content-Encoding", "Content-Language", "Content-Location",
+	"Content-Range", "Etag", "Last-Modified", "Location", "Repr-Digest", "Trailer", "Transfer-Encoding",
+}
+
 // refuse writes an answer: its headers, and its body in a form that the
 // request accepts.
 func (c *config) refuse(w http.ResponseWriter, r *http.Request, a *answer) {
@@ -77,10 +84,9 @@ func (c *config) refuse(w http.ResponseWriter, r *http.Request, a *answer) {
 	h.Set("Content-Type", contentType)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("X-Content-Type-Options", "nosniff")
-	// What an outer handler announced was for another body.
-	h.Del("Content-Encoding")
-	h.Del("Etag")
-	h.Del("Last-Modified")
+	for _, name := range ofAnotherBody {
+		h.Del(name)
+	}
 	w.WriteHeader(a.problem.Status)
 	if r.Method != http.MethodHead {
 		w.Write(body) // on an error the client is gone
@@ -123,7 +129,7 @@ func (c *config) challenges(a *answer) []string {
 	case c.carriers&Bearer != 0:
 		lines = append(lines, `Bearer realm="`+c.realm+`"`+parameters)
 	case c.carriers&Header != 0:
-		lines = append(lines, `ApiKey realm="`+c.realm+`", header="`+c.header+`"`+parameters)
+		lines = append(lines, `ApiKey realm="`+c.realm+`", header="`+c.headerName+`"`+parameters)
 	case c.carriers&Query != 0:
 		lines = append(lines, `ApiKey realm="`+c.realm+`", parameter="`+c.parameter+`"`+parameters)
 	}

@@ -1,6 +1,7 @@
 package apikeyhttp
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -10,8 +11,8 @@ import (
 // [net/http/httputil.ReverseProxy], so that the servers behind it do not get
 // to see the token. It stands behind Authenticate, as the last of the
 // middlewares, and takes out of the request whatever one of those before it
-// reads: headers, and the query parameter. The request that the handlers
-// before it hold stays as it was.
+// reads: headers, and the query parameter, also from Request.Form and the
+// Referer. The request that the handlers before it hold stays as it was.
 //
 // Without Authenticate before it every request is answered with status 500.
 func RemoveCredential(next http.Handler) http.Handler {
@@ -40,14 +41,24 @@ func (c *config) remove(r *http.Request) {
 	if c.carriers&Header != 0 {
 		r.Header.Del(c.header)
 	}
-	if c.carriers&Query == 0 || r.URL == nil || r.URL.RawQuery == "" {
+	if c.carriers&Query == 0 {
 		return
 	}
-	u := *r.URL
-	u.RawQuery = withoutParameter(u.RawQuery, c.parameter)
-	r.URL = &u
+	if r.URL != nil {
+		u := *r.URL
+		u.RawQuery = withoutParameter(u.RawQuery, c.parameter)
+		r.URL = &u
+	}
 	if path, query, ok := strings.Cut(r.RequestURI, "?"); ok {
 		r.RequestURI = strings.TrimSuffix(path+"?"+withoutParameter(query, c.parameter), "?")
+	}
+	if r.Form != nil { // a handler before has called ParseForm
+		r.Form = maps.Clone(r.Form)
+		r.Form.Del(c.parameter)
+	}
+	// A page that was asked for with the key names itself here.
+	if from, err := url.Parse(r.Header.Get("Referer")); err != nil || from.Query().Has(c.parameter) {
+		r.Header.Del("Referer")
 	}
 }
 

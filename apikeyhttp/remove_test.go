@@ -85,6 +85,38 @@ func TestRemovedQuery(t *testing.T) {
 	}
 }
 
+// TestRemovedCopies: where else the parameter may have come to stand.
+func TestRemovedCopies(t *testing.T) {
+	is := is.New(t)
+	keys := apikeytest.New(t)
+	issued := keys.MustIssue(t, apikey.IssueParams{})
+	token := issued.Token.Reveal()
+	served := newHandler()
+	handler := apikeyhttp.Authenticate(keys, anyCarrier)(apikeyhttp.RemoveCredential(served))
+	for referer, kept := range map[string]bool{
+		"https://shop.example/?page=2":             true,
+		"https://shop.example/?api_key=" + token:   false,
+		"https://shop.example/?api%5fkey=" + token: false,
+		"%zz?api_key=" + token:                     false,
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/?a=1&api_key="+token, nil)
+		r.Header.Set("Referer", referer)
+		is.NoErr(r.ParseForm())
+		is.Equal(serve(handler, r).StatusCode, 200)
+		is.Equal(served.request.Form, url.Values{"a": {"1"}})
+		is.Equal(r.Form.Get("api_key"), token)
+		is.Equal(served.request.Header.Get("Referer") != "", kept)
+	}
+
+	r := httptest.NewRequest(http.MethodGet, "/?api_key="+token, nil)
+	clear := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.URL.RawQuery = "" // as a host may do by itself
+		apikeyhttp.RemoveCredential(served).ServeHTTP(w, r)
+	})
+	is.Equal(serve(apikeyhttp.Authenticate(keys, anyCarrier)(clear), r).StatusCode, 200)
+	is.Equal(served.request.RequestURI, "/")
+}
+
 // TestRemovedOfStacked: what any of them reads is taken out, and what none
 // reads is left.
 func TestRemovedOfStacked(t *testing.T) {

@@ -65,6 +65,32 @@ func TestStackedWorkIsDoneOnce(t *testing.T) {
 	is.Equal(len(l.keys), 2)
 }
 
+// TestOtherRequests: a request that a handler makes with the context of its own
+// is another one.
+func TestOtherRequests(t *testing.T) {
+	is := is.New(t)
+	keys := apikeytest.New(t)
+	issued := keys.MustIssue(t, apikey.IssueParams{})
+	l := &limiter{key: apikeyhttp.Quota{Allowed: true}, client: apikeyhttp.Quota{Allowed: true}}
+	observed := 0
+	options := &apikeyhttp.Options{Limiter: l, Observe: func(*http.Request, apikeyhttp.Observation) { observed++ }}
+	part := apikeyhttp.Authenticate(keys, options)(newHandler())
+	var statuses []int
+	batch := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for range 2 {
+			inner := apikeytest.Request(t, "GET", "/", issued.Token).WithContext(r.Context())
+			statuses = append(statuses, serve(part, inner).StatusCode)
+			statuses = append(statuses, serve(part, r.Clone(r.Context())).StatusCode)
+			_, err := keys.Disable(t.Context(), issued.Key.ID, "")
+			is.NoErr(err)
+		}
+	})
+	is.Equal(serve(apikeyhttp.Authenticate(keys, options)(batch), apikeytest.Request(t, "GET", "/", issued.Token)).StatusCode, 200)
+	is.Equal(statuses, []int{200, 200, 401, 401})
+	is.Equal(len(l.keys), 3)
+	is.Equal(observed, 5)
+}
+
 // TestStackedDiffer: what is not the same work is done.
 func TestStackedDiffer(t *testing.T) {
 	keys := apikeytest.New(t)
@@ -89,6 +115,7 @@ func TestStackedDiffer(t *testing.T) {
 		{"two for the inner", nil, nil, &apikeyhttp.Options{Carriers: apikeyhttp.Bearer}, nil, second, 400, "", 1},
 		{"none for the inner", nil, nil, nil, &apikeyhttp.Options{Carriers: apikeyhttp.Header}, "", 401, "", 1},
 		{"other address", nil, nil, nil, &apikeyhttp.Options{TrustedProxies: prefixes("192.0.2.0/24")}, "", 200, "first", 2},
+		{"an Optional between", nil, nil, nil, &apikeyhttp.Options{Carriers: apikeyhttp.Bearer}, "between", 200, "first", 1},
 		{"other Validator", nil, apikeytest.Deny(nil), nil, nil, "", 401, "", 1},
 		{"other Validator before", apikeytest.Allow(apikey.Key{Owner: "stub"}), nil, nil, nil, "", 200, "first", 1},
 		{"not comparable", uncomparable{Validator: keys}, uncomparable{Validator: keys}, nil, nil, "", 200, "first", 0},
@@ -107,11 +134,16 @@ func TestStackedDiffer(t *testing.T) {
 			}
 			r := httptest.NewRequest(http.MethodGet, "/", nil)
 			r.Header.Set("Authorization", "Bearer "+first)
-			if test.own != "" {
+			served := newHandler()
+			handler := apikeyhttp.Authenticate(inner, test.innerOptions)(served)
+			switch test.own {
+			case "":
+			case "between":
+				handler = apikeyhttp.Optional(outer, &apikeyhttp.Options{Carriers: apikeyhttp.Query})(handler)
+			default:
 				r.Header.Set("X-API-Key", test.own)
 			}
-			served := newHandler()
-			handler := apikeyhttp.Authenticate(outer, test.outerOptions)(apikeyhttp.Authenticate(inner, test.innerOptions)(served))
+			handler = apikeyhttp.Authenticate(outer, test.outerOptions)(handler)
 			is.Equal(serve(handler, r).StatusCode, test.status)
 			is.Equal(served.key.Owner, test.owner)
 			is.Equal(v.calls, test.calls)
@@ -158,7 +190,7 @@ func TestOptional(t *testing.T) {
 		{"good", map[string]string{"X-API-Key": token}, apikeyhttp.Optional(keys, nil), 200, "ada"},
 		{"bad", map[string]string{"X-API-Key": token + "x"}, apikeyhttp.Optional(keys, nil), 401, ""},
 		{"empty", map[string]string{"X-API-Key": ""}, apikeyhttp.Optional(keys, nil), 400, ""},
-		{"unknown scheme", map[string]string{"Authorization": "Digest x"}, apikeyhttp.Optional(keys, nil), 200, ""},
+		{"unknown scheme", map[string]string{"Authorization": "Digest x"}, apikeyhttp.Optional(keys, nil), 401, ""},
 		{"behind one that let a key in", map[string]string{"Authorization": "Bearer " + token}, func(next http.Handler) http.Handler {
 			return apikeyhttp.Authenticate(keys, nil)(apikeyhttp.Optional(keys, ownHeader)(next))
 		}, 200, "ada"},
@@ -168,6 +200,12 @@ func TestOptional(t *testing.T) {
 		{"anonymous behind another Validator", nil, func(next http.Handler) http.Handler {
 			return apikeyhttp.Optional(keys, nil)(apikeyhttp.Optional(others, ownHeader)(next))
 		}, 200, ""},
+		{"behind another Validator, twice", map[string]string{"Authorization": "Bearer " + token}, func(next http.Handler) http.Handler {
+			return apikeyhttp.Authenticate(keys, nil)(apikeyhttp.Optional(keys, ownHeader)(apikeyhttp.Optional(others, ownHeader)(next)))
+		}, 401, ""},
+		{"token without scheme", map[string]string{"Authorization": token}, apikeyhttp.Optional(keys, nil), 401, ""},
+		{"scheme with a colon", map[string]string{"Authorization": "Bearer: " + token}, apikeyhttp.Optional(keys, nil), 400, ""},
+		{"unknown scheme, not read", map[string]string{"Authorization": "Digest x"}, apikeyhttp.Optional(keys, ownHeader), 200, ""},
 		{"required after all", nil, func(next http.Handler) http.Handler {
 			return apikeyhttp.Optional(keys, nil)(apikeyhttp.Require()(next))
 		}, 401, ""},

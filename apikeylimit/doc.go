@@ -43,10 +43,11 @@
 //
 // An IPv4 address counts by itself, also if it is written as IPv6; IPv6
 // addresses count by their first 64 bits, since whoever has one of them has
-// all that begin so. Clients whose address is not known are not limited, as
-// behind a Unix socket: they would share one bucket, and any of them could
-// keep all others out. Behind a proxy that is not in the TrustedProxies of
-// package apikeyhttp, all clients have the proxy's address and do share one.
+// all that begin so. Connections without an address, as by a Unix socket, are
+// not limited: they would share one bucket, and any of them could keep all
+// others out. Clients that a trusted proxy does not name share the proxy's, and
+// behind a proxy that is not in the TrustedProxies of package apikeyhttp all
+// clients do.
 //
 // Guessing is hopeless in any case: a token has 190 random bits. This limit
 // keeps the work and the noise of it small.
@@ -73,7 +74,10 @@
 // requests, and a restart begins with full buckets. Do not bill by it.
 //
 // Time that a clock goes back counts as none, and time that it skips as
-// passed.
+// passed, so that an Options.Now that swings lets more through. time.Now does
+// not: it is monotonic.
+//
+// Two Limiters before one route both name their limits "key" and "invalid".
 //
 // All requests share one lock, for the time of a decision, about half a
 // microsecond. Only the first newcomer after all other entries were used again

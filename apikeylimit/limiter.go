@@ -2,6 +2,7 @@ package apikeylimit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -75,10 +76,13 @@ func New(options *Options) (*Limiter, error) {
 
 const mustBePositive = "must have a number of requests and a period above zero, or neither"
 
-// AllowKey takes one request from the bucket of the key. The only error is a
-// *apikey.FieldError of "rate": the key has a rate that no Manager accepts,
-// and is not let through.
+// AllowKey takes one request from the bucket of the key. Its errors: a
+// *apikey.FieldError of "rate", if the key has a rate that no Manager accepts;
+// the Limiter was not made by New. The key is not let through then.
 func (l *Limiter) AllowKey(_ context.Context, key apikey.Key) (apikeyhttp.Quota, error) {
+	if !l.made() {
+		return apikeyhttp.Quota{}, errNotMade
+	}
 	rate := key.Rate
 	if rate.Requests == 0 {
 		rate = l.fallback
@@ -95,9 +99,12 @@ func (l *Limiter) AllowKey(_ context.Context, key apikey.Key) (apikeyhttp.Quota,
 	return q, nil
 }
 
-// AllowClient reports whether bad keys may still come from an address. There
-// are no errors.
+// AllowClient reports whether bad keys may still come from an address. The only
+// error is that the Limiter was not made by New.
 func (l *Limiter) AllowClient(_ context.Context, client netip.Addr) (apikeyhttp.Quota, error) {
+	if !l.made() {
+		return apikeyhttp.Quota{}, errNotMade
+	}
 	if !l.limitsClient(client) {
 		return apikeyhttp.Quota{Allowed: true}, nil
 	}
@@ -107,13 +114,22 @@ func (l *Limiter) AllowClient(_ context.Context, client netip.Addr) (apikeyhttp.
 }
 
 // CountInvalid takes one from the bucket of the address, if there is one left
-// in it. There are no errors.
+// in it. The only error is that the Limiter was not made by New.
 func (l *Limiter) CountInvalid(_ context.Context, client netip.Addr) error {
+	if !l.made() {
+		return errNotMade
+	}
 	if l.limitsClient(client) {
 		l.addresses.take(network(client), l.invalid)
 	}
 	return nil
 }
+
+var errNotMade = errors.New("apikeylimit: the Limiter was not made by New")
+
+// made reports whether the Limiter comes from New: the zero one would limit
+// nothing.
+func (l *Limiter) made() bool { return l != nil && l.keys != nil }
 
 func (l *Limiter) limitsClient(client netip.Addr) bool {
 	return l.invalid.Requests != 0 && client.IsValid()

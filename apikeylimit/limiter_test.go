@@ -3,6 +3,7 @@ package apikeylimit_test
 import (
 	"errors"
 	"math"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,6 +17,18 @@ import (
 	"github.com/keyturn/apikey/apikeyhttp"
 	"github.com/keyturn/apikey/apikeylimit"
 )
+
+// TestNotMade: a Limiter that nobody set up lets nobody through.
+func TestNotMade(t *testing.T) {
+	is := is.New(t)
+	for _, l := range []*apikeylimit.Limiter{nil, {}} {
+		q, err := l.AllowKey(t.Context(), apikey.Key{ID: "id"})
+		is.True(err != nil && !q.Allowed)
+		q, err = l.AllowClient(t.Context(), netip.MustParseAddr("192.0.2.1"))
+		is.True(err != nil && !q.Allowed)
+		is.True(l.CountInvalid(t.Context(), netip.MustParseAddr("192.0.2.1")) != nil)
+	}
+}
 
 func TestNewRefuses(t *testing.T) {
 	for _, tt := range []struct {

@@ -18,8 +18,8 @@ const fragmentLen = 12
 
 // AssertNoLeak fails the test if a part of a token's secret, 12 characters in a
 // row, stands in one of the outputs: as it is, in base64 (also amid other
-// text, as in Basic credentials), in hex, percent-encoded or escaped as in
-// JSON. The access key may stand there: it is public. What fails is told
+// text, as in Basic credentials), in hex, as the numbers of its bytes,
+// percent-encoded or escaped as in JSON. The access key may stand there: it is public. What fails is told
 // without showing it.
 //
 // Of a text that is no token, such as a digest or a pepper, any 12 bytes in a
@@ -64,8 +64,13 @@ func leaked(fragment, output, lower string) string {
 			}
 		}
 	}
-	if strings.Contains(lower, hex.EncodeToString([]byte(fragment))) {
+	if strings.Contains(lower, hex.EncodeToString([]byte(fragment))) ||
+		strings.Contains(lower, escaped(fragment, " %02x")[1:]) || strings.Contains(lower, escaped(fragment, ", 0x%x")[2:]) {
 		return "in hex"
+	}
+	// fmt shows a []byte so.
+	if strings.Contains(output, escaped(fragment, " %d")[1:]) {
+		return "in decimal"
 	}
 	// Encoders escape what they must; some escape every byte.
 	if strings.Contains(output, url.QueryEscape(fragment)) || strings.Contains(output, url.PathEscape(fragment)) ||

@@ -19,16 +19,19 @@ import (
 // by a stream that checks it again.
 //
 // The adaptor reads the whole body into memory, also with StreamRequestBody.
-// A handler runs after the middleware has returned, not within it.
+// A handler runs after the middleware has returned, not within it: so
+// Options.Observe is told before, and does not learn of what Require refuses.
+// c.OriginalURL() stays what was sent, also behind RemoveCredential.
 func middleware(m func(http.Handler) http.Handler) fiber.Handler {
 	return func(c fiber.Ctx) error {
 		var passed *http.Request
+		sent := http.Header{}
 		next := m(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { passed = r }))
 		err := adaptor.HTTPHandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			r.Header = http.Header{}
 			for name, value := range c.Request().Header.All() {
-				r.Header.Add(string(name), string(value))
+				sent.Add(string(name), string(value))
 			}
+			r.Header = sent
 			r.URL.RawQuery = strings.Clone(r.URL.RawQuery)
 			next.ServeHTTP(w, r.WithContext(c.Context()))
 		})(c)
@@ -36,6 +39,12 @@ func middleware(m func(http.Handler) http.Handler) fiber.Handler {
 			return err
 		}
 		c.SetContext(passed.Context())
+		for name := range sent { // what RemoveCredential takes out
+			if passed.Header[name] == nil {
+				c.Request().Header.Del(name)
+			}
+		}
+		c.Request().URI().SetQueryString(passed.URL.RawQuery)
 		return c.Next()
 	}
 }

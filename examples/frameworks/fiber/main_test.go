@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/keyturn/apikey"
 	"github.com/keyturn/apikey/apikeyhttp"
+	"github.com/keyturn/apikey/apikeytest"
 	"github.com/keyturn/apikey/examples/frameworks/internal/frameworktest"
 	"github.com/keyturn/apikey/examples/frameworks/internal/orders"
 )
@@ -88,5 +90,43 @@ func TestPanic(t *testing.T) {
 	defer got.Body.Close()
 	if asked := book.Asked(); got.StatusCode != 500 || len(asked) > 0 {
 		t.Error(got.Status, asked)
+	}
+}
+
+// TestRemoveCredential: what a proxy behind would pass on.
+func TestRemoveCredential(t *testing.T) {
+	keys := apikeytest.New(t)
+	token := keys.MustIssue(t, apikey.IssueParams{}).Token.Reveal()
+	options := &apikeyhttp.Options{Carriers: apikeyhttp.Bearer | apikeyhttp.Header | apikeyhttp.Basic | apikeyhttp.Query}
+	app := fiber.New()
+	app.Use(middleware(apikeyhttp.Authenticate(keys, options)), middleware(apikeyhttp.RemoveCredential))
+	app.Get("/", func(c fiber.Ctx) error {
+		return c.SendString(c.Request().Header.String() + c.Request().URI().String())
+	})
+	for name, request := range map[string]*http.Request{
+		"Authorization": httptest.NewRequest("GET", "/?kept=2", nil),
+		"X-Api-Key":     httptest.NewRequest("GET", "/?kept=2", nil),
+		"query":         httptest.NewRequest("GET", "/?api_key="+token+"&kept=2", nil),
+	} {
+		request.Header.Set("Kept", "1")
+		switch name {
+		case "Authorization":
+			request.Header.Set(name, "Bearer "+token)
+		case "X-Api-Key":
+			request.Header.Set(name, token)
+		}
+		response, err := app.Test(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(response.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The first line is what was sent, as c.OriginalURL() is.
+		_, seen, _ := strings.Cut(string(body), "\r\n")
+		if response.StatusCode != 200 || strings.Contains(seen, token) || !strings.Contains(seen, "Kept: 1") || !strings.Contains(seen, "kept=2") {
+			t.Errorf("%s: %d %s", name, response.StatusCode, body)
+		}
 	}
 }

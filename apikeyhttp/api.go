@@ -18,7 +18,9 @@ type APIOptions struct {
 	//
 	// An error refuses the request: with 503 if it is an
 	// [apikey.ErrUnavailable], else with 403. An empty owner is refused like
-	// an error. The text of the error is not shown.
+	// an error. The text of the error is not shown. What tells a browser to
+	// log in, a 401 or a redirect, is the matter of a middleware of the host's
+	// before API.
 	Owner func(r *http.Request) (owner, actor string, err error)
 
 	// Scopes, also of the form "orders:*", are all that an owner can give to

@@ -14,7 +14,7 @@ import (
 )
 
 // server is the program under test of the README.
-func server(keys apikey.Validator) http.Handler {
+func server(keys *apikey.Manager) http.Handler {
 	orders := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {})
 	mux := http.NewServeMux()
 	mux.Handle("GET /orders", apikeyhttp.Authenticate(keys, nil)(apikeyhttp.Require("orders:read")(orders)))
@@ -26,7 +26,7 @@ func TestOrders(t *testing.T) {
 	issued := keys.MustIssue(t, apikey.IssueParams{Scopes: []string{"orders:read"}})
 	get := func() int {
 		w := httptest.NewRecorder()
-		server(keys).ServeHTTP(w, apikeytest.Request(t, "GET", "/orders", issued.Token))
+		server(keys.Manager).ServeHTTP(w, apikeytest.Request(t, "GET", "/orders", issued.Token))
 		return w.Code
 	}
 	if got := get(); got != http.StatusOK {

@@ -1,8 +1,10 @@
 package apikeyhttp
 
 import (
+	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/keyturn/apikey"
@@ -38,6 +40,12 @@ type APIOptions struct {
 	// form; see Options.WriteProblem. It is not asked about the one refusal
 	// that holds a token: outcome_unknown of issue, regenerate and rotate.
 	WriteProblem func(r *http.Request, p Problem) (contentType string, body []byte)
+
+	// Observe, if set, is told once of each request that Owner was asked
+	// about, when it has been answered, at the same time by many: of status
+	// and code if it was refused, the owner, the id of the key that was asked
+	// for or issued, and the cause of what failed, which no answer shows.
+	Observe func(r *http.Request, o Observation)
 }
 
 // Check returns a *apikey.FieldError for what API refuses in the options, or
@@ -53,6 +61,8 @@ func (o *APIOptions) Check() error {
 //
 //	api := apikeyhttp.API(manager, &apikeyhttp.APIOptions{Owner: session, Scopes: []string{"orders:*"}})
 //	mux.Handle("/account/", http.StripPrefix("/account", api))
+//
+// The prefix has no slash at its end.
 //
 // Its paths are below; the document at /openapi.json, which anyone may read,
 // says what they take and answer (OpenAPI 3.1).
@@ -76,7 +86,8 @@ func (o *APIOptions) Check() error {
 // else. The ETag of a key is its revision, and If-Match with it makes a change
 // happen only at that revision. A key of someone else, one that there is not,
 // and what cannot be an id are one and the same 404. Rate, metadata and holds
-// are the host's: the rate is shown, the metadata is not.
+// are the host's: the rate is shown, the metadata is not. Actors and reasons
+// are shown, also those of changes that the host has made.
 //
 // Bodies are JSON of at most 64 KiB, and read strictly: a member that is not
 // known, stands twice or is spelled in another case is refused. Changes asked
@@ -105,6 +116,7 @@ type api struct {
 	owner   func(*http.Request) (owner, actor string, err error)
 	scopes  []string
 	origins *http.CrossOriginProtection
+	observe func(*http.Request, Observation)
 	config  *config // for refusals
 }
 
@@ -118,13 +130,35 @@ func newAPI(o *APIOptions) (*api, error) {
 	}
 	origins := http.NewCrossOriginProtection()
 	for _, origin := range o.Origins {
-		if origins.AddTrustedOrigin(origin) != nil {
+		if !isOrigin(origin) || origins.AddTrustedOrigin(origin) != nil {
 			return nil, &apikey.FieldError{Field: "origins", Problem: "must hold origins like https://app.example.com"}
 		}
 	}
 	c := *defaults
 	c.writeProblem = o.WriteProblem
-	return &api{owner: o.Owner, scopes: scopes.Slice(), origins: origins, config: &c}, nil
+	return &api{owner: o.Owner, scopes: scopes.Slice(), origins: origins, observe: o.Observe, config: &c}, nil
+}
+
+// isID reports whether a text has the form of a key's id, 20 characters of
+// base62, so that it may stand in a log.
+func isID(text string) bool {
+	return len(text) == 20 && !strings.ContainsFunc(text, func(r rune) bool { return r == '-' || notInHeader(r) })
+}
+
+// isOrigin reports whether a browser may send a text as the Origin of a page
+// (RFC 6454, section 6.2): anything else would never match.
+func isOrigin(text string) bool {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || text != u.Scheme+"://"+u.Host {
+		return false
+	}
+	for _, r := range u.Host {
+		if r > '~' || r == '*' || 'A' <= r && r <= 'Z' {
+			return false
+		}
+	}
+	usual := map[string]string{"https": "443", "http": "80"}[u.Scheme]
+	return u.Hostname() != "" && u.Port() != usual && !strings.HasSuffix(u.Host, ":")
 }
 
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -148,45 +182,70 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // serve answers a request to a route that acts for an owner.
 func (a *api) serve(w http.ResponseWriter, r *http.Request, route *apiRoute, id string) {
-	c, err := a.admit(w, r, route, id)
+	c := &apiCall{request: r, id: id}
 	var done reply
+	err := a.admit(w, c, route)
 	if err == nil {
 		done, err = route.handle(c)
 	}
+	var refused *answer
 	switch {
 	case err == nil:
-		done.write(w, r)
 	case errors.Is(err, apikey.ErrConflict) && len(c.conditions) > 0:
-		a.fail(w, r, refusal{answerPrecondition})
+		refused = answerPrecondition
 	default:
-		a.fail(w, r, err)
+		refused = apiAnswerTo(err)
+	}
+	if a.observe != nil {
+		defer func() { a.observe(r, c.observation(done, refused, err)) }()
+	}
+	if refused != nil {
+		a.fail(w, r, refused, err)
+	} else {
+		done.write(w, r)
 	}
 }
 
 // admit decides whether a request may be looked at, and reads it: nothing has
 // been asked of the store before it was whole.
-func (a *api) admit(w http.ResponseWriter, r *http.Request, route *apiRoute, id string) (*apiCall, error) {
-	if a.origins.Check(r) != nil {
-		return nil, refusal{answerCrossOrigin}
+func (a *api) admit(w http.ResponseWriter, c *apiCall, route *apiRoute) error {
+	r := c.request
+	if err := a.origins.Check(r); err != nil {
+		return refusal{answerCrossOrigin, err}
 	}
 	owner, actor, err := a.owner(r)
 	switch {
-	case errors.Is(err, apikey.ErrUnavailable):
-		return nil, refusal{answerNotNow}
+	case errors.Is(err, apikey.ErrUnavailable), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return refusal{answerNotNow, err}
 	case err != nil || owner == "":
-		return nil, refusal{answerForbidden}
+		return refusal{answerForbidden, err}
 	}
-	c := &apiCall{
-		Context: apikey.WithActor(r.Context(), actor),
-		keys:    a.manager.ForOwner(owner, a.scopes...),
-		request: r,
-		id:      id,
-	}
+	c.owner = owner
+	c.Context = apikey.WithActor(r.Context(), actor)
+	c.keys = a.manager.ForOwner(owner, a.scopes...)
 	if c.body, err = readBody(w, r, route.body); err != nil {
-		return nil, err
+		return err
 	}
 	if route.conditional {
 		c.conditions, err = ifMatch(r.Header)
 	}
-	return c, err
+	return err
+}
+
+// observation says what became of a call.
+func (c *apiCall) observation(done reply, refused *answer, err error) Observation {
+	o := Observation{Owner: c.owner, Err: err}
+	if isID(c.id) {
+		o.KeyID = c.id
+	}
+	if refusal, ok := errors.AsType[refusal](err); ok {
+		o.Err = refusal.cause
+	}
+	if p, ok := done.body.(unknownView); ok {
+		o.Status, o.Code = p.Status, p.Code
+	}
+	if refused != nil {
+		o.Status, o.Code = refused.problem.Status, refused.problem.Code
+	}
+	return o
 }

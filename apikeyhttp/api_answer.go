@@ -61,27 +61,29 @@ var apiAnswers = []struct {
 // each with what it is called there.
 var inputs = map[string]string{
 	"name": "name", "scopes": "scopes", "networks": "networks", "expires_at": "expires_at",
-	"lifetime": "lifetime_seconds", "overlap": "overlap_seconds", "reason": "reason", "changes": "body",
+	"lifetime": "lifetime_seconds", "overlap": "overlap_seconds", "reason": "reason",
 	"after": "after", "limit": "limit",
 	"idempotency_key": "Idempotency-Key", "revision": "If-Match",
 }
 
 // refusal is an answer on its way through functions that return errors.
-type refusal struct{ answer *answer }
+type refusal struct {
+	answer *answer
+	cause  error // for APIOptions.Observe
+}
 
 func (r refusal) Error() string { return "apikeyhttp: " + r.answer.problem.Code }
 
 // refuseField refuses a part of the request. The field and the problem are
 // constants, or made of them.
 func refuseField(field, problem string) refusal {
-	return refusal{newProblemAnswer(Problem{
+	return refusal{answer: newProblemAnswer(Problem{
 		Status: 400, Code: "invalid_field", Field: field, Detail: field + " " + problem + ".",
 	}, noChallenge)}
 }
 
 // fail answers a request that was refused, or that failed.
-func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
-	answer := apiAnswerTo(err)
+func (a *api) fail(w http.ResponseWriter, r *http.Request, answer *answer, err error) {
 	if tooSoon, ok := errors.AsType[*apikey.TooSoonError](err); ok {
 		wait := tooSoon.At.Sub(a.manager.Now())
 		w.Header().Set("Retry-After", seconds(max(wait, time.Second)))
@@ -101,6 +103,9 @@ func apiAnswerTo(err error) *answer {
 		}
 	}
 	if field, ok := errors.AsType[*apikey.FieldError](err); ok {
+		if field.Field == "changes" {
+			return refuseField("body", "must change something").answer
+		}
 		if name := inputs[field.Field]; name != "" {
 			return refuseField(name, field.Problem).answer
 		}
@@ -165,5 +170,11 @@ func serveDocument(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Type", "application/vnd.oai.openapi+json;version=3.1")
 	h.Set("ETag", documentTag())
 	h.Set("X-Content-Type-Options", "nosniff")
+	// A part of it, or a failed condition, would be answered without the body
+	// and the headers of a refusal.
+	r = r.Clone(r.Context())
+	for _, name := range []string{"Range", "If-Range", "If-Match", "If-Unmodified-Since"} {
+		r.Header.Del(name)
+	}
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(document))
 }

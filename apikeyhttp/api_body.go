@@ -46,9 +46,9 @@ func readBody(w http.ResponseWriter, r *http.Request, known []string) (*apiBody,
 		case tooLarge && known == nil:
 			return nil, refuseField("body", "must be empty")
 		case tooLarge:
-			return nil, refusal{answerTooLarge}
+			return nil, refusal{answer: answerTooLarge}
 		case err != nil:
-			return nil, refusal{answerUnreadable}
+			return nil, refusal{answer: answerUnreadable}
 		}
 	}
 	if known == nil {
@@ -57,7 +57,7 @@ func readBody(w http.ResponseWriter, r *http.Request, known []string) (*apiBody,
 	// A form, even an empty one, names its type. A request with neither body
 	// nor type cannot be told from one of a client that left out "{}".
 	if !isJSON(r.Header) && (len(raw) > 0 || r.Header["Content-Type"] != nil) || r.Header["Content-Encoding"] != nil {
-		return nil, refusal{answerMediaType}
+		return nil, refusal{answer: answerMediaType}
 	}
 	if len(raw) == 0 {
 		return &apiBody{}, nil
@@ -198,8 +198,9 @@ func (b *apiBody) instant(name string) time.Time {
 	if !ok {
 		return time.Time{}
 	}
+	var text string
 	var instant time.Time
-	if json.Unmarshal(value, &instant) != nil || instant.IsZero() {
+	if json.Unmarshal(value, &text) != nil || strings.Contains(text, ",") || instant.UnmarshalText([]byte(text)) != nil || instant.IsZero() {
 		b.refuse(name, problem)
 	}
 	return instant
@@ -210,7 +211,7 @@ const maxSeconds = int64(1<<63-1) / int64(time.Second)
 
 // seconds reads a whole number of seconds, at least one.
 func (b *apiBody) seconds(name string) time.Duration {
-	const problem = "must be a whole number of seconds, at least 1"
+	const problem = "must be a whole number of seconds from 1 to 9223372036"
 	value, ok := b.value(name, "-0123456789", problem)
 	if !ok {
 		return 0

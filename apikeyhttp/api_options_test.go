@@ -2,13 +2,18 @@ package apikeyhttp_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/matryer/is"
 
 	"github.com/keyturn/apikey"
@@ -28,6 +33,8 @@ func TestAPIOwner(t *testing.T) {
 		{"no login", "ada", "", errors.New(secret), 403, "forbidden"},
 		{"not there by chance", "ada", "", apikey.ErrNotFound, 403, "forbidden"},
 		{"login down", "ada", "", fmt.Errorf("%s: %w", secret, apikey.ErrUnavailable), 503, "unavailable"},
+		{"too late", "ada", "", context.DeadlineExceeded, 503, "unavailable"},
+		{"gone", "ada", "", context.Canceled, 503, "unavailable"},
 		{"owner not printable", "a\nb", "", nil, 500, "server_error"},
 		{"owner too long", strings.Repeat("a", 256), "", nil, 500, "server_error"},
 	}
@@ -75,6 +82,16 @@ func TestAPIOptions(t *testing.T) {
 		{"nil", nil, "owner"},
 		{"no owner", &apikeyhttp.APIOptions{}, "owner"},
 		{"bad scope", &apikeyhttp.APIOptions{Owner: owner, Scopes: []string{"a b"}}, "scopes"},
+		{"origin with a wildcard", &apikeyhttp.APIOptions{Owner: owner, Origins: []string{"https://*.example.com"}}, "origins"},
+		{"origin in upper case", &apikeyhttp.APIOptions{Owner: owner, Origins: []string{"https://APP.example.com"}}, "origins"},
+		{"scheme in upper case", &apikeyhttp.APIOptions{Owner: owner, Origins: []string{"HTTPS://app.example.com"}}, "origins"},
+		{"origin with the usual port", &apikeyhttp.APIOptions{Owner: owner, Origins: []string{"https://app.example.com:443"}}, "origins"},
+		{"origin not ASCII", &apikeyhttp.APIOptions{Owner: owner, Origins: []string{"https://bücher.example"}}, "origins"},
+		{"origin with an empty port", &apikeyhttp.APIOptions{Owner: owner, Origins: []string{"https://app.example.com:"}}, "origins"},
+		{"origin with a path", &apikeyhttp.APIOptions{Owner: owner, Origins: []string{"https://app.example.com/"}}, "origins"},
+		{"origin without a host", &apikeyhttp.APIOptions{Owner: owner, Origins: []string{"https://:8443"}}, "origins"},
+		{"origin of another scheme", &apikeyhttp.APIOptions{Owner: owner, Origins: []string{"ftp://app.example.com"}}, "origins"},
+		{"good origins", &apikeyhttp.APIOptions{Owner: owner, Origins: []string{"http://localhost:8080", "https://xn--bcher-kva.example:8443"}}, ""},
 		{"bad origin", &apikeyhttp.APIOptions{Owner: owner, Origins: []string{"app.example.com"}}, "origins"},
 		{"good", &apikeyhttp.APIOptions{Owner: owner, Scopes: []string{"a:*"}, Origins: []string{"https://app.example.com"}}, ""},
 	} {
@@ -131,4 +148,75 @@ func TestAPIPrefix(t *testing.T) {
 	is.Equal(decode(t, issued, 201)["key"].(map[string]any)["id"], key["id"])
 	is.True(strings.HasPrefix(location.Path, "/v1/account/keys/"))
 	is.Equal(send("HEAD", location.String(), nil).StatusCode, 200)
+}
+
+// TestAPIObserve: what no answer shows, the host is told.
+func TestAPIObserve(t *testing.T) {
+	down := errors.New("dial tcp db.internal: refused")
+	noLogin := errors.New("no session")
+	var got []apikeyhttp.Observation
+	s := newShop(t)
+	key := s.rotating(t, "ada")
+	s.handler = apikeyhttp.API(s.Manager.Manager, &apikeyhttp.APIOptions{
+		Owner: func(r *http.Request) (string, string, error) {
+			if r.Header.Get("Session") == "" {
+				return "", "", noLogin
+			}
+			return "ada", "", nil
+		},
+		Observe: func(_ *http.Request, o apikeyhttp.Observation) { got = append(got, o) },
+	})
+	tests := []struct {
+		name, method, target, body, session string
+		failure                             apikeytest.Method
+		want                                apikeyhttp.Observation
+	}{
+		{"done", "GET", "/keys/" + key.ID, "", "ada", 0, apikeyhttp.Observation{Owner: "ada", KeyID: key.ID}},
+		{"listed", "GET", "/keys", "", "ada", 0, apikeyhttp.Observation{Owner: "ada"}},
+		{"no login", "GET", "/keys/" + key.ID, "", "", 0, apikeyhttp.Observation{Status: 403, Code: "forbidden", KeyID: key.ID, Err: noLogin}},
+		{"not an id", "GET", "/keys/a%0Ab", "", "ada", 0, apikeyhttp.Observation{Status: 404, Code: "not_found", Owner: "ada", Err: apikey.ErrNotFound}},
+		{"bad input", "POST", "/keys", `{"name":7}`, "ada", 0, apikeyhttp.Observation{Status: 400, Code: "invalid_field", Owner: "ada"}},
+		{"store down", "GET", "/keys/" + key.ID, "", "ada", apikeytest.Get, apikeyhttp.Observation{Status: 503, Code: "unavailable", Owner: "ada", KeyID: key.ID, Err: down}},
+		{"outcome unknown", "POST", "/keys/" + key.ID + "/regenerate", "", "ada", apikeytest.Commit, apikeyhttp.Observation{Status: 503, Code: "outcome_unknown", Owner: "ada", KeyID: key.ID}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got = nil
+			s.Store.Recover()
+			if test.failure != 0 {
+				s.Store.Fail(apikeytest.Failure{Method: test.failure, Forever: true, Err: down})
+			}
+			s.ask(t, test.method, test.target, test.body, "Session", test.session)
+			if diff := cmp.Diff([]apikeyhttp.Observation{test.want}, got, cmpopts.EquateErrors(), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// TestAPIRotationOver reads a key whose overlap has ended.
+func TestAPIRotationOver(t *testing.T) {
+	is := is.New(t)
+	s := newShop(t)
+	key := s.rotating(t, "ada")
+	view := decode(t, s.ask(t, "GET", "/keys/"+key.ID, ""), 200)
+	is.Equal(view["rotating"], true)
+	s.Advance(48 * time.Hour)
+	got := s.ask(t, "GET", "/keys/"+key.ID, "")
+	is.Equal(got.Header.Get("X-Content-Type-Options"), "nosniff")
+	view = decode(t, got, 200)
+	is.Equal(view["rotating"], false)
+	is.Equal(view["retiring_id"], nil)
+}
+
+// TestAPIDocumentIsWhole: no part of it, and no other answer, is given.
+func TestAPIDocumentIsWhole(t *testing.T) {
+	is := is.New(t)
+	s := newShop(t)
+	whole := read(t, s.ask(t, "GET", "/openapi.json", ""))
+	for _, header := range [][2]string{{"Range", "bytes=0-1"}, {"Range", "bytes=9999999-"}, {"If-Match", `"x"`}, {"If-Unmodified-Since", "Mon, 02 Jan 2006 15:04:05 GMT"}} {
+		got := s.ask(t, "GET", "/openapi.json", "", header[0], header[1])
+		is.Equal(got.StatusCode, 200)
+		is.Equal(read(t, got), whole)
+	}
 }

@@ -77,12 +77,6 @@ func (q *apiQuery) number(name string, missing, least, most int64) int64 {
 // that it gives.
 func (q *apiQuery) limit() int64 { return q.number("limit", 100, 1, 1000) }
 
-func (q *apiQuery) position(name string) apikey.Position {
-	return apikey.Position{Seq: q.number(name, 0, 0, 1<<63-1)}
-}
-
-func formatPosition(p apikey.Position) string { return strconv.FormatInt(p.Seq, 10) }
-
 // ifMatch reads the condition of a change (RFC 9110, section 13.1.1): one
 // strong entity-tag, as the ETag of a key is, or "*" for any. Of a list it
 // could not be said which revision the caller has seen.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/keyturn/apikey"
@@ -50,6 +51,11 @@ var apiRoutes = []apiRoute{
 // answer some paths with a redirect, which holds the path and, behind
 // http.StripPrefix, leads elsewhere.
 func findRoute(r *http.Request) (found *apiRoute, id string, allowed []string) {
+	// With an escaped slash a path would have other parts here than where the
+	// host, or a proxy, has rules for it.
+	if strings.Count(r.URL.EscapedPath(), "/") != strings.Count(r.URL.Path, "/") {
+		return nil, "", nil
+	}
 	method := r.Method
 	if method == http.MethodHead {
 		method = http.MethodGet
@@ -94,6 +100,7 @@ func (r *apiRoute) match(path string) (id string, ok bool) {
 type apiCall struct {
 	context.Context // with the actor
 	keys            *apikey.OwnerManager
+	owner           string
 	request         *http.Request
 	id              string
 	body            *apiBody
@@ -134,10 +141,11 @@ func (c *apiCall) issue() (reply, error) {
 		return reply{}, c.body.err
 	}
 	issued, err := c.keys.Issue(c, params)
+	c.id = issued.Key.ID
 	if errors.Is(err, apikey.ErrExists) && issued.Key.ID != "" {
 		p := answerExists.problem
 		p.KeyID = issued.Key.ID
-		return reply{}, refusal{newProblemAnswer(p, noChallenge)}
+		return reply{}, refusal{answer: newProblemAnswer(p, noChallenge)}
 	}
 	done, err := c.issued(issued, err)
 	if err == nil && done.status == 0 {
@@ -242,11 +250,11 @@ func (c *apiCall) credentials() (reply, error) {
 
 func (c *apiCall) events() (reply, error) {
 	q := readQuery(c.request)
-	after, limit := q.position("after"), int(q.limit())
+	after, limit := int(q.number("after", 0, 0, maxEvents)), int(q.limit())
 	if q.err != nil {
 		return reply{}, q.err
 	}
-	events, err := c.keys.Events(c, c.id, after, limit)
+	events, err := c.eventsFrom(after, limit)
 	if err != nil {
 		return reply{}, err
 	}
@@ -255,9 +263,28 @@ func (c *apiCall) events() (reply, error) {
 		page.Events[i] = viewEvent(event)
 	}
 	if len(events) == limit {
-		page.Next = formatPosition(events[len(events)-1].Position)
+		page.Next = strconv.Itoa(after + limit)
 	}
 	return reply{body: page}, nil
+}
+
+// maxEvents bounds how many events are passed over to find a page.
+const maxEvents = 1_000_000
+
+// eventsFrom returns the events of the key after so many of them. Positions are
+// counted over all owners, and how many others have is nobody's business, so
+// that pages are counted by the key's own events.
+func (c *apiCall) eventsFrom(after, limit int) ([]apikey.Event, error) {
+	var position apikey.Position
+	for after > 0 {
+		page, err := c.keys.Events(c, c.id, position, min(after, 1000))
+		if err != nil || len(page) == 0 {
+			return nil, err
+		}
+		after -= len(page)
+		position = page[len(page)-1].Position
+	}
+	return c.keys.Events(c, c.id, position, limit)
 }
 
 // key answers with a key.

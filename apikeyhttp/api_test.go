@@ -316,6 +316,7 @@ func TestAPIUnknownPaths(t *testing.T) {
 	for _, path := range []string{
 		"/", "/Keys", "/keys/", "//keys", "/keys//", "/keys/" + key.ID + "/", "/keys/" + key.ID + "/Disable", "/keys/" + key.ID + "/delete",
 		"/keys/" + key.ID + "/disable/", "/keys/./" + key.ID, "/keys/../keys", "/keys//disable", "/openapi", "/openapi.json/", "/keys/" + key.ID + "/rotate/x",
+		"/keys/" + key.ID + "%2Frotate", "/keys%2F" + key.ID, "/keys%2f" + key.ID + "/rotate", "/keys/" + key.ID + "/rotate%2F",
 	} {
 		for _, method := range []string{"GET", "POST", "DELETE", "OPTIONS"} {
 			got := s.ask(t, method, path, "")

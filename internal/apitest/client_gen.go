@@ -105,7 +105,7 @@ type Event struct {
 type EventPage struct {
 	Events []Event `json:"events"`
 
-	// Next The "after" of the next page. Not there on the last page.
+	// Next The "after" of the next page. Not there if this page is the last; the page after a full one may be empty.
 	Next *string `json:"next,omitempty"`
 }
 
@@ -221,7 +221,7 @@ type KeyStatus string
 type KeyPage struct {
 	Keys []Key `json:"keys"`
 
-	// Next The "after" of the next page. Not there on the last page.
+	// Next The "after" of the next page. Not there if this page is the last; the page after a full one may be empty.
 	Next *string `json:"next,omitempty"`
 }
 
@@ -446,7 +446,7 @@ type EnableKeyParams struct {
 
 // ListEventsParams defines parameters for ListEvents.
 type ListEventsParams struct {
-	// After Only events after this position: the "next" of the page before.
+	// After Only events after so many of them: the "next" of the page before.
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 
 	// Limit At most so many events.

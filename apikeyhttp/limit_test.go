@@ -93,7 +93,7 @@ func TestClientsWithoutAName(t *testing.T) {
 			is := is.New(t)
 			l := &limiter{key: apikeyhttp.Quota{Allowed: true}, client: apikeyhttp.Quota{Allowed: true}}
 			handler := apikeyhttp.Authenticate(apikeytest.Deny(nil), &apikeyhttp.Options{Limiter: l, TrustedProxies: prefixes("10.0.0.0/8")})(newHandler())
-			for _, token := range []string{"bad", "bd"} {
+			for _, token := range []string{"bad", "b\x01d"} {
 				r := apikeytest.Request(t, "GET", "/", apikey.NewSecret(token))
 				r.RemoteAddr = "10.0.0.1:1234"
 				if test.header != "" {

@@ -136,6 +136,7 @@ func TestAPIValues(t *testing.T) {
 		{"POST /keys", `{"name":"a","expires_at":"2026-06-01"}`, 400, "expires_at"},
 		{"POST /keys", `{"name":"a","expires_at":"2026-06-01T00:00:00"}`, 400, "expires_at"},
 		{"POST /keys", `{"name":"a","expires_at":"2026-06-31T00:00:00Z"}`, 400, "expires_at"},
+		{"POST /keys", `{"name":"a","expires_at":"2026-06-01T00:00:00,5Z"}`, 400, "expires_at"},
 		{"POST /keys", `{"name":"a","expires_at":"0001-01-01T00:00:00Z"}`, 400, "expires_at"},
 		{"POST /keys", `{"name":"a","expires_at":"2025-06-01T00:00:00Z"}`, 400, "expires_at"},
 		{"POST /keys", `{"name":"a","expires_at":"2066-06-01T00:00:00Z"}`, 400, "expires_at"},

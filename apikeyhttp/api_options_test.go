@@ -209,6 +209,35 @@ func TestAPIRotationOver(t *testing.T) {
 	is.Equal(view["retiring_id"], nil)
 }
 
+// TestAPIEscapedTime: a time is a JSON string, which may hold escapes.
+func TestAPIEscapedTime(t *testing.T) {
+	is := is.New(t)
+	s := newShop(t)
+	body := decode(t, s.ask(t, "POST", "/keys", `{"name":"a","expires_at":"2026-06-01T02:00:00\u002b02:00"}`), 201)
+	is.Equal(body["key"].(map[string]any)["expires_at"], "2026-06-01T00:00:00.000000Z")
+}
+
+// TestAPIManyEvents reads pages far into a long history.
+func TestAPIManyEvents(t *testing.T) {
+	is := is.New(t)
+	s := newShop(t)
+	key := s.MustIssue(t, apikey.IssueParams{Owner: "ada"}).Key
+	for range 1050 {
+		_, err := s.Disable(t.Context(), key.ID, "")
+		is.NoErr(err)
+		_, err = s.Enable(t.Context(), key.ID, "")
+		is.NoErr(err)
+	}
+	for after, revision := range map[string]float64{"0": 1, "999": 1000, "1000": 1001, "1001": 1002, "2100": 2101} {
+		page := decode(t, s.ask(t, "GET", "/keys/"+key.ID+"/events?limit=1&after="+after, ""), 200)
+		is.Equal(page["events"].([]any)[0].(map[string]any)["revision"], revision)
+	}
+	for _, after := range []string{"2101", "2102", "5000", "1000000"} {
+		is.Equal(read(t, s.ask(t, "GET", "/keys/"+key.ID+"/events?after="+after, "")), "{\"events\":[]}\n")
+	}
+	refused(t, s.ask(t, "GET", "/keys/"+key.ID+"/events?after=1000001", ""), 400, "invalid_field")
+}
+
 // TestAPIDocumentIsWhole: no part of it, and no other answer, is given.
 func TestAPIDocumentIsWhole(t *testing.T) {
 	is := is.New(t)

@@ -216,7 +216,8 @@
 // every 10 seconds until its context ends and once more then. What was not
 // flushed when a program dies is lost. Counts never run ahead: a batch of which
 // it is unknown whether it was written is dropped. They are a help for people
-// ("is this key still in use?"), no ground for billing.
+// ("is this key still in use?"), no ground for billing. [Manager.Credentials]
+// has the totals, [Manager.DailyUsage] the uses of each day.
 //
 // # Stores
 //

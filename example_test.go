@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/benbjohnson/clock"
@@ -422,6 +423,51 @@ func ExampleManager_Flush() {
 	key, _ := m.Get(ctx, issued.Key.ID)
 	fmt.Println(key.Uses, "uses, last at", key.LastUsedAt.Format(time.DateOnly))
 	// Output: 3 uses, last at 2026-03-01
+}
+
+// A page that draws a bar for each day of a week in which the key was rotated.
+func ExampleManager_DailyUsage() {
+	m, mock := exampleManager()
+	issued, _ := m.Issue(ctx, apikey.IssueParams{Owner: "acme", Name: "billing"})
+	old := issued.Key.CredentialID
+	validate := func(token apikey.Secret, times int) {
+		for range times {
+			m.Validate(ctx, token.Reveal())
+		}
+	}
+	validate(issued.Token, 6)
+	mock.Add(2 * 24 * time.Hour)
+	validate(issued.Token, 4)
+	mock.Add(24 * time.Hour)
+	fresh, _ := m.Rotate(ctx, issued.Key.ID, 14*24*time.Hour, "every 90 days")
+	validate(issued.Token, 1)
+	validate(fresh.Token, 5)
+	mock.Add(24 * time.Hour)
+	validate(fresh.Token, 7)
+	m.Flush(ctx) // what is not flushed is not seen
+
+	tomorrow := m.Now().Truncate(24*time.Hour).AddDate(0, 0, 1)
+	week, err := m.ForOwner("acme").DailyUsage(ctx, issued.Key.ID, tomorrow.AddDate(0, 0, -7), tomorrow)
+	if err != nil {
+		panic(err)
+	}
+	for _, d := range week {
+		fmt.Printf("%s |%-7s| %d\n", d.Day.Format(time.DateOnly), strings.Repeat("#", int(d.Uses)), d.Uses)
+	}
+	for _, d := range week {
+		if u := d.Of(old); u.Uses > 0 && u.LastUsedAt.Compare(fresh.Key.IssuedAt) >= 0 {
+			fmt.Println("since the rotation the old one was used on", d.Day.Format(time.DateOnly))
+		}
+	}
+	// Output:
+	// 2026-02-27 |       | 0
+	// 2026-02-28 |       | 0
+	// 2026-03-01 |###### | 6
+	// 2026-03-02 |       | 0
+	// 2026-03-03 |####   | 4
+	// 2026-03-04 |###### | 6
+	// 2026-03-05 |#######| 7
+	// since the rotation the old one was used on 2026-03-04
 }
 
 func ExampleFromContext() {

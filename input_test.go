@@ -118,6 +118,7 @@ func TestBadInput(t *testing.T) {
 	check("empty", "owner", second(m.Owner(ctx, "")))
 	check("empty", "owner", second(m.DisableOwner(ctx, "", "")))
 	check("empty", "owner", second(m.ForOwner("").Get(ctx, id)))
+	check("empty", "owner", second(m.ForOwner("").DailyUsage(ctx, id, start, start.Add(time.Hour))))
 	check("empty", "name", update(apikey.Changes{Name: new("")}))
 	check("nothing", "changes", update(apikey.Changes{}))
 	check("look-alike", "access_key", second(m.Find(ctx, "\u0430k_0123456789abcdef")))
@@ -134,6 +135,8 @@ func TestBadInput(t *testing.T) {
 		}
 		check(name, "id", second(m.Get(ctx, bad)))
 		check(name, "id", second(m.Credentials(ctx, bad)))
+		check(name, "id", second(m.DailyUsage(ctx, bad, start, start.Add(time.Hour))))
+		check(name, "id", second(o.DailyUsage(ctx, bad, start, start.Add(time.Hour))))
 		check(name, "id", second(o.Events(ctx, bad, apikey.Position{}, 0)))
 		if bad != "" {
 			check(name, "id", second(m.Events(ctx, apikey.EventQuery{KeyID: bad})))

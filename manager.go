@@ -75,7 +75,7 @@ type Action string
 
 const (
 	ActionIssue          Action = "issue"
-	ActionGet            Action = "get" // also Credentials and Find
+	ActionGet            Action = "get" // also Credentials, DailyUsage and Find
 	ActionList           Action = "list"
 	ActionEvents         Action = "events"
 	ActionUpdate         Action = "update"
@@ -202,7 +202,7 @@ func (m *Manager) check(ctx context.Context) error {
 		errs = append(errs, err)
 	}
 	var unfit error
-	if checker, ok := storeAs[Checker](m.store); ok {
+	if checker, ok := StoreAs[Checker](m.store); ok {
 		unfit = checker.Check(ctx)
 		errs = append(errs, unfit)
 	}
@@ -228,7 +228,7 @@ func (m *Manager) check(ctx context.Context) error {
 }
 
 func (m *Manager) pepperIDs(ctx context.Context) ([]string, error) {
-	if lister, ok := storeAs[PepperLister](m.store); ok {
+	if lister, ok := StoreAs[PepperLister](m.store); ok {
 		return lister.PepperIDs(ctx)
 	}
 	seen := map[string]bool{}

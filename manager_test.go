@@ -91,6 +91,7 @@ func TestWithNoStore(t *testing.T) {
 	_, errs["find"] = none.Find(ctx, issued.AccessKey())
 	_, errs["list"] = none.List(ctx, apikey.Query{})
 	_, errs["events"] = none.Events(ctx, apikey.EventQuery{})
+	_, errs["daily usage"] = none.DailyUsage(ctx, issued.Key.ID, start, start.Add(time.Hour))
 	_, errs["owner"] = none.Owner(ctx, "acme")
 	_, errs["disable owner"] = none.DisableOwner(ctx, "acme", "")
 	_, errs["validate"] = none.Validate(ctx, issued.Token.Reveal())

@@ -15,7 +15,12 @@ import (
 // TestOthersKeysAreNotThere: for every call of an OwnerManager another owner's
 // key gives the very answer of an unknown one, and stays as it is.
 func TestOthersKeysAreNotThere(t *testing.T) {
-	m, store, _ := newManager(t, apikey.Options{})
+	_, counting, mock := newManager(t, apikey.Options{})
+	store := &daysStore{Store: counting}
+	m, err := apikey.New(store, &apikey.Options{Now: mock.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
 	theirs := issue(t, m, apikey.IssueParams{Owner: "other"})
 	issue(t, m, apikey.IssueParams{Owner: "acme"})
 	before := dump(t, store)
@@ -27,6 +32,7 @@ func TestOthersKeysAreNotThere(t *testing.T) {
 		_, errs["get"] = o.Get(ctx, id)
 		_, errs["credentials"] = o.Credentials(ctx, id)
 		_, errs["find"] = o.Find(ctx, access)
+		_, errs["daily usage"] = o.DailyUsage(ctx, id, start, start.Add(time.Hour))
 		_, errs["events"] = o.Events(ctx, id, apikey.Position{}, 0)
 		_, errs["update"] = o.Update(ctx, id, apikey.Changes{Name: new("mine")}, "")
 		_, errs["disable"] = o.Disable(ctx, id, "")
@@ -54,6 +60,9 @@ func TestOthersKeysAreNotThere(t *testing.T) {
 	}
 	if diff := cmp.Diff(before, dump(t, store)); diff != "" {
 		t.Errorf("something was stored:\n%s", diff)
+	}
+	if len(store.asked) != 0 {
+		t.Errorf("the store was asked for %+v", store.asked)
 	}
 	keys, err := o.List(ctx, apikey.Query{})
 	if err != nil || len(keys) != 1 || keys[0].Owner != "acme" {
@@ -120,7 +129,9 @@ func TestAuthorize(t *testing.T) {
 	denied := errors.New("not in your role")
 	var asked []apikey.Action
 	var refuse bool
-	m, store, _ := newManager(t, apikey.Options{Authorize: func(_ context.Context, a apikey.Action, k apikey.Key) error {
+	_, counting, mock := newManager(t, apikey.Options{})
+	store := &daysStore{Store: counting.Store}
+	m, err := apikey.New(store, &apikey.Options{Now: mock.Now, Authorize: func(_ context.Context, a apikey.Action, k apikey.Key) error {
 		if k.Owner != "acme" || k.Name == "" {
 			t.Errorf("%s was asked with %+v", a, k)
 		}
@@ -130,6 +141,7 @@ func TestAuthorize(t *testing.T) {
 		}
 		return nil
 	}})
+	is.NoErr(err)
 	ctx := t.Context()
 	o := m.ForOwner("acme")
 	issued, err := o.Issue(ctx, apikey.IssueParams{Name: "x"})
@@ -143,6 +155,7 @@ func TestAuthorize(t *testing.T) {
 		_, errs["get"] = o.Get(ctx, id)
 		_, errs["credentials"] = o.Credentials(ctx, id)
 		_, errs["find"] = o.Find(ctx, issued.AccessKey())
+		_, errs["daily usage"] = o.DailyUsage(ctx, id, start, start.Add(time.Hour))
 		_, errs["events"] = o.Events(ctx, id, apikey.Position{}, 0)
 		_, errs["update"] = o.Update(ctx, id, apikey.Changes{Name: new("y")}, "")
 		_, errs["disable"] = o.Disable(ctx, id, "")
@@ -167,8 +180,9 @@ func TestAuthorize(t *testing.T) {
 	if diff := cmp.Diff(before, dump(t, store)); diff != "" {
 		t.Errorf("something was stored:\n%s", diff)
 	}
+	is.Equal(len(store.asked), 0)
 	want := []apikey.Action{
-		apikey.ActionIssue, apikey.ActionGet, apikey.ActionGet, apikey.ActionGet, apikey.ActionEvents, apikey.ActionUpdate,
+		apikey.ActionIssue, apikey.ActionGet, apikey.ActionGet, apikey.ActionGet, apikey.ActionGet, apikey.ActionEvents, apikey.ActionUpdate,
 		apikey.ActionDisable, apikey.ActionEnable, apikey.ActionRegenerate, apikey.ActionRotate, apikey.ActionExtendRotation,
 		apikey.ActionFinishRotation, apikey.ActionDelete, apikey.ActionList,
 	}
@@ -349,6 +363,7 @@ func TestEndedContext(t *testing.T) {
 	_, errs["get"] = m.Get(ctx, id)
 	_, errs["list"] = m.List(ctx, apikey.Query{})
 	_, errs["events"] = m.Events(ctx, apikey.EventQuery{})
+	_, errs["daily usage"] = m.DailyUsage(ctx, id, start, start.Add(time.Hour))
 	_, errs["owner"] = m.Owner(ctx, "acme")
 	_, errs["disable owner"] = m.DisableOwner(ctx, "acme", "")
 	_, errs["sweep"] = m.Sweep(ctx)

@@ -197,7 +197,8 @@ type Position struct {
 // Nonce is 16 random bytes that name one event.
 type Nonce [16]byte
 
-// Usage is what one Credential was used since the last Touch.
+// Usage is what one Credential was used on one day: for Touch since the last
+// one, from a UsageStore in all.
 type Usage struct {
 	KeyID        string
 	CredentialID string
@@ -207,8 +208,8 @@ type Usage struct {
 }
 
 // An Unwrapper is a Store in front of another. The Manager looks for the
-// optional interfaces of this package (Checker, PepperLister) along the chain,
-// as errors.As does.
+// optional interfaces of this package (Checker, PepperLister, UsageStore) along
+// the chain, as errors.As does; see StoreAs.
 type Unwrapper interface {
 	Unwrap() Store
 }
@@ -226,8 +227,37 @@ type PepperLister interface {
 	PepperIDs(ctx context.Context) ([]string, error)
 }
 
-// storeAs finds the first Store of the chain that is a T.
-func storeAs[T any](s Store) (T, bool) {
+// A UsageStore is a Store that can tell what a Key was used on single days. It
+// adds up what Touch is given; uses of which the day is not known, as those of
+// restored totals, count in Credential.Uses alone. Package storetest tests the
+// sentences below for a Store that is one.
+//
+// A UsageStore that is in front of another, and finds none behind, returns
+// errors.ErrUnsupported.
+type UsageStore interface {
+	// DailyUsage reads the uses of one Key by day.
+	//
+	//   - DailyUsage returns one Usage for each Credential of the Key and each Day on which it was used: the sum of all Uses that Touch was given for that Day, and the latest LastUsedAt of that Day.
+	//   - DailyUsage returns its list in ascending order of Day, and in byte order of the CredentialID where that is the same.
+	//   - DailyUsage returns only Days at or after q.From and before q.Until.
+	//   - DailyUsage never returns uses of which the Day is not known.
+	//   - A change of the Record keeps the days of the Credentials that stay; a Credential that goes, by a change or a Purge, takes its days along, also if its id comes again.
+	//   - DailyUsage returns only the uses of the Key with exactly that id; one that is not stored has none, which is no error.
+	DailyUsage(ctx context.Context, q UsageQuery) ([]Usage, error)
+}
+
+// UsageQuery selects the uses of one Key. All fields are set, and both days are
+// 00:00 UTC.
+type UsageQuery struct {
+	KeyID string
+	From  time.Time // the first day
+	Until time.Time // the day after the last one
+}
+
+// StoreAs returns the first Store of the chain that is a T, an optional
+// interface of this package. A decorator that is one as well asks with it the
+// Store behind.
+func StoreAs[T any](s Store) (T, bool) {
 	for s != nil {
 		if t, ok := s.(T); ok {
 			return t, true

@@ -12,10 +12,10 @@ import (
 // ErrStore is what a FailStore fails with if the Failure names no other error.
 var ErrStore = errors.New("apikeytest: store failed")
 
-// Method names a method of [apikey.Store].
+// Method names a method of [apikey.Store], or of [apikey.UsageStore].
 type Method int
 
-// The methods of a Store; Any, the zero value, is each of them.
+// The methods; Any, the zero value, is each of them.
 const (
 	Any Method = iota
 	Lookup
@@ -25,15 +25,16 @@ const (
 	Commit
 	ReadEvents // Store.Events
 	Touch
+	DailyUsage // UsageStore.DailyUsage
 	methods
 )
 
-// String returns the name that the method has in Store.
+// String returns the name that the method has there.
 func (m Method) String() string {
 	if m < 0 || m >= methods {
 		return "unknown"
 	}
-	return [methods]string{"Any", "Lookup", "Get", "List", "Owner", "Commit", "Events", "Touch"}[m]
+	return [methods]string{"Any", "Lookup", "Get", "List", "Owner", "Commit", "Events", "Touch", "DailyUsage"}[m]
 }
 
 // Failure says which calls of a FailStore fail, and how. The zero value lets
@@ -76,8 +77,9 @@ type failure struct {
 }
 
 var (
-	_ apikey.Store     = (*FailStore)(nil)
-	_ apikey.Unwrapper = (*FailStore)(nil)
+	_ apikey.Store      = (*FailStore)(nil)
+	_ apikey.UsageStore = (*FailStore)(nil)
+	_ apikey.Unwrapper  = (*FailStore)(nil)
 )
 
 // NewFailStore returns a FailStore that passes all calls on to the store.
@@ -150,6 +152,18 @@ func (s *FailStore) Events(ctx context.Context, q apikey.EventQuery) ([]apikey.E
 func (s *FailStore) Touch(ctx context.Context, uses []apikey.Usage) error {
 	_, err := call(s, Touch, func() (struct{}, error) { return struct{}{}, s.store.Touch(ctx, uses) })
 	return err
+}
+
+// DailyUsage implements [apikey.UsageStore], if the store behind does; else it
+// returns [errors.ErrUnsupported].
+func (s *FailStore) DailyUsage(ctx context.Context, q apikey.UsageQuery) ([]apikey.Usage, error) {
+	return call(s, DailyUsage, func() ([]apikey.Usage, error) {
+		days, ok := apikey.StoreAs[apikey.UsageStore](s.store)
+		if !ok {
+			return nil, errors.ErrUnsupported
+		}
+		return days.DailyUsage(ctx, q)
+	})
 }
 
 // call counts a call and makes it, or lets it fail. The store is called

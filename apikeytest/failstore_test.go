@@ -7,6 +7,7 @@ import (
 	"io"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/keyturn/apikey"
@@ -33,6 +34,10 @@ var methodCalls = map[apikeytest.Method]func(apikey.Store) error{
 		return err
 	},
 	apikeytest.Touch: func(s apikey.Store) error { return s.Touch(context.Background(), nil) },
+	apikeytest.DailyUsage: func(s apikey.Store) error {
+		_, err := s.(apikey.UsageStore).DailyUsage(context.Background(), apikey.UsageQuery{KeyID: "x"})
+		return err
+	},
 }
 
 func TestFailStoreMethods(t *testing.T) {
@@ -167,6 +172,37 @@ func TestFailStoreUnwrap(t *testing.T) {
 	is.Equal(s.Calls(apikeytest.List), 0) // found memstore's PepperIDs behind
 }
 
+// front is a Store in front of another, with the methods of a Store only.
+type front struct{ apikey.Store }
+
+func (f front) Unwrap() apikey.Store { return f.Store }
+
+// TestFailStoreDailyUsage: in front of a Store that tells no days it tells none.
+func TestFailStoreDailyUsage(t *testing.T) {
+	is := is.New(t)
+	keys := apikeytest.New(t)
+	issued := keys.MustIssue(t, apikey.IssueParams{})
+	_, err := keys.Validate(t.Context(), issued.Token.Reveal())
+	is.NoErr(err)
+	is.NoErr(keys.Flush(t.Context()))
+	today := keys.Now()
+	for _, store := range []*apikeytest.FailStore{keys.Store, apikeytest.NewFailStore(keys.Store), apikeytest.NewFailStore(front{keys.Store})} {
+		m, err := apikey.New(store, &apikey.Options{Now: keys.Clock.Now})
+		is.NoErr(err)
+		days, err := m.DailyUsage(t.Context(), issued.Key.ID, today, today.Add(time.Hour))
+		is.NoErr(err)
+		is.Equal(days[0].Uses, int64(1))
+		is.Equal(store.Calls(apikeytest.DailyUsage), 1)
+		store.Fail(apikeytest.Failure{Method: apikeytest.DailyUsage})
+		_, err = m.DailyUsage(t.Context(), issued.Key.ID, today, today.Add(time.Hour))
+		is.True(errors.Is(err, apikeytest.ErrStore))
+	}
+	m, err := apikey.New(apikeytest.NewFailStore(struct{ apikey.Store }{keys.Store}), nil)
+	is.NoErr(err)
+	_, err = m.DailyUsage(t.Context(), issued.Key.ID, today, today.Add(time.Hour))
+	is.True(errors.Is(err, errors.ErrUnsupported))
+}
+
 func TestFailStoreConcurrent(t *testing.T) {
 	is := is.New(t)
 	s := apikeytest.NewFailStore(memstore.New())
@@ -199,7 +235,7 @@ func TestMethodString(t *testing.T) {
 	for m := apikeytest.Any; m.String() != "unknown"; m++ {
 		got = append(got, m.String())
 	}
-	want := []string{"Any", "Lookup", "Get", "List", "Owner", "Commit", "Events", "Touch"}
+	want := []string{"Any", "Lookup", "Get", "List", "Owner", "Commit", "Events", "Touch", "DailyUsage"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

@@ -6,7 +6,9 @@
 package memstore
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/keyturn/apikey"
@@ -29,6 +31,7 @@ type Store struct {
 var (
 	_ apikey.Store        = (*Store)(nil)
 	_ apikey.PepperLister = (*Store)(nil)
+	_ apikey.UsageStore   = (*Store)(nil)
 )
 
 // New returns an empty Store.
@@ -167,11 +170,42 @@ func (s *Store) Touch(ctx context.Context, uses []apikey.Usage) error {
 		c.uses += u.Uses
 		c.lastUsedAt = max(c.lastUsedAt, micros.Of(u.LastUsedAt))
 		if c.days == nil {
-			c.days = map[int64]int64{}
+			c.days = map[int64]dayUse{}
 		}
-		c.days[micros.Of(u.Day)] += u.Uses
+		day := c.days[micros.Of(u.Day)]
+		day.uses += u.Uses
+		day.last = max(day.last, micros.Of(u.LastUsedAt))
+		c.days[micros.Of(u.Day)] = day
 	}
 	return nil
+}
+
+// DailyUsage implements [apikey.UsageStore].
+func (s *Store) DailyUsage(ctx context.Context, q apikey.UsageQuery) ([]apikey.Usage, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	k := s.keys[q.KeyID]
+	if k == nil {
+		return nil, nil
+	}
+	var uses []apikey.Usage
+	for _, c := range k.credentials {
+		for day, use := range c.days {
+			if day == 0 || day < micros.Of(q.From) || day >= micros.Of(q.Until) {
+				continue
+			}
+			uses = append(uses, apikey.Usage{
+				KeyID: k.id, CredentialID: c.id, Day: micros.Time(day), Uses: use.uses, LastUsedAt: micros.Time(use.last),
+			})
+		}
+	}
+	slices.SortFunc(uses, func(a, b apikey.Usage) int {
+		return cmp.Or(a.Day.Compare(b.Day), cmp.Compare(a.CredentialID, b.CredentialID))
+	})
+	return uses, nil
 }
 
 // PepperIDs implements [apikey.PepperLister].

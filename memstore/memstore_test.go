@@ -72,6 +72,11 @@ func TestZeroValue(t *testing.T) {
 			is.NoErr(err)
 			is.Equal(len(ids), 0)
 		}},
+		{"DailyUsage", func(is *is.I, s *memstore.Store) {
+			uses, err := s.DailyUsage(ctx, apikey.UsageQuery{KeyID: "key", Until: at})
+			is.NoErr(err)
+			is.Equal(len(uses), 0)
+		}},
 		{"Commit", func(is *is.I, s *memstore.Store) {
 			position, err := s.Commit(ctx, apikey.Commit{Records: []apikey.Record{record}, Events: []apikey.Event{event}})
 			is.NoErr(err)

@@ -50,7 +50,11 @@ type credential struct {
 	kept         bool // during Commit
 	lastUsedAt   int64
 	uses         int64
-	days         map[int64]int64 // uses by day
+	days         map[int64]dayUse // by day
+}
+
+type dayUse struct {
+	uses, last int64
 }
 
 type owner struct {

@@ -67,6 +67,7 @@ type dialect struct {
 	events    string // after, limit
 	keyEvents string // key, after, limit
 	peppers   string
+	days      string // key, first day, day after the last one: credential, day, uses, last used
 
 	// Conditions of a list. Those with one parameter are named as in
 	// apikey.Query.

@@ -88,6 +88,14 @@ var postgres = dialect{
 
 	peppers: `SELECT DISTINCT pepper_id FROM apikey_credentials`,
 
+	// By way of the credentials: theirs is the index, and what Touch may have
+	// left of one that is gone is not found.
+	days: `SELECT d.credential_id, d.day, d.uses, d.last_used_at
+		FROM apikey_credentials AS c
+		JOIN apikey_usage_days AS d ON d.credential_id = c.id
+		WHERE c.key_id = $1 AND d.day >= $2 AND d.day < $3 AND d.day <> 0
+		ORDER BY d.day, d.credential_id`,
+
 	// A row that is there is locked, and not changed: the condition is looked
 	// at once it is locked.
 	addOwners: insert{

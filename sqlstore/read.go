@@ -211,6 +211,46 @@ func (s *Store) tryEvents(ctx context.Context, q apikey.EventQuery) ([]apikey.Ev
 	return events, rows.Err()
 }
 
+// DailyUsage implements [apikey.UsageStore].
+func (s *Store) DailyUsage(ctx context.Context, q apikey.UsageQuery) ([]apikey.Usage, error) {
+	var uses []apikey.Usage
+	err := s.read(ctx, func() (err error) { uses, err = s.tryDailyUsage(ctx, q); return err })
+	return uses, failed(ctx, "daily usage", err)
+}
+
+func (s *Store) tryDailyUsage(ctx context.Context, q apikey.UsageQuery) ([]apikey.Usage, error) {
+	if err := s.ready(ctx); err != nil {
+		return nil, err
+	}
+	rows, err := s.querier().QueryContext(ctx, s.dialect.days, q.KeyID, micros.Of(q.From), micros.Of(q.Until))
+	uses, err := scanDays(q.KeyID, rows, err)
+	if s.absent(err) {
+		return nil, nil
+	}
+	return uses, err
+}
+
+// scanDays reads rows of the uses of one key.
+func scanDays(keyID string, rows *sql.Rows, err error) ([]apikey.Usage, error) {
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var uses []apikey.Usage
+	u := apikey.Usage{KeyID: keyID}
+	for rows.Next() {
+		err := rows.Scan((*text)(&u.CredentialID), (*instant)(&u.Day), (*number)(&u.Uses), (*instant)(&u.LastUsedAt))
+		if err != nil {
+			return nil, fmt.Errorf("uses of key %s: %w", keyID, err)
+		}
+		uses = append(uses, u)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return uses, nil
+}
+
 // PepperIDs implements [apikey.PepperLister]. It reads the credentials, and
 // nothing else, once.
 func (s *Store) PepperIDs(ctx context.Context) ([]string, error) {

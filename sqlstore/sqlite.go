@@ -95,6 +95,14 @@ var sqlite = dialect{
 
 	peppers: `SELECT DISTINCT pepper_id FROM apikey_credentials`,
 
+	// By way of the credentials: theirs is the index, and what Touch may have
+	// left of one that is gone is not found.
+	days: `SELECT d.credential_id, d.day, d.uses, d.last_used_at
+		FROM apikey_credentials AS c
+		JOIN apikey_usage_days AS d ON d.credential_id = c.id
+		WHERE c.key_id = ? AND d.day >= ? AND d.day < ? AND d.day <> 0
+		ORDER BY d.day, d.credential_id`,
+
 	addOwners: insert{`INSERT INTO apikey_owners (id) VALUES `, `(?)`, ` ON CONFLICT DO NOTHING`},
 	changeOwner: `
 		UPDATE apikey_owners

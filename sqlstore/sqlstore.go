@@ -87,6 +87,7 @@ var (
 	_ apikey.Store        = (*Store)(nil)
 	_ apikey.Checker      = (*Store)(nil)
 	_ apikey.PepperLister = (*Store)(nil)
+	_ apikey.UsageStore   = (*Store)(nil)
 )
 
 // Options of a Store. The zero value of a field is its default.

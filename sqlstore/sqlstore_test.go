@@ -22,7 +22,7 @@ func TestMadeOfNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			is := is.New(t)
 			ctx := context.Background()
-			var errs [9]error
+			var errs [10]error
 			_, errs[0] = store.Lookup(ctx, "id")
 			_, errs[1] = store.Get(ctx, "id")
 			_, errs[2] = store.List(ctx, apikey.Query{Limit: 1})
@@ -32,6 +32,7 @@ func TestMadeOfNothing(t *testing.T) {
 			errs[6] = store.Touch(ctx, []apikey.Usage{{}})
 			errs[7] = store.Check(ctx)
 			_, errs[8] = store.PepperIDs(ctx)
+			_, errs[9] = store.DailyUsage(ctx, apikey.UsageQuery{KeyID: "id"})
 			for _, err := range errs {
 				is.True(err != nil)
 				is.True(!errors.Is(err, apikey.ErrNotFound))

@@ -153,6 +153,11 @@ func (h *hostStore) Touch(ctx context.Context, uses []apikey.Usage) error {
 	return h.write(ctx, "touch", func() error { return h.store.Touch(ctx, uses) })
 }
 
+func (h *hostStore) DailyUsage(ctx context.Context, q apikey.UsageQuery) (uses []apikey.Usage, err error) {
+	err = h.run(ctx, "daily usage", func() error { uses, err = h.store.DailyUsage(ctx, q); return err })
+	return uses, err
+}
+
 // check looks at the transaction before it first writes.
 func (h *hostStore) check(ctx context.Context) error {
 	if err := h.store.ready(ctx); err != nil || h.checked {

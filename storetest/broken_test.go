@@ -31,11 +31,12 @@ type overridden struct {
 	commit func(context.Context, apikey.Commit) (apikey.Position, error)
 	events func(context.Context, apikey.EventQuery) ([]apikey.Event, error)
 	touch  func(context.Context, []apikey.Usage) error
+	days   func(context.Context, apikey.UsageQuery) ([]apikey.Usage, error)
 }
 
 func override(change func(*overridden)) *overridden {
 	m := memstore.New()
-	o := &overridden{m, m.Lookup, m.Get, m.List, m.Owner, m.Commit, m.Events, m.Touch}
+	o := &overridden{m, m.Lookup, m.Get, m.List, m.Owner, m.Commit, m.Events, m.Touch, m.DailyUsage}
 	change(o)
 	return o
 }
@@ -66,6 +67,10 @@ func (o *overridden) Events(ctx context.Context, q apikey.EventQuery) ([]apikey.
 
 func (o *overridden) Touch(ctx context.Context, uses []apikey.Usage) error {
 	return o.touch(ctx, uses)
+}
+
+func (o *overridden) DailyUsage(ctx context.Context, q apikey.UsageQuery) ([]apikey.Usage, error) {
+	return o.days(ctx, q)
 }
 
 // everyRecord, ofID and ownerState read the memstore behind.
@@ -144,7 +149,7 @@ func TestMain(m *testing.M) {
 // each run, so that those which are not to fail are run once, and 10 times in
 // the long form.
 func TestBrokenStores(t *testing.T) {
-	table := slices.Concat(brokenReads, brokenCommits, brokenRaces, brokenUsage)
+	table := slices.Concat(brokenReads, brokenCommits, brokenRaces, brokenUsage, brokenDays)
 	noticed := map[string]bool{}
 	names := map[string]bool{}
 	for _, b := range table {

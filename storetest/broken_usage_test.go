@@ -178,7 +178,7 @@ func remember(o *overridden, going func(apikey.Commit) []apikey.Credential) {
 		}
 		for _, old := range gone {
 			if old.Uses > 0 {
-				usage[old.ID] = apikey.Usage{CredentialID: old.ID, Day: base, Uses: old.Uses, LastUsedAt: old.LastUsedAt}
+				usage[old.ID] = apikey.Usage{CredentialID: old.ID, Uses: old.Uses, LastUsedAt: old.LastUsedAt} // of no day
 			}
 		}
 		return position, nil

@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/keyturn/apikey"
@@ -45,8 +46,23 @@ func (s *subject) usage(r apikey.Record, credentialID string, uses int64, last t
 	}
 }
 
+// byDay reports days of which the uses of all Credentials differ, if the Store
+// tells them.
+func (s *subject) byDay(keyID string, want map[time.Time]int64) {
+	s.t.Helper()
+	if _, ok := apikey.StoreAs[apikey.UsageStore](s.Store); !ok {
+		return
+	}
+	got := map[time.Time]int64{}
+	for _, u := range s.days(keyID, base.AddDate(0, 0, -10), 20) {
+		got[u.Day] += u.Uses
+	}
+	if !maps.Equal(got, want) {
+		s.errorf("uses by day: got %v, want %v", got, want)
+	}
+}
+
 func touchAdds(c *check) {
-	day := 24 * time.Hour
 	for _, test := range []struct {
 		name    string
 		batches [][]time.Duration // after base, one use more each
@@ -63,15 +79,18 @@ func touchAdds(c *check) {
 		r := newRecord("acme", 2)
 		s.commit(records(r))
 		next := int64(1)
+		days := map[time.Time]int64{}
 		for _, batch := range test.batches {
 			var uses []apikey.Usage
 			for _, after := range batch {
 				uses = append(uses, used(r, r.Key.CredentialID, next, base.Add(after)))
+				days[base.Add(after).Truncate(day)] += next
 				next++
 			}
 			s.touch(uses...)
 		}
 		s.usage(r, r.Key.CredentialID, test.uses, base.Add(test.last))
+		s.byDay(r.Key.ID, days)
 	}
 
 	s := c.on("times of other years, from another zone")
@@ -183,6 +202,7 @@ func touchIgnores(c *check) {
 	s.gone(later.Key.ID, later.Key.CredentialID)
 	s.commit(records(later))
 	s.usage(later, later.Key.CredentialID, 0, time.Time{})
+	s.byDay(later.Key.ID, nil)
 
 	s = c.on("a credential that went")
 	r = newRecord("acme", 2)
@@ -236,6 +256,7 @@ func concurrentTouches(c *check) {
 		if got := s.get(r.Key.ID).Credentials[0].Uses; got != want {
 			s.errorf("got %d uses, want %d", got, want)
 		}
+		s.byDay(r.Key.ID, map[time.Time]int64{midnight: want})
 	}
 }
 
@@ -266,6 +287,14 @@ func endedCalls(c *check) {
 			{"Owner", func() error { _, err := s.Owner(ctx, "acme"); return err }},
 			{"Events", func() error { _, err := s.Events(ctx, apikey.EventQuery{Limit: 10}); return err }},
 			{"Touch", func() error { return s.Touch(ctx, []apikey.Usage{used(r, r.Key.CredentialID, 1, base)}) }},
+			{"DailyUsage", func() error {
+				store, ok := apikey.StoreAs[apikey.UsageStore](s.Store)
+				if !ok {
+					return ended.err
+				}
+				_, err := store.DailyUsage(ctx, daysOf(r.Key.ID, base, 1))
+				return err
+			}},
 		} {
 			if err := call.make(); !errors.Is(err, ended.err) {
 				s.errorf("%s: got error %v, want %v", call.name, err, ended.err)

@@ -48,6 +48,7 @@ func RunShared(t *testing.T, newStores NewStores) {
 		{"Tampering", tampering},
 		{"Check", checkPeppers},
 		{"Transfers", transfers},
+		{"DailyUsage", dailyUsage},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, newStore) })
 	}

@@ -124,8 +124,9 @@ func TestWritesWhatDiffers(t *testing.T) {
 	})
 }
 
-// TestUsageByDay checks the table of days, which no call reads yet: uses of a
-// day add up, days stay apart, and nothing is left of a credential that goes.
+// TestUsageByDay checks the table of days: uses of a day add up, days stay
+// apart, and nothing is left of a credential that goes. What was left of one all
+// the same, no call finds.
 func TestUsageByDay(t *testing.T) {
 	Each(t, func(t *testing.T, e Engine) {
 		is := is.New(t)
@@ -177,6 +178,12 @@ func TestUsageByDay(t *testing.T) {
 		var left int
 		is.NoErr(db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM apikey_usage").Scan(&left))
 		is.Equal(left, 0)
+
+		mustExec(t, db, fmt.Sprintf("INSERT INTO apikey_usage_days (credential_id, day, key_id, uses, last_used_at) VALUES ('%s', %d, '%s', 1, 1)",
+			id, day.UnixMicro(), r.Key.ID))
+		uses, err := store.DailyUsage(t.Context(), days(r.Key.ID))
+		is.NoErr(err)
+		is.Equal(len(uses), 0)
 	})
 }
 

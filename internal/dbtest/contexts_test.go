@@ -115,6 +115,10 @@ func everyCall(t testing.TB, of set) map[string]func(context.Context, *sqlstore.
 			_, err := s.Events(ctx, apikey.EventQuery{Limit: 10})
 			return err
 		},
+		"DailyUsage": func(ctx context.Context, s *sqlstore.Store) error {
+			_, err := s.DailyUsage(ctx, days(of.record(t, 1).Key.ID))
+			return err
+		},
 		"Check": func(ctx context.Context, s *sqlstore.Store) error { return s.Check(ctx) },
 		"PepperIDs": func(ctx context.Context, s *sqlstore.Store) error {
 			_, err := s.PepperIDs(ctx)

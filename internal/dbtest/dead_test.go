@@ -48,6 +48,10 @@ func TestDeadConnections(t *testing.T) {
 				_, err := s.Events(ctx, apikey.EventQuery{Limit: 1})
 				return err
 			},
+			"DailyUsage": func(ctx context.Context, s *sqlstore.Store) error {
+				_, err := s.DailyUsage(ctx, days(record.Key.ID))
+				return err
+			},
 			"Commit": func(ctx context.Context, s *sqlstore.Store) error {
 				_, err := s.Commit(ctx, commitOf(newRecord(t, "acme", int(n.Add(1)))))
 				return err
@@ -117,6 +121,35 @@ func endAll(t *testing.T, e Engine, db *sql.DB, connections int, other *sql.DB) 
 	for _, n := range ids {
 		if _, err := other.ExecContext(t.Context(), fmt.Sprintf(end, n)); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// torn is a driver of which each answer breaks off before its first row.
+type torn struct{}
+
+func (torn) Connect(context.Context) (driver.Conn, error) { return torn{}, nil }
+func (torn) Driver() driver.Driver                        { return nil }
+func (torn) Prepare(string) (driver.Stmt, error)          { return torn{}, nil }
+func (torn) Begin() (driver.Tx, error)                    { return nil, errFault }
+func (torn) Close() error                                 { return nil }
+func (torn) NumInput() int                                { return -1 }
+func (torn) Exec([]driver.Value) (driver.Result, error)   { return nil, errFault }
+func (torn) Query([]driver.Value) (driver.Rows, error)    { return torn{}, nil }
+func (torn) Columns() []string                            { return []string{"value"} }
+func (torn) Next([]driver.Value) error                    { return errFault }
+
+// TestTornAnswers: rows that could not be read are not taken for rows that are
+// not there.
+func TestTornAnswers(t *testing.T) {
+	for _, dialect := range []sqlstore.Dialect{sqlstore.SQLite, sqlstore.PostgreSQL, sqlstore.MySQL} {
+		db := sql.OpenDB(torn{})
+		defer db.Close()
+		store := sqlstore.New(db, dialect, &sqlstore.Options{Attempts: 1})
+		for name, call := range everyCall(t, 1) {
+			if err := call(t.Context(), store); !errors.Is(err, errFault) || errors.Is(err, apikey.ErrNotFound) {
+				t.Errorf("%s, %s: %v", dialect, name, err)
+			}
 		}
 	}
 }

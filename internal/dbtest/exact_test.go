@@ -107,6 +107,8 @@ func (a *asker) read(text string) {
 	a.keep(fmt.Sprintf("get %.20q", text), record, err)
 	owner, err := a.store.Owner(ctx, text)
 	a.keep(fmt.Sprintf("owner %.20q", text), owner, err)
+	days, err := dailyUsage(ctx, a.store, apikey.UsageQuery{KeyID: text, From: moments[11], Until: moments[len(moments)-1]})
+	a.keep(fmt.Sprintf("days of %.20q", text), days, err)
 }
 
 // list asks for what a text could select.
@@ -379,6 +381,10 @@ func TestRefusedTexts(t *testing.T) {
 				{"id", func(ctx context.Context) error { _, err := m.Get(ctx, bad); return err }},
 				{"id", func(ctx context.Context) error { _, err := m.Disable(ctx, bad, ""); return err }},
 				{"id", func(ctx context.Context) error { _, err := m.Credentials(ctx, bad); return err }},
+				{"id", func(ctx context.Context) error {
+					_, err := m.DailyUsage(ctx, bad, start, start.Add(time.Hour))
+					return err
+				}},
 				{"owner", func(ctx context.Context) error { _, err := m.Owner(ctx, bad); return err }},
 				{"owner", func(ctx context.Context) error { _, err := m.DisableOwner(ctx, bad, ""); return err }},
 				{"reason", func(ctx context.Context) error { _, err := m.DisableOwner(ctx, "acme", bad); return err }},

@@ -301,7 +301,7 @@ func TestErrorsHoldNoSQL(t *testing.T) {
 				db := d.Pool(t)
 				mustCommit(t, sqlstore.New(db, e.Dialect, nil), commitOf(set(1).record(t, 1)))
 				for table, column := range map[string]string{
-					"keys": "seal", "credentials": "seal", "owners": "seal", "events": "seal", "usage": "uses", "schema": "version",
+					"keys": "seal", "credentials": "seal", "owners": "seal", "events": "seal", "usage": "uses", "usage_days": "day", "schema": "version",
 				} {
 					mustExec(t, db, fmt.Sprintf("ALTER TABLE apikey_%s RENAME COLUMN %s TO gone", table, column))
 				}

@@ -99,6 +99,10 @@ func (s *turns) Touch(ctx context.Context, uses []apikey.Usage) error {
 	return s.next().Touch(ctx, uses)
 }
 
+func (s *turns) DailyUsage(ctx context.Context, q apikey.UsageQuery) ([]apikey.Usage, error) {
+	return dailyUsage(ctx, s.next(), q)
+}
+
 // TestGalera runs the contract, with each call on another node, and the tests of
 // the core, with the racing calls on all nodes.
 func TestGalera(t *testing.T) {

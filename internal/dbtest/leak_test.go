@@ -79,6 +79,7 @@ func nothingLeaks(t *testing.T, e Engine) {
 		"access":  func() (any, error) { return m.Find(ctx, text) },
 		"reason":  func() (any, error) { return m.Disable(ctx, id, text+"\n") },
 		"actor":   func() (any, error) { return m.Disable(apikey.WithActor(ctx, text+"\n"), id, "") },
+		"days":    func() (any, error) { return m.DailyUsage(ctx, text, clock.Now().Add(-time.Hour), clock.Now()) },
 		"after":   func() (any, error) { return m.List(ctx, apikey.Query{After: text}) },
 		"need":    func() (any, error) { return m.Validate(ctx, text, apikey.Scope(text+"\n")) },
 		"pepper": func() (any, error) {
@@ -120,6 +121,8 @@ func nothingLeaks(t *testing.T, e Engine) {
 		out.add2("expiring")(m.Expiring(ctx, 1e6*time.Hour, apikey.Query{}))
 		out.add2("events")(m.Events(ctx, apikey.EventQuery{}))
 		out.add2("owner's events")(o.Events(ctx, id, apikey.Position{}, 0))
+		out.add2("daily usage")(m.DailyUsage(ctx, id, clock.Now().Add(-time.Hour), clock.Now()))
+		out.add2("owner's daily usage")(o.DailyUsage(ctx, id, clock.Now().Add(-time.Hour), clock.Now()))
 		out.add2("owner")(m.Owner(ctx, "acme"))
 		issued("rotate")(o.Rotate(ctx, id, time.Hour, "reason"))
 		validate()
@@ -140,7 +143,7 @@ func nothingLeaks(t *testing.T, e Engine) {
 		out.add("check", nil, m.Check(ctx))
 	}
 	every()
-	methods := []apikeytest.Method{apikeytest.Lookup, apikeytest.Get, apikeytest.List, apikeytest.Commit, apikeytest.Touch}
+	methods := []apikeytest.Method{apikeytest.Lookup, apikeytest.Get, apikeytest.List, apikeytest.Commit, apikeytest.Touch, apikeytest.DailyUsage}
 	if e.Name != SQLite.Name && !long {
 		methods = methods[3:4] // these failures are the same on every engine
 	}

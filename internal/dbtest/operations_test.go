@@ -52,6 +52,16 @@ var rotating = after(func(ctx context.Context, s *subject) error {
 	return err
 })
 
+// used makes a key that was used before and after a rotation.
+var used = after(func(ctx context.Context, s *subject) error {
+	_, first := s.clean.Validate(ctx, s.token.Reveal())
+	s.now = s.now.Add(24 * time.Hour)
+	fresh, err := s.clean.Rotate(ctx, s.key.ID, time.Hour, "why")
+	_, second := s.clean.Validate(ctx, s.token.Reveal())
+	_, third := s.clean.Validate(ctx, fresh.Token.Reveal())
+	return errors.Join(first, err, second, third, s.clean.Flush(ctx))
+})
+
 // managed are those of the Manager.
 func managed() []operation {
 	const day = 24 * time.Hour
@@ -156,6 +166,9 @@ func managed() []operation {
 		}},
 		{name: "log", reads: true, prepare: rotating, run: func(ctx context.Context, s *subject) (any, error) {
 			return s.m.Events(ctx, apikey.EventQuery{After: apikey.Position{Seq: s.after}, Limit: 2})
+		}},
+		{name: "daily usage", reads: true, prepare: used, run: func(ctx context.Context, s *subject) (any, error) {
+			return s.fresh().DailyUsage(ctx, s.key.ID, start, start.Add(2*day))
 		}},
 		{name: "pepper ids", reads: true, prepare: issue, run: func(ctx context.Context, s *subject) (any, error) {
 			return s.store.PepperIDs(ctx)

@@ -19,6 +19,13 @@ import (
 // rather than a table.
 const plannedKeys = 10_000
 
+// daysIndex is how a server reads the uses by day: by their primary key.
+// MariaDB reads all days of a credential, and takes those that were asked for.
+var daysIndex = map[sqlstore.Dialect]string{
+	sqlstore.PostgreSQL: "apikey_usage_days_pkey",
+	sqlstore.MySQL:      "table=d type=ref possible_keys=PRIMARY key=PRIMARY",
+}
+
 // TestServerPlans asks PostgreSQL and MariaDB how they run each statement that
 // a call makes, with 10,000 keys and what they know of them: none may read a
 // whole table or index, and those named must use the index made for them. Touch
@@ -69,6 +76,10 @@ func TestServerPlans(t *testing.T) {
 					_, err := s.Events(ctx, apikey.EventQuery{KeyID: middle.ID, Limit: 100})
 					return err
 				}, []string{"apikey_events_by_key"}},
+				{"Uses of a key", func(ctx context.Context, s *sqlstore.Store) error {
+					_, err := s.DailyUsage(ctx, days(middle.ID))
+					return err
+				}, []string{"apikey_credentials_by_key", daysIndex[e.Dialect]}},
 				{"Commit of a new key", func(ctx context.Context, s *sqlstore.Store) error {
 					c := commitOf(newRecord(t, "owner 7", plannedKeys+1))
 					c.Limit = 100

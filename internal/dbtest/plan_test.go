@@ -78,6 +78,13 @@ func TestPlans(t *testing.T) {
 			_, err := s.Events(ctx, apikey.EventQuery{KeyID: "key00000000000000001", Limit: 10})
 			return err
 		}, []string{"SEARCH e USING INDEX apikey_events_by_key (key_id=? AND seq>?)"}},
+		{"Uses of a key", func(ctx context.Context, s *sqlstore.Store) error {
+			_, err := s.DailyUsage(ctx, days("key00000000000000001"))
+			return err
+		}, []string{
+			"SEARCH c USING COVERING INDEX apikey_credentials_by_key (key_id=?)",
+			"SEARCH d USING PRIMARY KEY (credential_id=? AND day>? AND day<?)",
+		}},
 		{"Touch", func(ctx context.Context, s *sqlstore.Store) error {
 			return s.Touch(ctx, []apikey.Usage{{CredentialID: "cred000000000001", Day: start, Uses: 1, LastUsedAt: start}})
 		}, []string{"SEARCH c USING PRIMARY KEY (id=?)"}},

@@ -301,6 +301,19 @@ func (p *pair) all() {
 			p.Fatalf("events (- in memory, + here):\n%s", diff)
 		}
 	}
+	for _, id := range []string{"k1", "K1", "k2", "k3", "k10", "k"} {
+		ours, err := dailyUsage(p.Context(), p.ours, days(id))
+		if err != nil {
+			p.Fatal(err)
+		}
+		theirs, err := dailyUsage(p.Context(), p.theirs, days(id))
+		if err != nil {
+			p.Fatal(err)
+		}
+		if diff := cmp.Diff(theirs, ours); diff != "" {
+			p.Fatalf("days of %s (- in memory, + here):\n%s", id, diff)
+		}
+	}
 	for _, id := range []string{"c1", "C1", "c2", "c3", "c4", "c5", "c6", "c7"} {
 		ours, ourErr := p.ours.Lookup(p.Context(), id)
 		theirs, theirErr := p.theirs.Lookup(p.Context(), id)

@@ -89,9 +89,13 @@ func TestNUL(t *testing.T) {
 			"owner read":     func() error { _, err := m.Owner(ctx, text); return err },
 			"owner listed":   func() error { _, err := m.List(ctx, apikey.Query{Owner: text}); return err },
 			"id":             func() error { _, err := m.Get(ctx, text); return err },
-			"after":          func() error { _, err := m.List(ctx, apikey.Query{After: text}); return err },
-			"access key":     func() error { _, err := m.Find(ctx, "ak_"+text); return err },
-			"token":          func() error { _, err := m.Validate(ctx, "ak_"+text); return err },
+			"days": func() error {
+				_, err := m.DailyUsage(ctx, text, start, start.Add(time.Hour))
+				return err
+			},
+			"after":      func() error { _, err := m.List(ctx, apikey.Query{After: text}); return err },
+			"access key": func() error { _, err := m.Find(ctx, "ak_"+text); return err },
+			"token":      func() error { _, err := m.Validate(ctx, "ak_"+text); return err },
 		} {
 			t.Run(name, func(t *testing.T) {
 				s.reset(nil, nil)
@@ -139,6 +143,11 @@ func lifeOf(t *testing.T, e Engine, text string) []string {
 	_, err = m.Validate(ctx, issued.Token.Reveal(), apikey.From(netip.MustParseAddr("192.0.2.1")))
 	must("validate", err)
 	must("flush", m.Flush(ctx))
+	days, err := m.DailyUsage(ctx, id, start, start.Add(time.Hour))
+	must("daily usage", err)
+	if len(days) != 1 || days[0].Uses != 1 {
+		t.Errorf("other days came back: %+v", days)
+	}
 	_, err = m.Update(ctx, id, apikey.Changes{Name: new("new " + text), Metadata: new(map[string]string{"data": "new " + text})}, text)
 	must("update", err)
 	_, err = m.Disable(ctx, id, "why "+text)

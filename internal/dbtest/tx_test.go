@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/matryer/is"
@@ -75,6 +76,25 @@ func (c committing) Events(ctx context.Context, q apikey.EventQuery) ([]apikey.E
 func (c committing) Touch(ctx context.Context, uses []apikey.Usage) error {
 	_, err := within(ctx, c, func(s apikey.Store) (struct{}, error) { return struct{}{}, s.Touch(ctx, uses) })
 	return err
+}
+
+func (c committing) DailyUsage(ctx context.Context, q apikey.UsageQuery) ([]apikey.Usage, error) {
+	return within(ctx, c, func(s apikey.Store) ([]apikey.Usage, error) { return dailyUsage(ctx, s, q) })
+}
+
+// dailyUsage asks a Store that tells uses by day.
+func dailyUsage(ctx context.Context, s apikey.Store, q apikey.UsageQuery) ([]apikey.Usage, error) {
+	store, ok := apikey.StoreAs[apikey.UsageStore](s)
+	if !ok {
+		return nil, errors.ErrUnsupported
+	}
+	return store.DailyUsage(ctx, q)
+}
+
+// days asks for some around start.
+func days(keyID string) apikey.UsageQuery {
+	midnight := start.Truncate(24 * time.Hour)
+	return apikey.UsageQuery{KeyID: keyID, From: midnight.AddDate(0, 0, -5), Until: midnight.AddDate(0, 0, 5)}
 }
 
 // TestTxConformance runs the whole contract through transactions of a host.
@@ -307,6 +327,10 @@ func everyCallOf(t testing.TB, s apikey.Store) map[string]func(context.Context) 
 		"Events": func(ctx context.Context) error { _, err := s.Events(ctx, apikey.EventQuery{Limit: 1}); return err },
 		"Touch": func(ctx context.Context) error {
 			return s.Touch(ctx, []apikey.Usage{{CredentialID: "0000000000000000", Day: start, Uses: 1, LastUsedAt: start}})
+		},
+		"DailyUsage": func(ctx context.Context) error {
+			_, err := dailyUsage(ctx, s, days("00000000000000000000"))
+			return err
 		},
 	}
 }

@@ -1,0 +1,103 @@
+package apikeyui
+
+import (
+	"errors"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/keyturn/apikey"
+)
+
+// errField says that a field of the form is wrong, as noted in its Problems.
+var errField = errors.New("apikeyui: field refused")
+
+func (v *visit) disable(key apikey.Key, f *form) (reply, error) {
+	key, err := v.mine.Disable(v.ctx, key.ID, f.Reason, apikey.IfRevision(f.revision))
+	return v.done(key, "disabled"), err
+}
+
+func (v *visit) enable(key apikey.Key, f *form) (reply, error) {
+	key, err := v.mine.Enable(v.ctx, key.ID, f.Reason, apikey.IfRevision(f.revision))
+	return v.done(key, "enabled"), err
+}
+
+func (v *visit) finish(key apikey.Key, f *form) (reply, error) {
+	key, err := v.mine.FinishRotation(v.ctx, key.ID, f.Reason, apikey.IfRevision(f.revision))
+	return v.done(key, "finished"), err
+}
+
+func (v *visit) extend(key apikey.Key, f *form) (reply, error) {
+	overlap, ok := v.overlap(f)
+	if !ok {
+		return reply{}, f.refuse("overlap", "field.choose")
+	}
+	key, err := v.mine.ExtendRotation(v.ctx, key.ID, overlap, f.Reason, apikey.IfRevision(f.revision))
+	return v.done(key, "extended"), err
+}
+
+// remove deletes a key whose name was typed. What was typed for a key that is
+// deleted already is not looked at: there is nothing left to protect.
+func (v *visit) remove(key apikey.Key, f *form) (reply, error) {
+	if strings.TrimSpace(f.Typed) != key.Name {
+		return reply{}, f.refuse("typed", "field.typed")
+	}
+	key, err := v.mine.Delete(v.ctx, key.ID, f.Reason, apikey.IfRevision(f.revision))
+	query := url.Values{"done": {"deleted"}, "key": {key.ID}}
+	return reply{location: v.root + "?" + query.Encode()}, err
+}
+
+// edit changes what was changed in the form: of the fields left alone nothing
+// is asked, so that a key keeps, for example, an end to the second.
+func (v *visit) edit(key apikey.Key, f *form) (reply, error) {
+	changes, err := v.changes(key, f)
+	if err != nil {
+		return reply{}, err
+	}
+	if changes == (apikey.Changes{}) {
+		if key.Revision != f.revision {
+			return reply{}, apikey.ErrConflict
+		}
+		return v.done(key, "updated"), nil
+	}
+	key, err = v.mine.Update(v.ctx, key.ID, changes, f.Reason, apikey.IfRevision(f.revision))
+	return v.done(key, "updated"), err
+}
+
+// changes says in what a form differs from a key.
+func (v *visit) changes(key apikey.Key, f *form) (apikey.Changes, error) {
+	var c apikey.Changes
+	if name := strings.TrimSpace(f.Name); name != key.Name {
+		c.Name = &name
+	}
+	if scopes := slices.Compact(slices.Sorted(slices.Values(f.scopes))); !slices.Equal(scopes, key.Scopes.Slice()) {
+		c.Scopes = &scopes
+	}
+	networks, err := apikey.ParseNetworks(f.Networks)
+	if err != nil {
+		return c, err
+	}
+	if !networks.Equal(key.Networks) {
+		list := networks.Slice()
+		c.Networks = &list
+	}
+	if f.Expires != key.ExpiresAt.Format(time.DateOnly) {
+		end, err := f.expires()
+		if err != nil {
+			return c, err
+		}
+		c.ExpiresAt = &end
+	}
+	return c, nil
+}
+
+// expires returns the date in the form: the key is refused from its first
+// instant on, in UTC.
+func (f *form) expires() (time.Time, error) {
+	end, err := time.Parse(time.DateOnly, strings.TrimSpace(f.Expires))
+	if err != nil {
+		return end, f.refuse("expires", "field.date")
+	}
+	return end, nil
+}

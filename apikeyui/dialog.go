@@ -1,0 +1,204 @@
+package apikeyui
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/keyturn/apikey"
+)
+
+// dialog is one change of a key: a page that asks, and what is done then.
+type dialog struct {
+	name string // in the address, in refusals and of the template
+	do   func(*visit, apikey.Key, *form) (reply, error)
+}
+
+// dialogs are all changes of a key that there are.
+var dialogs = []dialog{
+	{"edit", (*visit).edit},
+	{"disable", (*visit).disable},
+	{"enable", (*visit).enable},
+	{"regenerate", (*visit).regenerate},
+	{"rotate", (*visit).rotate},
+	{"finish", (*visit).finish},
+	{"extend", (*visit).extend},
+	{"delete", (*visit).remove},
+}
+
+// dialogView is a dialog about a key.
+type dialogView struct {
+	Key      keyView
+	Form     *form
+	Overlaps []time.Duration
+	Reasons  []string
+	Latest   time.Time // how late the key may end; zero if it is not known
+}
+
+// show asks. Nothing is changed by looking at a question.
+func (d dialog) show(v *visit, key apikey.Key) (reply, error) {
+	owner, err := v.manager.Owner(v.ctx, v.owner)
+	if err != nil {
+		return reply{}, err
+	}
+	if owner.Disabled() {
+		return v.failedFor(key, apikey.ErrOwnerDisabled), nil
+	}
+	if err := refusals[d.name](v.view(key, owner)); err != nil {
+		return v.failedFor(key, err), nil
+	}
+	return d.ask(v, key, v.formOf(key), http.StatusOK), nil
+}
+
+func (d dialog) ask(v *visit, key apikey.Key, f *form, status int) reply {
+	view := dialogView{
+		Key: v.view(key, apikey.Owner{}), Form: f, Overlaps: v.options.Overlaps, Reasons: v.options.Reasons,
+		Latest: v.latest(key.IssuedAt),
+	}
+	return reply{status: status, template: d.name, title: d.name + ".title", data: view}
+}
+
+// submit does what was asked for, on the very revision of the key that the
+// form was made for: sent twice, or after someone else's change, it does
+// nothing. What is wrong in a field is told at the field, with what was typed.
+func (d dialog) submit(v *visit, key apikey.Key) (reply, error) {
+	f := v.parse(key)
+	if f.revision < 1 {
+		return v.problem(http.StatusBadRequest, "bad_form"), nil
+	}
+	if len(f.Problems) > 0 {
+		return d.ask(v, key, f, http.StatusBadRequest), nil
+	}
+	answer, err := d.do(v, key, f)
+	if f.refused(err) {
+		return d.ask(v, key, f, http.StatusBadRequest), nil
+	}
+	if err != nil {
+		return v.failedFor(key, err), nil
+	}
+	return answer, nil
+}
+
+// form is what stands in the fields of a dialog, and what is wrong with them.
+type form struct {
+	Once     string // a random text by which a key is made only once
+	Revision string
+	Name     string
+	Networks string
+	Expires  string // a date
+	Scopes   []scopeField
+	Overlap  string // number of the option
+	Choice   string // number of the reason
+	Reason   string // in the owner's own words
+	Typed    string // the name, to confirm
+
+	// Problems are by field: the name of a text.
+	Problems map[string]string
+
+	revision int64
+	scopes   []string
+}
+
+// scopeField is a scope to tick.
+type scopeField struct {
+	Scope
+	Number  int
+	Checked bool
+}
+
+// formOf returns the form as it is shown first.
+func (v *visit) formOf(key apikey.Key) *form {
+	f := &form{
+		Revision: strconv.FormatInt(key.Revision, 10), Name: key.Name, Networks: key.Networks.String(),
+		Overlap: strconv.Itoa(min(1, len(v.options.Overlaps)-1)),
+	}
+	if !key.ExpiresAt.IsZero() {
+		f.Expires = key.ExpiresAt.Format(time.DateOnly)
+	}
+	f.Scopes = v.scopeFields(key, key.Scopes.Slice())
+	return f
+}
+
+// parse reads a form that was sent.
+func (v *visit) parse(key apikey.Key) *form {
+	sent := v.r.PostForm
+	f := &form{
+		Once: sent.Get("once"), Revision: sent.Get("revision"), Name: sent.Get("name"), Networks: sent.Get("networks"),
+		Expires: sent.Get("expires"), Overlap: sent.Get("overlap"), Choice: sent.Get("choice"),
+		Reason: sent.Get("reason"), Typed: sent.Get("typed"), Problems: map[string]string{}, scopes: sent["scope"],
+	}
+	f.revision, _ = strconv.ParseInt(f.Revision, 10, 64)
+	f.Scopes = v.scopeFields(key, f.scopes)
+	for field, text := range map[string]*string{
+		"name": &f.Name, "networks": &f.Networks, "expires": &f.Expires, "reason": &f.Reason, "typed": &f.Typed,
+	} {
+		if holdsSecret(*text) {
+			// It would be stored, or shown once more.
+			*text, f.Problems[field] = "", "field.secret"
+		}
+	}
+	return f
+}
+
+// scopeFields are the scopes offered, and those that the key has from the host.
+func (v *visit) scopeFields(key apikey.Key, checked []string) []scopeField {
+	offered := slices.Clone(v.options.Scopes)
+	for scope := range key.Scopes.All() {
+		if !slices.ContainsFunc(offered, func(s Scope) bool { return s.Name == scope }) {
+			offered = append(offered, Scope{Name: scope})
+		}
+	}
+	var fields []scopeField
+	for i, s := range offered {
+		fields = append(fields, scopeField{s, i, slices.Contains(checked, s.Name)})
+	}
+	return fields
+}
+
+// fields names the field of a form for what the Manager calls it.
+var fields = map[string]string{
+	"name": "name", "scopes": "scopes", "networks": "networks", "expires_at": "expires", "lifetime": "expires",
+	"overlap": "overlap", "reason": "reason",
+}
+
+// refused notes what the Manager says of a field, and reports whether it did.
+func (f *form) refused(err error) bool {
+	if errors.Is(err, errField) {
+		return true
+	}
+	var refused *apikey.FieldError
+	if !errors.As(err, &refused) || errors.Is(err, apikey.ErrOutcomeUnknown) || errors.Is(err, apikey.ErrForbidden) {
+		return false
+	}
+	field, ok := fields[refused.Field]
+	if ok {
+		f.Problems[field] = "field." + refused.Problem
+	}
+	return ok
+}
+
+// refuse notes what is wrong with a field: the name of a text.
+func (f *form) refuse(field, text string) error {
+	f.Problems[field] = text
+	return errField
+}
+
+// overlap returns the overlap that was chosen.
+func (v *visit) overlap(f *form) (time.Duration, bool) {
+	i, err := strconv.Atoi(f.Overlap)
+	if err != nil || i < 0 || i >= len(v.options.Overlaps) {
+		return 0, false
+	}
+	return v.options.Overlaps[i], true
+}
+
+// latest returns how late a credential made at an instant may end, or the zero
+// time if the host did not say.
+func (v *visit) latest(made time.Time) time.Time {
+	if v.options.MaxLifetime == (apikey.Period{}) {
+		return time.Time{}
+	}
+	return v.options.MaxLifetime.AddTo(made)
+}

@@ -1,0 +1,2 @@
+// Package apikeyui is the self-service page.
+package apikeyui

@@ -1,0 +1,197 @@
+package apikeyui
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"html/template"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/keyturn/apikey"
+)
+
+// Handler returns the pages on which the owner that is logged in sees and
+// changes its keys. See the package comment for how it is mounted.
+//
+// Options are copied. If the Manager is nil or an option is refused, every
+// request is answered with status 500; Options.Check tells it at start-up.
+func Handler(m *apikey.Manager, o *Options) http.Handler {
+	err := o.Check()
+	if err == nil && m == nil {
+		err = &apikey.FieldError{Field: "manager", Problem: "must not be nil"}
+	}
+	if err != nil {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			protect(w.Header())
+			http.Error(w, "The pages for API keys are set up wrong: "+err.Error(), http.StatusInternalServerError)
+		})
+	}
+	h := &handler{manager: m, options: o.completed(), routes: routes()}
+	h.templates = parseTemplates(h.options.Texts)
+	return h
+}
+
+type handler struct {
+	manager   *apikey.Manager
+	options   Options
+	routes    []route
+	templates *template.Template
+	protector http.CrossOriginProtection
+}
+
+// maxForm is more than the longest form that can be right.
+const maxForm = 64 << 10
+
+// visit is one request of an owner.
+type visit struct {
+	*handler
+	r     *http.Request
+	ctx   context.Context
+	root  string // the way to where the handler is mounted: "./", "../"
+	owner string
+	mine  *apikey.OwnerManager
+	now   time.Time
+}
+
+// reply is the answer to a visit: a page, or the way to one.
+type reply struct {
+	status   int
+	location string // relative; the status is 303 then
+	template string
+	title    string // name of a text
+	data     any
+	header   map[string]string
+}
+
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	protect(w.Header())
+	path, location := place(r)
+	v := &visit{handler: h, r: r, ctx: r.Context(), root: root(path)}
+	if location != "" {
+		v.write(w, reply{location: location})
+		return
+	}
+	found, id, allowed := find(h.routes, r.Method, path)
+	switch {
+	case found == nil && allowed == nil:
+		v.write(w, v.problem(http.StatusNotFound, "not_found"))
+	case found == nil:
+		w.Header().Set("Allow", strings.Join(allowed, ", "))
+		v.write(w, v.problem(http.StatusMethodNotAllowed, "method"))
+	case found.asset != nil:
+		found.asset.serve(w)
+	default:
+		answer, err := v.serve(w, found, id)
+		if err != nil {
+			answer = v.failed(err)
+		}
+		v.write(w, answer)
+	}
+}
+
+// serve answers a request of a route for owners.
+func (v *visit) serve(w http.ResponseWriter, found *route, id string) (reply, error) {
+	if err := v.protector.Check(v.r); err != nil {
+		return v.problem(http.StatusForbidden, "cross_origin"), nil
+	}
+	owner, actor, err := v.options.Owner(v.r)
+	if err != nil {
+		v.observe(err)
+		return v.problem(http.StatusForbidden, "not_logged_in"), nil
+	}
+	if found.method != http.MethodGet {
+		v.r.Body = http.MaxBytesReader(w, v.r.Body, maxForm)
+		if err := v.r.ParseForm(); err != nil {
+			var large *http.MaxBytesError
+			if errors.As(err, &large) {
+				return v.problem(http.StatusRequestEntityTooLarge, "too_large"), nil
+			}
+			return v.problem(http.StatusBadRequest, "bad_form"), nil
+		}
+	}
+	v.owner = owner
+	v.ctx = apikey.WithActor(v.ctx, actor)
+	v.mine = v.manager.ForOwner(owner, v.options.scopes()...)
+	v.now = v.manager.Now()
+	if found.key == nil {
+		return found.serve(v)
+	}
+	key, err := v.mine.Get(v.ctx, id)
+	if err != nil {
+		return reply{}, err
+	}
+	return found.key(v, key)
+}
+
+// write sends an answer. It is written into memory first, so that a template
+// that fails half-way sends no half page.
+func (v *visit) write(w http.ResponseWriter, a reply) {
+	for name, value := range a.header {
+		w.Header().Set(name, value)
+	}
+	if a.location != "" {
+		// Not by http.Redirect, which would make the address absolute
+		// without the prefix that was cut off.
+		w.Header().Set("Location", a.location)
+		w.WriteHeader(http.StatusSeeOther)
+		return
+	}
+	body, err := v.render(a)
+	if err != nil {
+		v.observe(err)
+		http.Error(w, "The page cannot be shown.", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(a.status)
+	w.Write(body)
+}
+
+func (v *visit) render(a reply) ([]byte, error) {
+	var content, head, whole bytes.Buffer
+	frame := frame{
+		Root: v.root, Title: v.options.Texts[a.title], Style: styleSheet.address(), Script: script.address(),
+		Stylesheet: v.options.Stylesheet, Header: v.options.Header, Footer: v.options.Footer, View: a.data,
+	}
+	if err := v.templates.ExecuteTemplate(&content, a.template, frame); err != nil {
+		return nil, err
+	}
+	frame.Content = template.HTML(content.String())
+	if v.options.Layout == nil {
+		err := v.templates.ExecuteTemplate(&whole, "frame", frame)
+		return whole.Bytes(), err
+	}
+	if err := v.templates.ExecuteTemplate(&head, "head", frame); err != nil {
+		return nil, err
+	}
+	content.Reset()
+	if err := v.templates.ExecuteTemplate(&content, "content", frame); err != nil {
+		return nil, err
+	}
+	page := Page{Title: frame.Title, Head: template.HTML(head.String()), Content: template.HTML(content.String())}
+	err := v.options.Layout(&whole, v.r, page)
+	return whole.Bytes(), err
+}
+
+func (v *visit) observe(err error) {
+	if v.options.Observe != nil {
+		v.options.Observe(v.r, err)
+	}
+}
+
+// protect sets the header fields that every answer has: nothing is loaded from
+// elsewhere, nothing inline runs, nothing is framed, sent on or kept.
+func protect(h http.Header) {
+	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "+
+		"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Cache-Control", "no-store")
+}

@@ -1,0 +1,173 @@
+package apikeyui
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/keyturn/apikey"
+)
+
+const (
+	// pageSize is how many keys a page of the list shows.
+	pageSize = 25
+
+	// A page of a search looks at so many keys at most, and offers to look
+	// further: an owner with very many keys makes no page slow.
+	maxScanned = 1000
+	scanStep   = 200
+
+	// expiresSoon is when the end of a key is shown in a warning colour.
+	expiresSoon = 30 * 24 * time.Hour
+)
+
+// listView is the list of keys.
+type listView struct {
+	Notice   notice
+	Owner    apikey.Owner // to say that all its keys are disabled
+	Keys     []keyView
+	Search   string
+	Status   string
+	Statuses []string // to choose from
+	Filtered bool
+	First    string // link to the first page, if this is another
+	Next     string // link to the next page, or empty
+	More     bool   // Next goes on with a search that is not at its end
+}
+
+// statuses are what the list can be filtered by.
+var statuses = []string{"", "active", "expiring", "disabled", "expired", "deleted"}
+
+func (v *visit) list() (reply, error) {
+	query := v.r.URL.Query()
+	view := listView{
+		Search: withoutSecret(query.Get("q")), Status: query.Get("status"), Statuses: statuses,
+	}
+	after := query.Get("after")
+	view.Filtered = view.Search != "" || view.Status != ""
+	if after != "" {
+		view.First = v.listAddress(view, "")
+	}
+	var err error
+	if view.Owner, err = v.manager.Owner(v.ctx, v.owner); err != nil {
+		return reply{}, err
+	}
+	keys, next, more, err := v.find(view.Search, view.Status, after)
+	if err != nil {
+		return reply{}, err
+	}
+	for _, key := range keys {
+		view.Keys = append(view.Keys, v.view(key, view.Owner))
+	}
+	if next != "" {
+		view.Next, view.More = v.listAddress(view, next), more
+	}
+	view.Notice = v.deletedNotice(query)
+	return reply{status: http.StatusOK, template: "list", title: "list.title", data: view}, nil
+}
+
+// search moves what was typed into the address, where it can be kept as a
+// bookmark; but a token that was pasted never gets there.
+func (v *visit) search() (reply, error) {
+	view := listView{Search: withoutSecret(v.r.PostForm.Get("q")), Status: v.r.PostForm.Get("status")}
+	return reply{location: v.listAddress(view, "")}, nil
+}
+
+func (v *visit) listAddress(view listView, after string) string {
+	query := url.Values{}
+	for name, value := range map[string]string{"q": view.Search, "status": view.Status, "after": after} {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	if len(query) == 0 {
+		return v.root
+	}
+	return v.root + "?" + query.Encode()
+}
+
+// find returns a page of the keys with a status that a text finds, by name or
+// by an access key, and the id after which the next page begins. More says that
+// the search stopped before its page was full.
+func (v *visit) find(text, status, after string) (keys []apikey.Key, next string, more bool, err error) {
+	if text != "" {
+		key, err := v.mine.Find(v.ctx, text)
+		switch {
+		case err == nil:
+			return []apikey.Key{key}, "", false, nil
+		case !errors.Is(err, apikey.ErrNotFound):
+			return nil, "", false, err
+		}
+	}
+	q := apikey.Query{After: after, Limit: pageSize + 1}
+	if text != "" || status != "" {
+		q.Limit = scanStep
+	}
+	switch status {
+	case "deleted":
+		q.IncludeDeleted = true
+	case "expiring":
+		q.ExpiresFrom, q.ExpiresBefore = v.now, v.now.Add(expiresSoon)
+	}
+	for scanned := 0; ; {
+		page, err := v.mine.List(v.ctx, q)
+		if err != nil {
+			return nil, "", false, err
+		}
+		for _, key := range page {
+			if !v.matches(key, text, status) {
+				continue
+			}
+			if len(keys) == pageSize {
+				return keys, keys[pageSize-1].ID, false, nil
+			}
+			keys = append(keys, key)
+		}
+		if len(page) < q.Limit {
+			return keys, "", false, nil
+		}
+		q.After = page[len(page)-1].ID
+		if scanned += len(page); scanned >= maxScanned {
+			return keys, q.After, true, nil
+		}
+	}
+}
+
+func (v *visit) matches(key apikey.Key, text, status string) bool {
+	if text != "" && !strings.Contains(strings.ToLower(key.Name), strings.ToLower(text)) {
+		return false
+	}
+	switch current := key.Status(v.now); status {
+	case "":
+		return true
+	case "expiring":
+		return current == apikey.StatusActive
+	default:
+		return string(current) == status
+	}
+}
+
+// withoutSecret cuts a token down to its access key, and leaves any other text
+// as it is.
+func withoutSecret(text string) string {
+	text = strings.TrimSpace(text)
+	if accessKey, ok := apikey.AccessKey(text); ok {
+		return accessKey
+	}
+	return text
+}
+
+// holdsSecret reports whether a text holds a token as one of its words: such a
+// text is never kept or shown.
+func holdsSecret(text string) bool {
+	for word := range strings.FieldsFuncSeq(text, func(r rune) bool {
+		return r != '_' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+	}) {
+		if _, ok := apikey.AccessKey(word); ok {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,88 @@
+package apikeyui
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/keyturn/apikey"
+)
+
+// problemView is a page that says why something was not done.
+type problemView struct {
+	Code string    // of the texts problem.<code>.title and .text
+	At   time.Time // when it will be possible again, or zero
+	Key  string    // id of the key to look at, or empty
+}
+
+func (v *visit) problem(status int, code string) reply {
+	return reply{status: status, template: "problem", title: "problem." + code + ".title", data: problemView{Code: code}}
+}
+
+// problems are the errors that have a page of their own, in the order in which
+// they are looked for: an error can be more than one of them.
+var problems = []struct {
+	err    error
+	status int
+	code   string
+}{
+	{apikey.ErrOutcomeUnknown, http.StatusServiceUnavailable, "unknown_outcome"},
+	{apikey.ErrNotFound, http.StatusNotFound, "not_found"},
+	{apikey.ErrTooSoon, http.StatusTooManyRequests, "too_soon"},
+	{apikey.ErrHeld, http.StatusForbidden, "held"},
+	{apikey.ErrOwnerDisabled, http.StatusForbidden, "owner_disabled"},
+	{apikey.ErrForbidden, http.StatusForbidden, "forbidden"},
+	{apikey.ErrScope, http.StatusForbidden, "forbidden"},
+	{apikey.ErrConflict, http.StatusConflict, "conflict"},
+	{apikey.ErrExists, http.StatusConflict, "exists"},
+	{apikey.ErrLimit, http.StatusConflict, "limit"},
+	{apikey.ErrNotRotating, http.StatusConflict, "not_rotating"},
+	{apikey.ErrDeleted, http.StatusConflict, "deleted"},
+	{apikey.ErrDisabled, http.StatusConflict, "disabled"},
+	{apikey.ErrExpired, http.StatusConflict, "expired"},
+}
+
+// failed makes the answer to an error that no field of a form stands for.
+func (v *visit) failed(err error) reply {
+	for _, p := range problems {
+		if !errors.Is(err, p.err) {
+			continue
+		}
+		a := v.problem(p.status, p.code)
+		var soon *apikey.TooSoonError
+		if errors.As(err, &soon) {
+			a.data = problemView{Code: p.code, At: soon.At}
+			wait := max(1, int64((soon.At.Sub(v.now)+time.Second-1)/time.Second))
+			a.header = map[string]string{"Retry-After": strconv.FormatInt(wait, 10)}
+		}
+		if p.status == http.StatusServiceUnavailable {
+			v.observe(err)
+		}
+		return a
+	}
+	var field *apikey.FieldError
+	if errors.As(err, &field) {
+		switch field.Field {
+		case "owner", "actor", "scopes":
+			// Not what was typed, but what the host said.
+			v.observe(err)
+			return v.problem(http.StatusInternalServerError, "misconfigured")
+		}
+		return v.problem(http.StatusBadRequest, "bad_form")
+	}
+	v.observe(err)
+	a := v.problem(http.StatusServiceUnavailable, "unavailable")
+	a.header = map[string]string{"Retry-After": "5"}
+	return a
+}
+
+// failedFor is failed with a link to the key.
+func (v *visit) failedFor(key apikey.Key, err error) reply {
+	a := v.failed(err)
+	if view, ok := a.data.(problemView); ok && view.Code != "not_found" {
+		view.Key = key.ID
+		a.data = view
+	}
+	return a
+}

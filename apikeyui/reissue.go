@@ -1,0 +1,187 @@
+package apikeyui
+
+import (
+	"crypto/rand"
+	"errors"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/keyturn/apikey"
+)
+
+// issuedView is the one page that shows a token: the direct answer to the form
+// that asked for it.
+type issuedView struct {
+	Kind    string // "new", "regenerate" or "rotate"
+	Key     keyView
+	Issued  apikey.Issued
+	Unknown bool // the change may not have been made
+	APIURL  string
+}
+
+// issued answers with a new token. If it is not known whether the token works,
+// it is shown with a warning: were it kept back, and worked, the key would be
+// lost.
+func (v *visit) issued(kind string, issued apikey.Issued, err error) (reply, error) {
+	unknown := errors.Is(err, apikey.ErrOutcomeUnknown)
+	if err != nil && (!unknown || issued.Token.IsZero()) {
+		return reply{}, err
+	}
+	a := reply{status: http.StatusOK, template: "issued", title: "issued.title"}
+	if unknown {
+		v.observe(err)
+		a.status = http.StatusServiceUnavailable
+	}
+	a.data = issuedView{kind, v.view(issued.Key, apikey.Owner{}), issued, unknown, v.options.APIURL}
+	return a, nil
+}
+
+// onceLen is the length of rand.Text.
+const onceLen = 26
+
+// newView is the form for a new key.
+type newView struct {
+	Form   *form
+	Latest time.Time
+}
+
+func (v *visit) showNew() (reply, error) {
+	owner, err := v.manager.Owner(v.ctx, v.owner)
+	if err != nil {
+		return reply{}, err
+	}
+	if owner.Disabled() {
+		return reply{}, apikey.ErrOwnerDisabled
+	}
+	f := v.formOf(apikey.Key{})
+	f.Once = rand.Text()
+	return v.askNew(f, http.StatusOK), nil
+}
+
+func (v *visit) askNew(f *form, status int) reply {
+	return reply{status: status, template: "new", title: "new.title", data: newView{f, v.latest(v.now)}}
+}
+
+// create makes a key, once for each form that was shown: the same form again
+// finds that it is made already, and gets no second token.
+func (v *visit) create() (reply, error) {
+	f := v.parse(apikey.Key{})
+	if len(f.Once) != onceLen || unprintable(f.Once) {
+		return v.problem(http.StatusBadRequest, "bad_form"), nil
+	}
+	if len(f.Problems) > 0 {
+		return v.askNew(f, http.StatusBadRequest), nil
+	}
+	params, err := f.params()
+	var issued apikey.Issued
+	if err == nil {
+		issued, err = v.mine.Issue(v.ctx, params)
+	}
+	switch {
+	case f.refused(err):
+		return v.askNew(f, http.StatusBadRequest), nil
+	case errors.Is(err, apikey.ErrExists):
+		return v.failedFor(issued.Key, err), nil
+	}
+	return v.issued("new", issued, err)
+}
+
+func (f *form) params() (apikey.IssueParams, error) {
+	params := apikey.IssueParams{
+		Name: strings.TrimSpace(f.Name), Scopes: f.scopes, IdempotencyKey: "apikeyui " + f.Once, Reason: f.Reason,
+	}
+	networks, err := apikey.ParseNetworks(f.Networks)
+	if err != nil {
+		return params, err
+	}
+	params.Networks = append([]netip.Prefix(nil), networks.Slice()...)
+	if f.Expires != "" {
+		params.ExpiresAt, err = f.expires()
+	}
+	return params, err
+}
+
+// regenerate wants a reason: one of those offered, or the owner's own words,
+// or both.
+func (v *visit) regenerate(key apikey.Key, f *form) (reply, error) {
+	reason := strings.TrimSpace(f.Reason)
+	if f.Choice != "" {
+		i, err := strconv.Atoi(f.Choice)
+		if err != nil || i < 0 || i >= len(v.options.Reasons) {
+			return reply{}, f.refuse("choice", "field.choose")
+		}
+		chosen := v.options.Reasons[i]
+		if reason != "" {
+			chosen += ": " + reason
+		}
+		reason = chosen
+	}
+	if reason == "" {
+		return reply{}, f.refuse("choice", "field.reason")
+	}
+	issued, err := v.mine.Regenerate(v.ctx, key.ID, reason, apikey.IfRevision(f.revision))
+	return v.issued("regenerate", issued, err)
+}
+
+func (v *visit) rotate(key apikey.Key, f *form) (reply, error) {
+	overlap, ok := v.overlap(f)
+	if !ok {
+		return reply{}, f.refuse("overlap", "field.choose")
+	}
+	issued, err := v.mine.Rotate(v.ctx, key.ID, overlap, f.Reason, apikey.IfRevision(f.revision))
+	return v.issued("rotate", issued, err)
+}
+
+// testView says what became of a token that was tested.
+type testView struct {
+	Key    keyView
+	Result string // the name of a text
+	Good   bool
+}
+
+// verdicts are what a test can find, by the error of Validate.
+var verdicts = []struct {
+	err  error
+	text string
+}{
+	{apikey.ErrInvalid, "test.invalid"},
+	{apikey.ErrReplaced, "test.replaced"},
+	{apikey.ErrOwnerDisabled, "test.disabled"},
+	{apikey.ErrDisabled, "test.disabled"},
+	{apikey.ErrExpired, "test.expired"},
+	{apikey.ErrDeleted, "test.invalid"},
+	{apikey.ErrAddress, "test.address"}, // the address of the browser says nothing
+}
+
+// test validates a token as a request with it would be. It is not shown again,
+// and a token of another key is told nothing.
+func (v *visit) test(key apikey.Key) (reply, error) {
+	token := strings.TrimSpace(v.r.PostForm.Get("token"))
+	view := testView{Key: v.view(key, apikey.Owner{}), Result: "test.invalid"}
+	a := reply{status: http.StatusOK, template: "test", title: "test.title"}
+	accessKey, _ := apikey.AccessKey(token)
+	found, err := v.mine.Find(v.ctx, accessKey)
+	if err != nil && !errors.Is(err, apikey.ErrNotFound) {
+		return reply{}, err
+	}
+	if err == nil && found.ID == key.ID {
+		_, err := v.manager.Validate(v.ctx, token)
+		view.Good, view.Result = err == nil, "test.good"
+		if err != nil {
+			view.Result = ""
+		}
+		for _, verdict := range verdicts {
+			if errors.Is(err, verdict.err) {
+				view.Result = verdict.text
+			}
+		}
+		if view.Result == "" {
+			return v.failedFor(key, err), nil
+		}
+	}
+	a.data = view
+	return a, nil
+}

@@ -1,0 +1,209 @@
+// The pages work without this script: each dialog is a page of its own. With it
+// the same pages are fetched and shown as native dialogs, secrets get copy
+// buttons, and Delete wakes up once the name is typed.
+"use strict";
+(() => {
+  const find = (selector, from = document) => from.querySelector(selector);
+  const home = find("#apikeyui");
+  if (!home || !window.fetch || !window.HTMLDialogElement) return;
+
+  // The part of a page that this script may exchange.
+  async function load(address, options) {
+    const answer = await fetch(address, { credentials: "same-origin", cache: "no-store", ...options });
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const part = find("#apikeyui", page);
+    if (!part) throw new Error("no page");
+    return { answer, page, part: document.importNode(part, true) };
+  }
+
+  // Forms and links in a fetched page are relative to where it came from.
+  function rebase(part, address) {
+    for (const [selector, name] of [["a[href]", "href"], ["form[action]", "action"]]) {
+      for (const element of part.querySelectorAll(selector)) {
+        element.setAttribute(name, new URL(element.getAttribute(name), address).href);
+      }
+    }
+  }
+
+  let dialog = null; // the open one
+  let opener = ""; // id of the link that it was opened by
+  let stale = false; // the page behind it is not what it was
+
+  function frame() {
+    dialog = document.createElement("dialog");
+    dialog.setAttribute("aria-labelledby", "dialog-title");
+    const box = dialog;
+    box.addEventListener("cancel", (event) => {
+      // A secret that was not stored is not lost to a slip of the finger.
+      if (find("[data-secret]", box)) event.preventDefault();
+    });
+    box.addEventListener("close", () => {
+      box.remove();
+      if (dialog === box) dialog = null;
+      if (stale) renew(location.href, false);
+      else focus();
+    });
+    home.append(box);
+    box.showModal();
+  }
+
+  function fill(part, address) {
+    const content = find("#dialog", part);
+    if (!content) return false;
+    rebase(content, address);
+    if (!dialog) frame();
+    dialog.replaceChildren(content);
+    if (content.hasAttribute("data-stale")) stale = true;
+    prepare(content);
+    const first = find("[aria-invalid]", content) || find("input:not([type=hidden]), textarea", content);
+    if (first && !content.hasAttribute("data-secret")) first.focus();
+    else {
+      const title = find("#dialog-title", content);
+      title.tabIndex = -1;
+      title.focus();
+    }
+    return true;
+  }
+
+  // Shows a whole page in place of the present one, without loading it anew.
+  function exchange(loaded, remember) {
+    const open = dialog;
+    dialog = null;
+    stale = false;
+    if (open) open.remove();
+    const address = new URL(loaded.answer.url);
+    rebase(loaded.part, address);
+    home.replaceChildren(...loaded.part.childNodes);
+    document.title = loaded.page.title;
+    if (remember) history.pushState(null, "", address);
+    prepare(home);
+    focus();
+  }
+
+  async function renew(address, remember) {
+    try {
+      exchange(await load(address), remember);
+    } catch {
+      location.assign(address);
+    }
+  }
+
+  // Focus goes back to where it was, or to what tells what was done.
+  function focus() {
+    const target = document.getElementById(opener) || find("#notice", home) || find("h1", home);
+    if (!target) return;
+    if (!target.matches("a, button, input")) target.tabIndex = -1;
+    target.focus();
+  }
+
+  function complain(form) {
+    let fault = find(".fault[role=alert]", form);
+    if (!fault) {
+      fault = document.createElement("p");
+      fault.className = "fault";
+      fault.setAttribute("role", "alert");
+      form.append(fault);
+    }
+    fault.textContent = home.dataset.failed;
+  }
+
+  async function submit(form, button) {
+    // A second click finds the button asleep; should it get through, the server
+    // does nothing twice.
+    if (button) button.disabled = true;
+    try {
+      const body = new URLSearchParams(new FormData(form));
+      const loaded = await load(form.action, { method: "POST", body });
+      if (loaded.answer.redirected) exchange(loaded, true);
+      else if (!fill(loaded.part, loaded.answer.url)) throw new Error("no dialog");
+    } catch {
+      stale = true;
+      complain(form);
+    }
+  }
+
+  async function test(form, button) {
+    const result = find("#result", form);
+    button.disabled = true;
+    try {
+      const body = new URLSearchParams(new FormData(form));
+      const { part } = await load(form.action, { method: "POST", body });
+      const found = find("#result", part) || find("#dialog p", part);
+      result.textContent = found.textContent;
+      result.className = found.className;
+    } catch {
+      result.textContent = home.dataset.failed;
+    }
+    button.disabled = false;
+  }
+
+  async function copy(button) {
+    const text = document.getElementById(button.dataset.copy);
+    try {
+      await navigator.clipboard.writeText(text.textContent);
+    } catch {
+      const range = document.createRange();
+      range.selectNodeContents(text);
+      getSelection().removeAllRanges();
+      getSelection().addRange(range);
+      if (!document.execCommand("copy")) return;
+    }
+    const before = button.textContent;
+    button.textContent = home.dataset.copied;
+    setTimeout(() => { button.textContent = before; }, 2000);
+  }
+
+  // What only makes sense with a script.
+  function prepare(part) {
+    for (const button of part.querySelectorAll("[data-copy]")) button.hidden = false;
+    for (const form of part.querySelectorAll("form[data-name]")) {
+      const button = find("button[type=submit]", form);
+      const wake = () => { button.disabled = form.elements.typed.value.trim() !== form.dataset.name; };
+      form.elements.typed.addEventListener("input", wake);
+      wake();
+    }
+  }
+
+  home.addEventListener("click", (event) => {
+    if (event.button !== 0 || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+    const button = event.target.closest("[data-copy]");
+    if (button) {
+      copy(button);
+      return;
+    }
+    const link = event.target.closest("a");
+    if (!link) return;
+    if (dialog && link.hasAttribute("data-cancel")) {
+      event.preventDefault();
+      dialog.close();
+    } else if (link.hasAttribute("data-dialog") && (dialog || !find("#dialog"))) {
+      event.preventDefault();
+      if (!dialog) opener = link.id;
+      load(link.href).then(
+        ({ answer, part }) => { if (!fill(part, answer.url)) location.assign(link.href); },
+        () => location.assign(link.href),
+      );
+    }
+  });
+
+  home.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (form.dataset.plain) return;
+    if (form.dataset.test) {
+      event.preventDefault();
+      test(form, event.submitter || find("button", form));
+    } else if (dialog) {
+      event.preventDefault();
+      submit(form, event.submitter);
+    }
+  });
+
+  addEventListener("popstate", () => { opener = ""; renew(location.href, false); });
+
+  // What the browser keeps of a page that was left holds no secret.
+  addEventListener("pagehide", () => {
+    for (const secret of document.querySelectorAll("[data-secret] code, [data-secret] input")) secret.remove();
+  });
+
+  prepare(home);
+})();

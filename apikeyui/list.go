@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,6 +45,9 @@ func (v *visit) list() (reply, error) {
 	query := v.r.URL.Query()
 	view := listView{
 		Search: withoutSecret(query.Get("q")), Status: query.Get("status"), Statuses: statuses,
+	}
+	if !slices.Contains(statuses, view.Status) {
+		view.Status = ""
 	}
 	after := query.Get("after")
 	view.Filtered = view.Search != "" || view.Status != ""
@@ -97,7 +101,7 @@ func (v *visit) find(text, status, after string) (keys []apikey.Key, next string
 		switch {
 		case err == nil:
 			return []apikey.Key{key}, "", false, nil
-		case !errors.Is(err, apikey.ErrNotFound):
+		case !errors.Is(err, apikey.ErrNotFound) && !errors.Is(err, apikey.ErrForbidden):
 			return nil, "", false, err
 		}
 	}

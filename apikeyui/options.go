@@ -67,9 +67,9 @@ type Options struct {
 	// requests.
 	Layout func(w io.Writer, r *http.Request, page Page) error
 
-	// Observe, if set, is told of each error that was answered with status
-	// 500 or 503, or of the one of Owner. It is called at the same time by
-	// many requests.
+	// Observe, if set, is told of each error of Owner, and of each that was
+	// answered with status 500 or 503. It is called at the same time by many
+	// requests.
 	Observe func(r *http.Request, err error)
 }
 

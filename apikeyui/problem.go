@@ -64,7 +64,7 @@ func (v *visit) failed(err error) reply {
 	var field *apikey.FieldError
 	if errors.As(err, &field) {
 		switch field.Field {
-		case "owner", "actor", "scopes":
+		case "owner", "actor":
 			// Not what was typed, but what the host said.
 			v.observe(err)
 			return v.problem(http.StatusInternalServerError, "misconfigured")

@@ -13,7 +13,7 @@ var english = Texts{
 	"button.get":       "Get New Key",
 	"copy.do":          "Copy",
 	"copy.done":        "Copied",
-	"script.failed":    "That did not get through. Nothing was shown to you; look at the key before you try again.",
+	"script.failed":    "That did not get through. Look at the key before you try again.",
 
 	"list.title":       "API keys",
 	"list.new":         "Generate New Key",

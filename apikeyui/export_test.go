@@ -1,0 +1,28 @@
+package apikeyui
+
+// Routes returns method and pattern of everything that the handler answers.
+func Routes() [][2]string {
+	var list [][2]string
+	for _, r := range routes() {
+		list = append(list, [2]string{r.method, r.pattern})
+	}
+	return list
+}
+
+// ProblemCodes returns the codes of all pages that say why something was not
+// done.
+func ProblemCodes() []string {
+	var codes []string
+	for _, p := range problems {
+		codes = append(codes, p.code)
+	}
+	return codes
+}
+
+// TemplateFiles are the sources of the templates.
+var TemplateFiles = templateFiles
+
+const (
+	PageSize   = pageSize
+	MaxScanned = maxScanned
+)

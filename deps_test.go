@@ -18,6 +18,7 @@ func TestDependencies(t *testing.T) {
 		"/memstore":   {"", "/internal/micros"},
 		"/sqlstore":   {"", "/internal/micros"},
 		"/apikeyhttp": {""},
+		"/apikeyui":   {""},
 		"/storetest":  {""},
 		"/apikeytest": {"", "/memstore", "/internal/micros"},
 	} {

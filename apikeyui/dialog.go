@@ -129,7 +129,9 @@ func (v *visit) parse(key apikey.Key) *form {
 		Expires: sent.Get("expires"), Overlap: sent.Get("overlap"), Choice: sent.Get("choice"),
 		Reason: sent.Get("reason"), Typed: sent.Get("typed"), Problems: map[string]string{}, scopes: sent["scope"],
 	}
-	f.revision, _ = strconv.ParseInt(f.Revision, 10, 64)
+	if n, err := strconv.ParseInt(f.Revision, 10, 64); err == nil {
+		f.revision = n
+	}
 	f.Scopes = v.scopeFields(key, f.scopes)
 	for field, text := range map[string]*string{
 		"name": &f.Name, "networks": &f.Networks, "expires": &f.Expires, "reason": &f.Reason, "typed": &f.Typed,

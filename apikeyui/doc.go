@@ -1,2 +1,102 @@
-// Package apikeyui is the self-service page.
+// Package apikeyui is the page on which customers see and change their own API
+// keys: an [http.Handler] that a host mounts behind its own login.
+//
+//	pages := apikeyui.Handler(manager, &apikeyui.Options{
+//		Owner: func(r *http.Request) (owner, actor string, err error) {
+//			s, err := sessions.Of(r) // the host's own
+//			return s.Customer, s.User, err
+//		},
+//		Scopes: []apikeyui.Scope{{Name: "orders:read", Description: "See orders"}},
+//		APIURL: "https://api.example.com/v1/orders",
+//	})
+//	mux.Handle("/account/keys/", http.StripPrefix("/account/keys", pages))
+//
+// An owner lists and searches its keys, makes new ones, switches them off and
+// on, regenerates, rotates, edits and deletes them, and sees what was done with
+// each, when, by whom and why. Everything goes through
+// [apikey.Manager.ForOwner]: the pages can do no more than an OwnerManager can,
+// on no other owner's keys, with no other scopes than Options.Scopes, and
+// Options.Authorize of the Manager is asked as always. A new token is shown
+// once, with its two halves, a curl line and a button that tests it; the test
+// counts as one use.
+//
+// # Mounting
+//
+// The handler works under any prefix that is cut off before it, as
+// http.StripPrefix does, also behind a proxy that rewrites addresses: all its
+// links are relative. It answers everything below the prefix and keeps nothing
+// between requests but its options: no session, no cookie. Several may be
+// mounted, for example one for each language:
+//
+//	/                     GET the list, POST a search
+//	/new                  GET asks, POST makes a key
+//	/key/{id}             GET one key with its newest history
+//	/key/{id}/history     GET all of it
+//	/key/{id}/DIALOG      GET asks, POST does it: edit, disable, enable,
+//	                      regenerate, rotate, finish, extend, delete
+//	/key/{id}/test        POST a token of the key, to have it validated
+//	/style.css, /script.js
+//
+// The login is the host's: what is not logged in should not reach the handler.
+// The name of the owner must come from the session. A deadline for the calls
+// of the store comes with the request's context; the handler adds none.
+//
+// # With and without script
+//
+// Each dialog is a page of its own, so that all of it works without JavaScript.
+// The script turns those pages into native dialog elements without a reload,
+// adds copy buttons, and lets Delete wake up once the name of the key is typed.
+// It may be blocked; nothing that protects a key depends on it.
+//
+// # Safety
+//
+// Changes are made by POST alone, and [http.CrossOriginProtection] refuses those
+// of other origins, of other sites and of "null". Browsers tell the origin to
+// sites on HTTPS and on localhost; over plain HTTP elsewhere, forms without
+// script are refused, because Referrer-Policy: no-referrer keeps the browser
+// from naming the origin. Each form is for one revision of a key, and a form
+// for a new key for one key: sent twice, from two tabs or by a reload, it does
+// nothing more and answers 409.
+//
+// A token stands in the direct answer to the form that asked for it, never in a
+// redirect, an address, a cookie or a second answer. What was typed is shown
+// again after a mistake, but for a text with a token in it, which is neither
+// kept nor shown. A search is sent as a form and cuts a token down to its
+// access key, so that none gets into an address.
+//
+// A key of another owner, one that there is not and an id that is none have one
+// and the same answer, 404. Nothing inline runs and nothing is loaded from
+// elsewhere: the Content-Security-Policy begins with default-src 'none'. No
+// answer but style sheet and script may be stored, and none may be framed.
+//
+//	status  when
+//	400     a field or the form is wrong
+//	403     another site, not logged in, held, owner disabled, not authorized
+//	404     no such page, or no such key of this owner
+//	405     another method
+//	409     changed since, made already, too many keys, not possible in this state
+//	413     more than 64 KiB
+//	429     Options.ReissueLimit of the Manager, with Retry-After
+//	500     the host's options, Owner's answer or Layout
+//	503     trouble of the store; with the new token, if there is one that may work
+//
+// # Looks
+//
+// Options.Header and Footer are shown around the content; Options.Layout puts the
+// content into the host's own page instead. The style sheet concerns the class
+// apikeyui alone. Its colours and fonts are variables that Options.Stylesheet can
+// set again, for light and for dark:
+//
+//	.apikeyui, .apikeyui-page { --apikeyui-accent: #0a7d5a; --apikeyui-link: #0a6b4d; }
+//
+// They are --apikeyui-text, -quiet, -page, -card, -sunken, -line, -edge, -accent,
+// -accent-text, -link, -good, -good-back, -warn, -warn-back, -bad, -bad-back,
+// -bad-text, -shadow, -font and -mono. Every text can be replaced by
+// Options.Texts; [German] is a second language.
+//
+// # Limits
+//
+// A list is in the order of the ids, 25 keys a page. A search looks at 1,000 keys
+// at most before it offers to look further. Times are shown in UTC. Uses are as
+// of the Manager's last Flush.
 package apikeyui

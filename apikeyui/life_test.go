@@ -64,7 +64,7 @@ func TestLife(t *testing.T) {
 	// The slider. Cancel leads back and changes nothing.
 	ask := ada.open("").follow("disable")
 	is.True(ask.has("Disable this key?"))
-	is.True(ask.follow("key/"+key.ID).has("Active"))
+	is.True(ask.follow("key/" + key.ID).has("Active"))
 	is.NoErr(s.validate(t, first))
 	is.True(ask.submit("disable", "reason", "holiday").has("The key is disabled."))
 	is.Equal(s.validate(t, first), apikey.ErrDisabled)

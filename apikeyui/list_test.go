@@ -1,0 +1,229 @@
+package apikeyui_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/matryer/is"
+
+	"github.com/keyturn/apikey"
+	"github.com/keyturn/apikey/apikeytest"
+	"github.com/keyturn/apikey/apikeyui"
+	"github.com/keyturn/apikey/memstore"
+)
+
+// names returns the names of the keys that a page of the list shows.
+func (p *page) names() []string {
+	var found []string
+	for _, n := range p.root.all("h2") {
+		if strings.HasPrefix(n.attr["id"], "name-") {
+			found = append(found, n.content())
+		}
+	}
+	return found
+}
+
+func TestSearch(t *testing.T) {
+	s := newSite(t)
+	own := s.keys.ForOwner("ada")
+	id := map[string]apikey.Key{}
+	for _, name := range []string{"Billing", "export ÜBER", "old", "off", "gone", "soon"} {
+		params := apikey.IssueParams{Name: name}
+		switch name {
+		case "old":
+			params.Lifetime = time.Hour
+		case "soon":
+			params.Lifetime = 31 * 24 * time.Hour
+		}
+		issued, err := own.Issue(t.Context(), params)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id[name] = issued.Key
+	}
+	if _, err := own.Disable(t.Context(), id["off"].ID, ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := own.Delete(t.Context(), id["gone"].ID, ""); err != nil {
+		t.Fatal(err)
+	}
+	s.keys.MustIssue(t, apikey.IssueParams{Owner: "grace", Name: "Billing of Grace"})
+	s.keys.Advance(2 * 24 * time.Hour)
+	rotated, err := own.Rotate(t.Context(), id["Billing"].ID, time.Hour, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name   string
+		q      string
+		status string
+		want   string
+	}{
+		{"all", "", "", "Billing,export ÜBER,off,old,soon"},
+		{"part of a name", "ill", "", "Billing"},
+		{"in another case", "BILL", "", "Billing"},
+		{"with spaces around", "  bill ", "", "Billing"},
+		{"not ASCII", "über", "", "export ÜBER"},
+		{"nothing", "zzz", "", ""},
+		{"access key", rotated.AccessKey(), "", "Billing"},
+		{"former access key", id["Billing"].AccessKey(), "", "Billing"},
+		{"access key of nobody", "ak_0000000000000000", "", ""},
+		{"active", "", "active", "Billing,export ÜBER,soon"},
+		{"expiring", "", "expiring", "soon"},
+		{"disabled", "", "disabled", "off"},
+		{"expired", "", "expired", "old"},
+		{"deleted", "", "deleted", "gone"},
+		{"name and status", "o", "expired", "old"},
+		{"name and other status", "old", "active", ""},
+		{"no such status", "", "held'", "Billing,export ÜBER,off,old,soon"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			is := is.New(t)
+			p := s.browser(t, "ada").open("").submit("./", "q", test.q, "status", test.status)
+			is.Equal(p.status, 200)
+			got := p.names()
+			want := strings.Split(test.want, ",")
+			if test.want == "" {
+				want = nil
+				is.True(p.has("No key fits."))
+			}
+			is.Equal(sorted(got), want)
+			values, _ := p.form("./")
+			is.Equal(values.Get("q"), strings.TrimSpace(test.q)) // what was typed stays
+		})
+	}
+}
+
+// TestPages: each key of an owner is on one page, and on one only.
+func TestPages(t *testing.T) {
+	is := is.New(t)
+	s := newSite(t)
+	want := map[string]int{}
+	for i := range 2*apikeyui.PageSize + 3 {
+		name := fmt.Sprint("key ", i)
+		s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: name})
+		want[name] = 1
+	}
+	for _, start := range []string{"", "?status=active", "?q=key"} {
+		got := map[string]int{}
+		p := s.browser(t, "ada").open(start)
+		sizes := []int{}
+		for {
+			for _, name := range p.names() {
+				got[name]++
+			}
+			sizes = append(sizes, len(p.names()))
+			next := p.next()
+			if next == "" {
+				break
+			}
+			p = p.follow(next)
+		}
+		is.Equal(got, want)
+		is.Equal(sizes, []int{apikeyui.PageSize, apikeyui.PageSize, 3})
+		if start == "" {
+			is.Equal(len(p.follow("./").names()), apikeyui.PageSize) // the first page
+		}
+	}
+}
+
+// next returns where the link to the next page leads, or nothing.
+func (p *page) next() string {
+	for _, a := range p.root.all("a") {
+		if strings.Contains(a.attr["href"], "after=") {
+			return a.attr["href"]
+		}
+	}
+	return ""
+}
+
+// meter counts what a Store reads.
+type meter struct {
+	apikey.Store
+	records, calls int
+}
+
+func (m *meter) List(ctx context.Context, q apikey.Query) ([]apikey.Record, error) {
+	page, err := m.Store.List(ctx, q)
+	m.calls++
+	m.records += len(page)
+	return page, err
+}
+
+func (m *meter) Get(ctx context.Context, id string) (apikey.Record, error) {
+	m.calls++
+	m.records++
+	return m.Store.Get(ctx, id)
+}
+
+// TestManyKeys: with 10,000 keys of one owner no page reads more than a bounded
+// number of them, a search goes on where it stopped, and finds what there is.
+func TestManyKeys(t *testing.T) {
+	is := is.New(t)
+	m := &meter{Store: memstore.New()}
+	keys, err := apikey.New(m, nil)
+	is.NoErr(err)
+	for i := range 10_000 {
+		_, err := keys.Issue(t.Context(), apikey.IssueParams{Owner: "ada", Name: fmt.Sprint("key ", i)})
+		is.NoErr(err)
+	}
+	s := newSiteOn(t, &apikeytest.Manager{Manager: keys})
+	ada := s.browser(t, "ada")
+	cost := func(address string) *page {
+		m.records, m.calls = 0, 0
+		return ada.open(address)
+	}
+	is.Equal(len(cost("").names()), apikeyui.PageSize)
+	is.Equal(m.calls, 1)
+	is.Equal(m.records, apikeyui.PageSize+1)
+
+	p := cost("?q=" + "key+7777")
+	steps, found := 0, p.names()
+	for p.next() != "" {
+		is.True(m.records <= apikeyui.MaxScanned)
+		is.True(p.has("Search further"))
+		p = cost(p.next())
+		found = append(found, p.names()...)
+		steps++
+	}
+	is.Equal(found, []string{"key 7777"})
+	is.True(steps <= 10_000/apikeyui.MaxScanned)
+
+	cost("?status=disabled")
+	is.Equal(m.records, apikeyui.MaxScanned)
+}
+
+// TestHistory: all of a long log can be read, in pages.
+func TestHistory(t *testing.T) {
+	is := is.New(t)
+	s := newSite(t)
+	key := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "mine"}).Key
+	own := s.keys.ForOwner("ada")
+	change := func(n int) {
+		for i := range n {
+			_, err := own.Update(t.Context(), key.ID, apikey.Changes{Name: new(fmt.Sprint("name ", i%2))}, "")
+			is.NoErr(err)
+		}
+	}
+	ada := s.browser(t, "ada")
+	change(11)
+	show := ada.open("key/" + key.ID)
+	is.Equal(len(show.root.all("ol")[0].all("strong")), 10)
+	is.True(show.root.all("ol")[0].all("strong")[9].content() == "Edited") // the newest ones
+	p := show.follow("/history")
+	is.Equal(p.root.all("ol")[0].all("strong")[0].content(), "Created") // the oldest first
+	change(240)
+	is.True(ada.open("key/" + key.ID).has("The history of this key is long."))
+	total := 0
+	for p = ada.open("key/" + key.ID + "/history"); ; p = p.follow(p.next()) {
+		total += len(p.root.all("ol")[0].all("strong"))
+		if p.next() == "" {
+			break
+		}
+	}
+	is.Equal(total, 251) // one edit of the 251 changed nothing
+}

@@ -1,0 +1,176 @@
+package apikeyui_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/matryer/is"
+
+	"github.com/keyturn/apikey"
+	"github.com/keyturn/apikey/apikeytest"
+	"github.com/keyturn/apikey/apikeyui"
+)
+
+// TestStoreDown: with a store that fails every route about keys answers 503,
+// tells the host, and shows nothing of the error.
+func TestStoreDown(t *testing.T) {
+	s := newSite(t)
+	key := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "mine"}).Key
+	ada := s.browser(t, "ada")
+	form := fill(key)
+	s.keys.Store.Fail(apikeytest.Failure{Forever: true, Err: errors.New("dial tcp 10.1.2.3: secret dsn")})
+	for _, r := range apikeyui.Routes() {
+		if strings.Contains(r[1], ".") || r[0]+r[1] == "POST/" {
+			continue
+		}
+		s.observed = nil
+		w := ada.do(r[0], strings.TrimSuffix(home, "/")+strings.Replace(r[1], "{id}", key.ID, 1), form)
+		if w.Code != 503 || w.Header().Get("Retry-After") != "5" || len(s.observed) != 1 {
+			t.Errorf("%s %s: %d, %d errors observed", r[0], r[1], w.Code, len(s.observed))
+		}
+		if strings.Contains(w.Body.String(), "dsn") || !strings.Contains(w.Body.String(), "Not available right now") {
+			t.Errorf("%s %s: %s", r[0], r[1], w.Body)
+		}
+	}
+}
+
+// TestLostAnswer: if it is not known whether a new token works, it is shown
+// with a warning, and it can be tested.
+func TestLostAnswer(t *testing.T) {
+	for _, test := range issuing {
+		for _, made := range []bool{true, false} {
+			t.Run(fmt.Sprint(test.name, ", made: ", made), func(t *testing.T) {
+				is := is.New(t)
+				s, _, form := asked(t, test.dialog)
+				gets := map[string]int{"new": 1}[test.dialog] // the page reads the key, then the change does
+				if gets == 0 {
+					gets = 3
+				}
+				s.keys.Store.Fail(apikeytest.Failure{Method: apikeytest.Commit, Done: made})
+				s.keys.Store.Fail(apikeytest.Failure{Method: apikeytest.Commit, Nth: 2})
+				s.keys.Store.Fail(apikeytest.Failure{Method: apikeytest.Get, Nth: gets})
+				shown := form.submit(test.dialog, test.values...)
+				is.Equal(shown.status, 503)
+				is.True(shown.has("It is not certain that this was saved."))
+				is.True(shown.token() != "")
+				s.keys.Store.Recover()
+				is.Equal(s.validate(t, shown.token()) == nil, made)
+				is.Equal(len(s.observed), 1)
+				is.True(errors.Is(s.observed[0], apikey.ErrOutcomeUnknown))
+				apikeytest.AssertNoLeak(t, apikey.NewSecret(shown.token()), s.observed[0].Error())
+				if made {
+					is.True(shown.submit("test").has("The token works."))
+					is.Equal(form.submit(test.dialog, test.values...).status, 409)
+				}
+			})
+		}
+	}
+}
+
+func TestLostAnswerWithoutToken(t *testing.T) {
+	is := is.New(t)
+	s, key, form := asked(t, "disable")
+	s.keys.Store.Fail(apikeytest.Failure{Method: apikeytest.Commit, Done: true})
+	s.keys.Store.Fail(apikeytest.Failure{Method: apikeytest.Commit, Nth: 2})
+	s.keys.Store.Fail(apikeytest.Failure{Method: apikeytest.Get, Nth: 3})
+	p := form.submit("disable")
+	is.Equal(p.status, 503)
+	is.True(p.has("It is not certain that this was done"))
+	s.keys.Store.Recover()
+	is.True(p.follow("key/" + key.ID).has("Disabled"))
+}
+
+// TestRefusals: what the Manager refuses has a page that says so, and a way on.
+func TestRefusals(t *testing.T) {
+	refuse := errors.New("not you")
+	tests := []struct {
+		name    string
+		options func(*apikey.Options)
+		dialog  string
+		prepare func(*site, apikey.Key) error
+		values  []string
+		status  int
+		text    string
+	}{
+		{"too soon", func(o *apikey.Options) { o.ReissueLimit = &apikey.ReissueLimit{N: 1, Window: time.Hour} }, "regenerate", nil,
+			[]string{"choice", "0"}, 429, "Possible again: 1 Jan 2026, 01:00 UTC"},
+		{"limit", func(o *apikey.Options) { o.KeysPerOwner = 1 }, "new", nil, []string{"name", "x"}, 409, "as many keys as you may have"},
+		{"forbidden", func(o *apikey.Options) {
+			o.Authorize = func(_ context.Context, action apikey.Action, _ apikey.Key) error {
+				if action == apikey.ActionRotate {
+					return refuse
+				}
+				return nil
+			}
+		}, "rotate", nil, nil, 403, "You may not do this"},
+		{"rotation over", nil, "finish", func(s *site, key apikey.Key) error {
+			_, err := s.keys.Rotate(t.Context(), key.ID, time.Minute, "")
+			return err
+		}, nil, 409, "The rotation of this key has ended."},
+		{"expired", nil, "rotate", nil, nil, 409, "Regenerate it to go on using it."},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			is := is.New(t)
+			keys := apikeytest.New(t, func(o *apikey.Options) {
+				if test.options != nil {
+					test.options(o)
+				}
+			})
+			s := newSiteOn(t, keys)
+			key := keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "mine"}).Key
+			if test.prepare != nil {
+				is.NoErr(test.prepare(s, key))
+			}
+			address := "key/" + key.ID + "/" + test.dialog
+			if test.dialog == "new" {
+				address = "new"
+			}
+			form := s.browser(t, "ada").open(address)
+			is.Equal(form.status, 200)
+			switch test.name {
+			case "rotation over":
+				keys.Advance(time.Hour)
+			case "expired":
+				keys.Advance(366 * 24 * time.Hour)
+			}
+			p := form.submit(test.dialog, test.values...)
+			is.Equal(p.status, test.status)
+			is.True(p.has(test.text))
+			is.True(!p.has("not you"))
+			is.Equal(p.header.Get("Retry-After"), map[bool]string{true: "3600"}[test.status == 429])
+			if test.dialog != "new" {
+				is.True(p.follow("key/" + key.ID).has("mine"))
+			}
+		})
+	}
+}
+
+// TestBadRequests: what no form of ours sends changes nothing.
+func TestBadRequests(t *testing.T) {
+	is := is.New(t)
+	s := newSite(t)
+	key := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "mine"}).Key
+	ada := s.browser(t, "ada")
+	is.Equal(ada.open("?after=x").status, 400)
+	is.Equal(ada.open("key/"+key.ID+"/history?after=x").status, 400)
+	is.Equal(ada.open("key/"+key.ID+"/history?after=-1").status, 400)
+	is.Equal(ada.open("key/"+key.ID+"/nothing").status, 404)
+	is.Equal(ada.open("?status=%22%3E").status, 200)
+	form := fill(key)
+	form.Set("reason", strings.Repeat("x", 1<<16))
+	is.Equal(ada.do("POST", home+"key/"+key.ID+"/disable", form).Code, 413)
+	is.Equal(ada.do("POST", home+"key/"+key.ID+"/disable", fill(key), "Content-Type", "multipart/form-data; boundary=x").Code, 400)
+	is.Equal(ada.do("POST", home+"key/"+key.ID+"/disable", fill(key), "Content-Type", "text/plain").Code, 400)
+	is.Equal(s.keys.Store.Calls(apikeytest.Commit), 1)
+
+	// An address that was made up confirms nothing.
+	for _, done := range []string{"deleted", "disabled", "extended", "x", "updated%22"} {
+		is.True(ada.open("key/"+key.ID+"?done="+done).root.byID("notice") == nil)
+		is.True(ada.open("?done="+done+"&key="+key.ID).root.byID("notice") == nil)
+	}
+}

@@ -133,6 +133,7 @@ type detailView struct {
 	Owner   apikey.Owner
 	Key     keyView
 	Old     *retiring // of a rotation that is running
+	Plot    *plot     // nil if the store does not tell uses by day
 	History []apikey.Event
 	Long    bool // History was too long to be read here
 	Shorter bool // History is only the newest of it
@@ -162,6 +163,9 @@ func (v *visit) show(key apikey.Key) (reply, error) {
 		view.Notice = notice{Text: "done." + code, Name: key.Name}
 	}
 	if view.Old, err = v.retiring(key); err != nil {
+		return reply{}, err
+	}
+	if view.Plot, err = v.plot(key); err != nil {
 		return reply{}, err
 	}
 	events, err := v.mine.Events(v.ctx, key.ID, apikey.Position{}, readEvents)

@@ -70,8 +70,18 @@ var german = Texts{
 	"rotation.title":  "Wechsel läuft",
 	"rotation.until":  "Der alte und der neue Token gelten beide bis",
 	"rotation.old":    "Alter Zugriffsschlüssel",
+	"rotation.uses":   "Aufrufe ab",
 	"rotation.in_use": "Der alte Zugriffsschlüssel wurde seit dem Wechsel noch benutzt. Stellen Sie alle Programme um, bevor Sie den Wechsel beenden.",
 	"rotation.idle":   "Der alte Zugriffsschlüssel wurde seit dem Wechsel nicht mehr benutzt, soweit gezählt.",
+
+	"plot.title":   "Aufrufe in den letzten 90 Tagen",
+	"plot.total":   "Insgesamt",
+	"plot.busiest": "Am meisten am",
+	"plot.none":    "Keine.",
+	"plot.old":     "Alter Zugriffsschlüssel",
+	"plot.legend":  "davon mit dem alten Zugriffsschlüssel",
+	"plot.table":   "Als Tabelle",
+	"plot.day":     "Tag",
 
 	"history.title":               "Verlauf",
 	"history.all":                 "Den ganzen Verlauf zeigen",

@@ -71,8 +71,18 @@ var english = Texts{
 	"rotation.title":  "Rotation in progress",
 	"rotation.until":  "The old and the new token both work until",
 	"rotation.old":    "Old access key",
+	"rotation.uses":   "Uses from",
 	"rotation.in_use": "The old access key has been used since the rotation. Move every program to the new token before you finish.",
 	"rotation.idle":   "The old access key has not been used since the rotation, as far as counted.",
+
+	"plot.title":   "Uses in the last 90 days",
+	"plot.total":   "In all",
+	"plot.busiest": "The most on",
+	"plot.none":    "None.",
+	"plot.old":     "Old access key",
+	"plot.legend":  "of these with the old access key",
+	"plot.table":   "As a table",
+	"plot.day":     "Day",
 
 	"history.title":               "History",
 	"history.all":                 "Show the whole history",

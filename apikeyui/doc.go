@@ -92,7 +92,7 @@
 //
 // They are --apikeyui-text, -quiet, -page, -card, -sunken, -line, -edge, -accent,
 // -accent-text, -link, -good, -good-back, -warn, -warn-back, -bad, -bad-back,
-// -bad-text, -shadow, -font and -mono. Every text can be replaced by
+// -bad-text, -plot-old, -shadow, -font and -mono. Every text can be replaced by
 // Options.Texts; [German] is a second language.
 //
 // # Limits

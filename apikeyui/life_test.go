@@ -247,6 +247,7 @@ func TestFields(t *testing.T) {
 func TestHostsOwn(t *testing.T) {
 	is := is.New(t)
 	s := newSite(t)
+	s.keys.Advance(90 * time.Minute) // so that the key ends at no midnight
 	issued := s.keys.MustIssue(t, apikey.IssueParams{
 		Owner: "ada", Name: "billing", Scopes: []string{"admin:all", "orders:read"}, Rate: apikey.Rate{Requests: 5, Period: time.Second},
 		Metadata: map[string]string{"plan": "gold"},
@@ -257,6 +258,7 @@ func TestHostsOwn(t *testing.T) {
 	is.NoErr(err)
 	is.Equal(key.Scopes.String(), "admin:all orders:read")
 	is.Equal(key.Rate, issued.Key.Rate)
+	is.Equal(key.ExpiresAt, issued.Key.ExpiresAt)
 	is.True(key.Metadata.Equal(issued.Key.Metadata))
 	edit = s.browser(t, "ada").open("key/" + issued.Key.ID + "/edit")
 	is.Equal(edit.submit("edit", "scope", "orders:read").status, 200) // given up

@@ -16,7 +16,6 @@ type plot struct {
 	Busiest bar
 	First   time.Time
 	Last    time.Time
-	Old     bool // some of the uses are those of the older access key
 
 	// OldUses are those of the older access key of a running rotation since
 	// the day of the rotation.
@@ -27,7 +26,7 @@ type plot struct {
 type bar struct {
 	Day       time.Time
 	Uses      int64
-	Old       int64 // of them, by the older access key
+	Old       int64 // of them, by the older access key, since the rotation
 	X         int
 	Y, Height int
 	OldHeight int
@@ -58,16 +57,13 @@ func (v *visit) plot(key apikey.Key) (*plot, error) {
 	rotated := key.IssuedAt.Truncate(24 * time.Hour)
 	for i, day := range days {
 		b := bar{Day: day.Day, Uses: day.Uses, X: i * barStep}
-		if key.Rotating(v.now) {
+		if key.Rotating(v.now) && !day.Day.Before(rotated) {
 			b.Old = day.Of(key.RetiringID).Uses
-			if !day.Day.Before(rotated) {
-				p.OldUses += b.Old
-			}
+			p.OldUses += b.Old
 		}
 		if p.Total += b.Uses; b.Uses > p.Busiest.Uses {
 			p.Busiest = b
 		}
-		p.Old = p.Old || b.Old > 0
 		p.Days = append(p.Days, b)
 	}
 	for i := range p.Days {

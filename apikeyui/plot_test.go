@@ -60,6 +60,7 @@ func TestPlot(t *testing.T) {
 	rows := p.root.all("tbody")[0].all("tr")
 	is.Equal(len(rows), 3)
 	is.Equal(rows[0].content(), "2 Apr 20265002")
+	is.Equal(len(old), 2) // before the rotation it was the only one
 	is.Equal(p.root.all("svg")[0].attr["role"], "img")
 
 	s.keys.Store.Fail(apikeytest.Failure{Method: apikeytest.DailyUsage})

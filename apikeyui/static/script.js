@@ -25,6 +25,16 @@
     }
   }
 
+  // What was done is also said to those who do not see it: a region that is
+  // there before it speaks.
+  const live = document.createElement("p");
+  live.className = "unseen";
+  live.setAttribute("role", "status");
+  const speaker = document.createElement("div");
+  speaker.className = "apikeyui";
+  speaker.append(live);
+  home.after(speaker);
+
   let dialog = null; // the open one
   let opener = ""; // id of the link that it was opened by
   let stale = false; // the page behind it is not what it was
@@ -33,10 +43,12 @@
     dialog = document.createElement("dialog");
     dialog.setAttribute("aria-labelledby", "dialog-title");
     const box = dialog;
-    box.addEventListener("cancel", (event) => {
-      // A secret that was not stored is not lost to a slip of the finger.
-      if (find("[data-secret]", box)) event.preventDefault();
-    });
+    // A secret that was not stored is not lost to a slip of the finger.
+    for (const kind of ["cancel", "keydown"]) {
+      box.addEventListener(kind, (event) => {
+        if ((kind === "cancel" || event.key === "Escape") && find("[data-secret]", box)) event.preventDefault();
+      });
+    }
     box.addEventListener("close", () => {
       box.remove();
       if (dialog === box) dialog = null;
@@ -53,6 +65,7 @@
     rebase(content, address);
     if (!dialog) frame();
     dialog.replaceChildren(content);
+    dialog.setAttribute("closedby", content.hasAttribute("data-secret") ? "none" : "closerequest");
     if (content.hasAttribute("data-stale")) stale = true;
     prepare(content);
     const first = find("[aria-invalid]", content) || find("input:not([type=hidden]), textarea", content);
@@ -77,6 +90,8 @@
     document.title = loaded.page.title;
     if (remember) history.pushState(null, "", address);
     prepare(home);
+    const notice = find("#notice", home);
+    live.textContent = notice ? notice.textContent : "";
     focus();
   }
 

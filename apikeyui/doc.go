@@ -54,7 +54,7 @@
 // Changes are made by POST alone, and [http.CrossOriginProtection] refuses those
 // of other origins, of other sites and of "null". Browsers tell the origin to
 // sites on HTTPS and on localhost; over plain HTTP elsewhere, forms without
-// script are refused, because Referrer-Policy: no-referrer keeps the browser
+// the script are refused, because Referrer-Policy: no-referrer keeps the browser
 // from naming the origin. Each form is for one revision of a key, and a form
 // for a new key for one key: sent twice, from two tabs or by a reload, it does
 // nothing more and answers 409.

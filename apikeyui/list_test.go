@@ -213,7 +213,7 @@ func TestHistory(t *testing.T) {
 	change(11)
 	show := ada.open("key/" + key.ID)
 	is.Equal(len(show.root.all("ol")[0].all("strong")), 10)
-	is.True(show.root.all("ol")[0].all("strong")[9].content() == "Edited") // the newest ones
+	is.Equal(show.root.all("ol")[0].all("strong")[0].content(), "Edited") // the newest first
 	p := show.follow("/history")
 	is.Equal(p.root.all("ol")[0].all("strong")[0].content(), "Created") // the oldest first
 	change(240)

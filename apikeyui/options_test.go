@@ -94,6 +94,8 @@ func TestOptionsAreCopied(t *testing.T) {
 	texts["list.title"], scopes[0].Name, reasons[0] = "changed", "changed", "changed"
 	is.True(s.browser(t, "ada").open("").has("Access"))
 	is.True(!s.browser(t, "ada").open("new").has("changed"))
+	key := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada"}).Key
+	is.True(s.browser(t, "ada").open("key/" + key.ID + "/regenerate").has("Because"))
 	apikeyui.English()["list.title"] = "changed"
 	is.True(newSite(t).browser(t, "ada").open("").has("API keys"))
 }

@@ -182,6 +182,9 @@ func TestRevisions(t *testing.T) {
 			left, right := ada.open("key/"+key.ID+"/"+dialog), ada.open("key/"+key.ID+"/"+dialog)
 			is.Equal(left.submit(dialog, fields...).status, 200)
 			before := stored(t, s.keys, key.ID)
+			if dialog == "edit" {
+				fields = []string{"name", "a third name"}
+			}
 			again := right.submit(dialog, fields...)
 			is.Equal(again.status, 409)
 			is.True(again.has("Nothing was changed"))

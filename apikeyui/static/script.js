@@ -129,10 +129,10 @@
     try {
       const body = new URLSearchParams(new FormData(form));
       const loaded = await load(form.action, { method: "POST", body });
-      if (loaded.answer.redirected) exchange(loaded, true);
+      if (loaded.answer.redirected || !dialog) exchange(loaded, loaded.answer.redirected);
       else if (!fill(loaded.part, loaded.answer.url)) throw new Error("no dialog");
     } catch {
-      stale = true;
+      stale = Boolean(dialog);
       complain(form);
     }
   }
@@ -203,14 +203,10 @@
 
   home.addEventListener("submit", (event) => {
     const form = event.target;
-    if (form.dataset.plain) return;
-    if (form.dataset.test) {
-      event.preventDefault();
-      test(form, event.submitter || find("button", form));
-    } else if (dialog) {
-      event.preventDefault();
-      submit(form, event.submitter);
-    }
+    event.preventDefault();
+    if (!dialog) opener = "";
+    if (form.dataset.test) test(form, event.submitter || find("button", form));
+    else submit(form, event.submitter);
   });
 
   addEventListener("popstate", () => { opener = ""; renew(location.href, false); });

@@ -3,6 +3,7 @@ package uitest
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -28,6 +29,7 @@ type site struct {
 	home string // of the pages
 
 	mu      sync.Mutex
+	owner   string // who is logged in
 	answers []answer
 	tokens  []string // that were shown
 }
@@ -42,13 +44,17 @@ type answer struct {
 
 func newSite(t testing.TB, change ...func(*apikeyui.Options)) *site {
 	t.Helper()
-	s := &site{t: t, keys: apikeytest.New(t, func(o *apikey.Options) { o.MaxLifetime = apikey.Period{Years: 1} })}
+	s := &site{t: t, owner: ada, keys: apikeytest.New(t, func(o *apikey.Options) { o.MaxLifetime = apikey.Period{Years: 1} })}
 	mux := http.NewServeMux()
 	server := httptest.NewUnstartedServer(mux)
 	s.url = "http://" + server.Listener.Addr().String()
 	s.home = s.url + prefix
 	o := &apikeyui.Options{
-		Owner:       func(*http.Request) (string, string, error) { return ada, ada + "@example.com", nil },
+		Owner: func(*http.Request) (string, string, error) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return s.owner, s.owner + "@example.com", nil
+		},
 		Scopes:      []apikeyui.Scope{{Name: "orders:read", Description: "See orders"}, {Name: "orders:write"}},
 		MaxLifetime: apikey.Period{Years: 1},
 		APIURL:      s.url + "/v1/orders",
@@ -160,6 +166,8 @@ type state struct {
 	Events int
 }
 
+func (s state) String() string { return fmt.Sprintf("%d events, %+v", s.Events, s.Keys) }
+
 func (s *site) state() state {
 	s.t.Helper()
 	ctx := context.Background()
@@ -194,4 +202,11 @@ func (s *site) issue(name string) apikey.Issued {
 func (s *site) works(token string, needs ...apikey.Need) error {
 	_, err := s.keys.Validate(context.Background(), token, needs...)
 	return err
+}
+
+// login makes another the one who is logged in.
+func (s *site) login(owner string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.owner = owner
 }

@@ -24,11 +24,11 @@ var hostile = []string{
 	`=HYPERLINK("http://evil.example","x")`, `+1+1`, `@SUM(1)`, `../../etc/passwd`, `https://evil.example/`, `//evil.example`,
 	`<math><mi xlink:href="javascript:alert(1)">`, `<base href="//evil.example">`, `<meta http-equiv=refresh content=0>`,
 	`<form action=//evil.example>`, `<iframe srcdoc="<script>alert(1)</script>">`, `<style>*{display:none}</style>`, `</section></dialog>`,
-	`<noscript><p title="</noscript><img src=x onerror=alert(1)>">`, strings.Repeat("W", 199), "👨‍👩‍👧‍👦", "שלום", "constructor", "__proto__",
+	`<noscript><p title="</noscript><img src=x onerror=alert(1)>">`, strings.Repeat("W", 199), "שלום", "constructor", "__proto__",
 }
 
 // refused are names that no key can have, but that can be typed.
-var refused = []string{"a\u202egnp.exe", "a" + strings.Repeat("\u0301", 99), "\u200b", "\ufeff", "a\x01b"}
+var refused = []string{"👨‍👩‍👧‍👦", "a\u202egnp.exe", "a" + strings.Repeat("\u0301", 99), "\u200b", "\ufeff", "a\x01b"}
 
 // nodes counts the nodes of each kind in the document that a person sees,
 // dialog included.
@@ -129,7 +129,8 @@ func TestHostileNames(t *testing.T) {
 			b.site.login(owner)
 			views := all
 			if os.Getenv("APIKEY_LONG") == "" {
-				views = []string{all[0], all[1], all[2+2*i%17], all[2+(2*i+1)%17]}
+				one, two := 2+2*i%17, 2+(2*i+1)%17
+				views = []string{all[0], all[1], all[min(one, two)], all[max(one, two)]}
 			}
 			for view, got := range b.walk(owner, name, views) {
 				if diff := cmp.Diff(plain[view], got); diff != "" {

@@ -133,7 +133,11 @@ func TestAccessible(t *testing.T) {
 	b.submit()
 	b.token()
 	b.accessible("page with a token")
-	b.reload()
+	b.open("key/" + ids["rotating"] + "/edit")
+	if _, err := s.keys.Update(ctx, ids["rotating"], apikey.Changes{Name: new("renamed")}, ""); err != nil {
+		t.Fatal(err)
+	}
+	b.submit()
 	b.at(text("problem.conflict.title"))
 	b.accessible("conflict")
 	b.open("key/" + ids["active"])

@@ -45,6 +45,10 @@ type handler struct {
 // maxForm is more than the longest form that can be right.
 const maxForm = 64 << 10
 
+// maxDepth is how many slashes the longest path has. The way back from a longer
+// one is not written out.
+const maxDepth = 3
+
 // visit is one request of an owner.
 type visit struct {
 	*handler
@@ -72,6 +76,11 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	v := &visit{handler: h, r: r, ctx: r.Context(), root: root(path)}
 	if location != "" {
 		v.write(w, reply{location: location})
+		return
+	}
+	if strings.Count(path, "/") > maxDepth {
+		v.root = "./"
+		v.write(w, v.problem(http.StatusNotFound, "not_found"))
 		return
 	}
 	found, id, allowed := find(h.routes, r.Method, path)
@@ -174,6 +183,12 @@ func (v *visit) render(a reply) ([]byte, error) {
 	}
 	page := Page{Title: frame.Title, Head: template.HTML(head.String()), Content: template.HTML(content.String())}
 	err := v.options.Layout(&whole, v.r, page)
+	if err != nil && a.template == "issued" {
+		// The token is the only one that works, and is shown nowhere else.
+		v.observe(err)
+		whole.Reset()
+		err = v.templates.ExecuteTemplate(&whole, "frame", frame)
+	}
 	return whole.Bytes(), err
 }
 

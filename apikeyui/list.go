@@ -2,6 +2,7 @@ package apikeyui
 
 import (
 	"errors"
+	"iter"
 	"net/http"
 	"net/url"
 	"slices"
@@ -153,12 +154,21 @@ func (v *visit) matches(key apikey.Key, text, status string) bool {
 	}
 }
 
-// withoutSecret cuts a token down to its access key, and leaves any other text
-// as it is.
+// maxSearch is longer than any name or access key.
+const maxSearch = 255
+
+// withoutSecret returns what to search for: of a text that holds a token the
+// access key, of one that is longer than anything there is to find nothing, and
+// any other text as it is.
 func withoutSecret(text string) string {
 	text = strings.TrimSpace(text)
-	if accessKey, ok := apikey.AccessKey(text); ok {
-		return accessKey
+	if len(text) > maxSearch {
+		return ""
+	}
+	for word := range words(text) {
+		if accessKey, ok := apikey.AccessKey(word); ok {
+			return accessKey
+		}
 	}
 	return text
 }
@@ -166,12 +176,24 @@ func withoutSecret(text string) string {
 // holdsSecret reports whether a text holds a token as one of its words: such a
 // text is never kept or shown.
 func holdsSecret(text string) bool {
-	for word := range strings.FieldsFuncSeq(text, func(r rune) bool {
-		return r != '_' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
-	}) {
+	for word := range words(text) {
 		if _, ok := apikey.AccessKey(word); ok {
 			return true
 		}
 	}
 	return false
+}
+
+// words yields the parts of a text that could be tokens, also with underscores
+// around them.
+func words(text string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for word := range strings.FieldsFuncSeq(text, func(r rune) bool {
+			return r != '_' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+		}) {
+			if !yield(strings.Trim(word, "_")) {
+				return
+			}
+		}
+	}
 }

@@ -63,7 +63,8 @@ type Options struct {
 	// Layout, if set, writes the whole page around the content, in place of
 	// the handler's own frame with Header and Footer. Status and header
 	// fields are set by the handler, so that the policy stays what it is. An
-	// error is answered with status 500. It is called at the same time by many
+	// error is answered with status 500; a page with a new token is then shown
+	// in the handler's own frame. It is called at the same time by many
 	// requests.
 	Layout func(w io.Writer, r *http.Request, page Page) error
 

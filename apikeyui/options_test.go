@@ -129,6 +129,26 @@ func TestLayout(t *testing.T) {
 	is.Equal(w.Code, 500)
 	is.True(!strings.Contains(w.Body.String(), "layout failed"))
 	is.Equal(len(s.observed), 1)
+
+	// A token that was made is not lost with the frame.
+	fail = false
+	ask := s.browser(t, "ada").open("new")
+	fail = true
+	p = ask.submit("new", "name", "y")
+	is.Equal(p.status, 200)
+	is.True(p.token() != "")
+	is.Equal(len(s.observed), 2)
+}
+
+// TestLongPaths: what is no page costs little, and its answer is short.
+func TestLongPaths(t *testing.T) {
+	is := is.New(t)
+	s := newSite(t)
+	for _, path := range []string{"a/b/c/d", strings.Repeat("/", 100_000), "key/x/y/z"} {
+		w := s.browser(t, "ada").do("GET", home+path, nil)
+		is.Equal(w.Code, 404)
+		is.True(w.Body.Len() < 10_000)
+	}
 }
 
 func TestHeaderAndFooter(t *testing.T) {

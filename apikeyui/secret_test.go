@@ -104,13 +104,21 @@ func TestPasted(t *testing.T) {
 	issued := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "mine"})
 	other := s.keys.MustIssue(t, apikey.IssueParams{Owner: "grace", Name: "theirs"})
 	ada := s.browser(t, "ada")
-	found := ada.open("").submit("./", "q", " "+issued.Token.Reveal()+" ")
-	is.True(found.has("mine"))
-	for _, address := range found.visited {
-		is.True(!strings.Contains(address, issued.AccessSecret().Reveal()))
+	token := issued.Token.Reveal()
+	for _, text := range []string{
+		" " + token + " ", "Bearer " + token, "Authorization: Bearer " + token, "'" + token + "'", token + ";", "_" + token + "_", "a=" + token + "&b",
+	} {
+		found := ada.open("").submit("./", "q", text)
+		is.True(found.has("mine"))
+		for _, address := range found.visited {
+			is.True(!strings.Contains(address, issued.AccessSecret().Reveal()))
+		}
+		apikeytest.AssertNoLeak(t, issued.Token, found.body, strings.Join(found.visited, " "))
+		apikeytest.AssertNoLeak(t, issued.Token, ada.open("?q="+url.QueryEscape(text)).body)
 	}
-	apikeytest.AssertNoLeak(t, issued.Token, found.body, strings.Join(found.visited, " "))
-	found = ada.open("").submit("./", "q", other.AccessKey())
+	long := ada.open("").submit("./", "q", strings.Repeat("x", 256))
+	is.True(!strings.Contains(strings.Join(long.visited, " "), "xxx"))
+	found := ada.open("").submit("./", "q", other.AccessKey())
 	is.True(found.has("No key fits.")) // an access key of another's finds nothing
 }
 

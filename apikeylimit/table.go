@@ -85,8 +85,13 @@ func (o order[K]) Less(i, j int) bool { return o[i].full.Before(o[j].full) }
 func (o order[K]) Swap(i, j int)      { o[i], o[j] = o[j], o[i] }
 func (o *order[K]) Push(e any)        { *o = append(*o, e.(entry[K])) }
 
-// Pop is there for heap.Interface. Entries are replaced, never removed.
-func (o *order[K]) Pop() any { panic("apikeylimit: entries are not removed") }
+// Pop is there for heap.Interface: add replaces entries, and never removes one.
+func (o *order[K]) Pop() any {
+	last := len(*o) - 1
+	e := (*o)[last]
+	*o = (*o)[:last]
+	return e
+}
 
 // clock makes a time that never goes back out of one that may. It begins at
 // the zero Time.

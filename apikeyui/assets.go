@@ -2,14 +2,17 @@ package apikeyui
 
 import (
 	"crypto/sha256"
-	"embed"
+	_ "embed"
 	"encoding/hex"
 	"net/http"
 	"strconv"
 )
 
-//go:embed static/style.css static/script.js
-var static embed.FS
+//go:embed static/style.css
+var styleContent []byte
+
+//go:embed static/script.js
+var scriptContent []byte
 
 // asset is a file that every page loads.
 type asset struct {
@@ -20,15 +23,11 @@ type asset struct {
 }
 
 var (
-	styleSheet = newAsset("style.css", "text/css; charset=utf-8")
-	script     = newAsset("script.js", "text/javascript; charset=utf-8")
+	styleSheet = newAsset("style.css", "text/css; charset=utf-8", styleContent)
+	script     = newAsset("script.js", "text/javascript; charset=utf-8", scriptContent)
 )
 
-func newAsset(name, mediaType string) *asset {
-	content, err := static.ReadFile("static/" + name)
-	if err != nil {
-		panic(err) // the file is part of the program
-	}
+func newAsset(name, mediaType string, content []byte) *asset {
 	sum := sha256.Sum256(content)
 	return &asset{name, mediaType, content, hex.EncodeToString(sum[:8])}
 }

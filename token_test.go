@@ -141,7 +141,7 @@ func TestScan(t *testing.T) {
 		is.Equal(text[found[i].Offset:][:len(want)], want)
 		is.Equal(found[i].AccessKey, want[:19])
 	}
-	for _, prefix := range []string{"", "AK", "k", "none"} {
+	for _, prefix := range []string{"AK", "k", "none"} {
 		for f := range Scan([]byte(text), prefix) {
 			t.Errorf("prefix %q found %v", prefix, f)
 		}
@@ -152,6 +152,24 @@ func TestScan(t *testing.T) {
 	if diff := cmp.Diff(0, len(collect(Scan(nil, "ak")))); diff != "" {
 		t.Error(diff)
 	}
+
+	// Of every prefix, also where more letters stand before and after.
+	short := formatToken(token{"k", "ABCDEFGHIJ012345", strings.Repeat("z", 32)})
+	long := formatToken(token{"a_prefix_of_20_bytes", "ABCDEFGHIJ012345", strings.Repeat("z", 32)})
+	text = "xy" + first + "z " + broken + other + "\n" + short + long + "_" + second + first[:40]
+	var all []string
+	for f := range Scan([]byte(text), "") {
+		all = append(all, f.Token.Reveal())
+		is.Equal(text[f.Offset:][:len(f.Token.Reveal())], f.Token.Reveal())
+		accessKey, ok := AccessKey(f.Token.Reveal())
+		is.True(ok)
+		is.Equal(f.AccessKey, accessKey)
+	}
+	is.Equal(all, []string{first, other, short, long, second})
+	for range Scan([]byte(text), "") {
+		break
+	}
+	is.Equal(len(collect(Scan([]byte(first[1:]+first[:len(first)-1]), ""))), 0)
 }
 
 func collect[T any](seq func(func(T) bool)) (all []T) {
@@ -193,23 +211,25 @@ func FuzzScan(f *testing.F) {
 	f.Add([]byte("key=" + good + " "))
 	f.Add([]byte("ak_ak_ak_" + good[:50] + good))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		for found := range Scan(text, "ak") {
-			whole := found.Token.Reveal()
-			if parsed, ok := parseToken(whole); !ok || formatToken(parsed) != whole {
-				t.Errorf("found %q, which is no token", whole)
+		for _, prefix := range []string{"ak", ""} {
+			for found := range Scan(text, prefix) {
+				whole := found.Token.Reveal()
+				if parsed, ok := parseToken(whole); !ok || formatToken(parsed) != whole {
+					t.Errorf("found %q, which is no token", whole)
+				}
+				if string(text[found.Offset:found.Offset+len(whole)]) != whole {
+					t.Errorf("%q is not at %d", whole, found.Offset)
+				}
 			}
-			if string(text[found.Offset:found.Offset+len(whole)]) != whole {
-				t.Errorf("%q is not at %d", whole, found.Offset)
+			// A token put between any two texts is found.
+			around := append(append(append([]byte{}, text...), good...), text...)
+			seen := false
+			for found := range Scan(around, prefix) {
+				seen = seen || found.Offset == len(text)
 			}
-		}
-		// A token put between any two texts is found.
-		around := append(append(append([]byte{}, text...), good...), text...)
-		seen := false
-		for found := range Scan(around, "ak") {
-			seen = seen || found.Offset == len(text)
-		}
-		if !seen {
-			t.Errorf("not found between %q", text)
+			if !seen {
+				t.Errorf("prefix %q: not found between %q", prefix, text)
+			}
 		}
 	})
 }

@@ -137,7 +137,7 @@ func TestBadInput(t *testing.T) {
 		check(name, "id", second(m.Credentials(ctx, bad)))
 		check(name, "id", second(m.DailyUsage(ctx, bad, start, start.Add(time.Hour))))
 		check(name, "id", second(o.DailyUsage(ctx, bad, start, start.Add(time.Hour))))
-		check(name, "id", second(o.Events(ctx, bad, apikey.Position{}, 0)))
+		check(name, "id", second(o.Events(ctx, apikey.EventQuery{KeyID: bad})))
 		if bad != "" {
 			check(name, "id", second(m.Events(ctx, apikey.EventQuery{KeyID: bad})))
 			check(name, "after", second(m.List(ctx, apikey.Query{After: bad})))
@@ -191,10 +191,12 @@ func TestBadInput(t *testing.T) {
 		check("limit", "limit", second(m.RotationDue(ctx, apikey.Query{Limit: bad})))
 		check("limit", "limit", second(m.Expiring(ctx, time.Hour, apikey.Query{Limit: bad})))
 		check("limit", "limit", second(m.Events(ctx, apikey.EventQuery{Limit: bad})))
-		check("limit", "limit", second(o.Events(ctx, id, apikey.Position{}, bad)))
+		check("limit", "limit", second(o.Events(ctx, apikey.EventQuery{KeyID: id, Limit: bad})))
 	}
 	check("after", "after", second(m.Events(ctx, apikey.EventQuery{After: apikey.Position{Seq: -1}})))
-	check("after", "after", second(o.Events(ctx, id, apikey.Position{Seq: math.MinInt64}, 0)))
+	check("after", "after", second(o.Events(ctx, apikey.EventQuery{KeyID: id, After: apikey.Position{Seq: math.MinInt64}})))
+	check("before", "before", second(m.Events(ctx, apikey.EventQuery{Before: apikey.Position{Seq: -1}})))
+	check("before", "before", second(o.Events(ctx, apikey.EventQuery{KeyID: id, Before: apikey.Position{Seq: math.MinInt64}})))
 	for _, bad := range []time.Time{time.Unix(0, 0), time.Unix(1<<62, 0)} {
 		for _, q := range []apikey.Query{{ExpiresFrom: bad}, {ExpiresBefore: bad}, {IssuedBefore: bad}, {DeletedBefore: bad}, {RetiredBefore: bad}} {
 			check("query", "query", second(m.List(ctx, q)))

@@ -234,7 +234,8 @@ var (
 )
 
 // Events returns the log in ascending order, from the event after q.After on,
-// at most q.Limit (100 if it is 0, never more than 1000).
+// at most q.Limit (100 if it is 0, never more than 1000). With q.Newest it
+// returns the end of the log in place of its beginning.
 func (m *Manager) Events(ctx context.Context, q EventQuery) ([]Event, error) {
 	events, err := m.events(ctx, q)
 	if err != nil {
@@ -243,21 +244,20 @@ func (m *Manager) Events(ctx context.Context, q EventQuery) ([]Event, error) {
 	return events, nil
 }
 
-// Events returns the events of a key of the owner, in ascending order, from
-// the one after the position on, at most limit (100 if it is 0, never more
-// than 1000).
-func (o *OwnerManager) Events(ctx context.Context, id string, after Position, limit int) ([]Event, error) {
+// Events returns the events of a key of the owner, which q.KeyID names; see
+// Manager.Events.
+func (o *OwnerManager) Events(ctx context.Context, q EventQuery) ([]Event, error) {
 	a := o.access
 	err := a.ready(ctx)
 	if err == nil {
-		_, err = a.load(ctx, ActionEvents, id)
+		_, err = a.load(ctx, ActionEvents, q.KeyID)
 	}
 	var events []Event
 	if err == nil {
-		events, err = a.m.events(ctx, EventQuery{After: after, KeyID: id, Limit: limit})
+		events, err = a.m.events(ctx, q)
 	}
 	if err != nil {
-		return nil, failed("events of", id, err)
+		return nil, failed("events of", q.KeyID, err)
 	}
 	return events, nil
 }
@@ -268,6 +268,9 @@ func (m *Manager) events(ctx context.Context, q EventQuery) ([]Event, error) {
 	}
 	if q.After.Seq < 0 {
 		return nil, &FieldError{Field: "after", Problem: "must not be negative"}
+	}
+	if q.Before.Seq < 0 {
+		return nil, &FieldError{Field: "before", Problem: "must not be negative"}
 	}
 	if q.KeyID != "" {
 		if err := checkID(q.KeyID); err != nil {

@@ -79,6 +79,8 @@ type Store interface {
 	//
 	//   - Events returns events in ascending order of position, only those after q.After.Seq, at most q.Limit, as they were committed.
 	//   - With a KeyID, Events returns only the events of that key.
+	//   - With a Before.Seq above 0, Events returns only events before that position.
+	//   - Of more events than q.Limit, Events returns the first ones, with Newest the last ones.
 	Events(ctx context.Context, q EventQuery) ([]Event, error)
 
 	// Touch adds usage. A key is used far more often than it is changed, so
@@ -180,9 +182,15 @@ type Query struct {
 
 // EventQuery selects events of the log.
 type EventQuery struct {
-	After Position // only positions after After.Seq
-	KeyID string   // only this key's
-	Limit int      // at most so many; a Store is always given one > 0
+	After  Position // only positions after After.Seq
+	Before Position // only positions before Before.Seq, if that is not 0
+	KeyID  string   // only this key's
+	Limit  int      // at most so many; a Store is always given one > 0
+
+	// Newest asks, where there are more than Limit, for the last ones in
+	// place of the first. They are in ascending order all the same. The page
+	// before begins with Before set to the Position of the first of them.
+	Newest bool
 }
 
 // Position is an event's place in the log. Seq is 1 for the first event and

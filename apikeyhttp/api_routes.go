@@ -277,14 +277,14 @@ const maxEvents = 1_000_000
 func (c *apiCall) eventsFrom(after, limit int) ([]apikey.Event, error) {
 	var position apikey.Position
 	for after > 0 {
-		page, err := c.keys.Events(c, c.id, position, min(after, 1000))
+		page, err := c.keys.Events(c, apikey.EventQuery{KeyID: c.id, After: position, Limit: min(after, 1000)})
 		if err != nil || len(page) == 0 {
 			return nil, err
 		}
 		after -= len(page)
 		position = page[len(page)-1].Position
 	}
-	return c.keys.Events(c, c.id, position, limit)
+	return c.keys.Events(c, apikey.EventQuery{KeyID: c.id, After: position, Limit: limit})
 }
 
 // key answers with a key.

@@ -55,22 +55,19 @@ func (v *visit) edit(key apikey.Key, f *form) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if changes == (apikey.Changes{}) {
-		if key.Revision != f.revision {
-			return reply{}, apikey.ErrConflict
-		}
-		return v.done(key, "updated"), nil
-	}
 	key, err = v.mine.Update(v.ctx, key.ID, changes, f.Reason, apikey.IfRevision(f.revision))
+	if key.Revision == f.revision {
+		return v.done(key, "unchanged"), err
+	}
 	return v.done(key, "updated"), err
 }
 
-// changes says in what a form differs from a key.
+// changes says in what a form differs from a key. The name is always in it, so
+// that the Manager is asked whether the key may be edited even if nothing is
+// different.
 func (v *visit) changes(key apikey.Key, f *form) (apikey.Changes, error) {
-	var c apikey.Changes
-	if name := strings.TrimSpace(f.Name); name != key.Name {
-		c.Name = &name
-	}
+	name := strings.TrimSpace(f.Name)
+	c := apikey.Changes{Name: &name}
 	if scopes := slices.Compact(slices.Sorted(slices.Values(f.scopes))); !slices.Equal(scopes, key.Scopes.Slice()) {
 		c.Scopes = &scopes
 	}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/keyturn/apikey"
@@ -136,8 +137,9 @@ func (v *visit) parse(key apikey.Key) *form {
 	for field, text := range map[string]*string{
 		"name": &f.Name, "networks": &f.Networks, "expires": &f.Expires, "reason": &f.Reason, "typed": &f.Typed,
 	} {
-		if holdsSecret(*text) {
-			// It would be stored, or shown once more.
+		// It would be stored, or shown once more. What the key is called
+		// already is both, and has to be typed to delete it.
+		if holdsSecret(*text) && strings.TrimSpace(*text) != key.Name {
 			*text, f.Problems[field] = "", "field.secret"
 		}
 	}

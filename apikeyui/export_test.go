@@ -22,6 +22,9 @@ func ProblemCodes() []string {
 // TemplateFiles are the sources of the templates.
 var TemplateFiles = templateFiles
 
+// Once returns what stands in a form for a new key that is shown to an owner.
+var Once = once
+
 const (
 	PageSize   = pageSize
 	MaxScanned = maxScanned

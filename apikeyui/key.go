@@ -2,9 +2,6 @@ package apikeyui
 
 import (
 	"net/http"
-	"net/url"
-	"slices"
-	"strconv"
 	"time"
 
 	"github.com/keyturn/apikey"
@@ -99,44 +96,15 @@ func open(k keyView) error {
 	return nil
 }
 
-// notice confirms what was done: the name of a text, or nothing.
-type notice struct {
-	Text string
-	Name string // of the key
-}
-
-// notices are what the address of a page can confirm, each with what must be
-// true of the key: an address that was made up confirms nothing.
-var notices = map[string]func(keyView) bool{
-	"updated":  func(k keyView) bool { return open(k) == nil },
-	"disabled": func(k keyView) bool { return k.Status == apikey.StatusDisabled },
-	"enabled":  func(k keyView) bool { return k.Status == apikey.StatusActive },
-	"finished": func(k keyView) bool { return k.Status != apikey.StatusDeleted && !k.Rotating },
-	"extended": func(k keyView) bool { return k.Rotating },
-}
-
-// deletedNotice confirms on the list that a key was deleted.
-func (v *visit) deletedNotice(query url.Values) notice {
-	if query.Get("done") != "deleted" {
-		return notice{}
-	}
-	key, err := v.mine.Get(v.ctx, query.Get("key"))
-	if err != nil || key.DeletedAt.IsZero() {
-		return notice{}
-	}
-	return notice{Text: "done.deleted", Name: key.Name}
-}
-
 // detailView is the page of one key.
 type detailView struct {
 	Notice  notice
 	Owner   apikey.Owner
 	Key     keyView
-	Old     *retiring // of a rotation that is running
-	Plot    *plot     // nil if the store does not tell uses by day
-	History []apikey.Event
-	Long    bool // History was too long to be read here
-	Shorter bool // History is only the newest of it
+	Old     *retiring      // of a rotation that is running
+	Plot    *plot          // nil if the store does not tell uses by day
+	History []apikey.Event // newest first
+	Shorter bool           // History is only the newest of it
 }
 
 // retiring is the older access key of a rotation that is running.
@@ -147,36 +115,22 @@ type retiring struct {
 	InUse     bool // it was used since the rotation
 }
 
-const (
-	newestEvents = 10  // shown on the page of a key
-	readEvents   = 200 // the log is read from its beginning
-	eventsPage   = 50
-)
-
 func (v *visit) show(key apikey.Key) (reply, error) {
 	owner, err := v.manager.Owner(v.ctx, v.owner)
 	if err != nil {
 		return reply{}, err
 	}
 	view := detailView{Owner: owner, Key: v.view(key, owner)}
-	if code := v.r.URL.Query().Get("done"); notices[code] != nil && notices[code](view.Key) {
-		view.Notice = notice{Text: "done." + code, Name: key.Name}
-	}
 	if view.Old, err = v.retiring(key); err != nil {
 		return reply{}, err
 	}
-	if view.Plot, err = v.plot(key); err != nil {
+	if view.Plot, err = v.plot(key, view.Old); err != nil {
 		return reply{}, err
 	}
-	events, err := v.mine.Events(v.ctx, key.ID, apikey.Position{}, readEvents)
-	if err != nil {
+	if view.History, view.Shorter, err = v.events(key, 0, newestEvents); err != nil {
 		return reply{}, err
 	}
-	if view.Long = len(events) == readEvents; !view.Long {
-		slices.Reverse(events)
-		view.Shorter = len(events) > newestEvents
-		view.History = events[:min(newestEvents, len(events))]
-	}
+	view.Notice = v.notice(key, view.History)
 	return reply{status: http.StatusOK, template: "key", title: "key.title", data: view}, nil
 }
 
@@ -198,40 +152,5 @@ func (v *visit) retiring(key apikey.Key) (*retiring, error) {
 	return nil, nil
 }
 
-// historyView is a page of a key's log, oldest first: so the log is read.
-type historyView struct {
-	Key     keyView
-	History []apikey.Event
-	First   bool   // this is the beginning
-	Next    string // link to the next page, or empty
-}
-
-func (v *visit) history(key apikey.Key) (reply, error) {
-	view := historyView{Key: v.view(key, apikey.Owner{}), First: true}
-	var after apikey.Position
-	if text := v.r.URL.Query().Get("after"); text != "" {
-		seq, err := strconv.ParseInt(text, 10, 64)
-		if err != nil || seq < 0 {
-			return v.problem(http.StatusBadRequest, "bad_form"), nil
-		}
-		after.Seq, view.First = seq, seq == 0
-	}
-	events, err := v.mine.Events(v.ctx, key.ID, after, eventsPage+1)
-	if err != nil {
-		return reply{}, err
-	}
-	if len(events) > eventsPage {
-		events = events[:eventsPage]
-		view.Next = v.keyAddress(key.ID) + "/history?after=" + strconv.FormatInt(events[eventsPage-1].Position.Seq, 10)
-	}
-	view.History = events
-	return reply{status: http.StatusOK, template: "history", title: "history.title", data: view}, nil
-}
-
 // keyAddress returns the relative address of the page of a key.
 func (v *visit) keyAddress(id string) string { return v.root + "key/" + id }
-
-// done is the way back to the page of a key, which confirms what was done.
-func (v *visit) done(key apikey.Key, code string) reply {
-	return reply{location: v.keyAddress(key.ID) + "?done=" + code}
-}

@@ -2,7 +2,6 @@ package apikeyui
 
 import (
 	"errors"
-	"iter"
 	"net/http"
 	"net/url"
 	"slices"
@@ -165,35 +164,17 @@ func withoutSecret(text string) string {
 	if len(text) > maxSearch {
 		return ""
 	}
-	for word := range words(text) {
-		if accessKey, ok := apikey.AccessKey(word); ok {
-			return accessKey
-		}
+	for found := range apikey.Scan([]byte(text), "") {
+		return found.AccessKey
 	}
 	return text
 }
 
-// holdsSecret reports whether a text holds a token as one of its words: such a
-// text is never kept or shown.
+// holdsSecret reports whether a text holds a token: such a text is never kept
+// or shown.
 func holdsSecret(text string) bool {
-	for word := range words(text) {
-		if _, ok := apikey.AccessKey(word); ok {
-			return true
-		}
+	for range apikey.Scan([]byte(text), "") {
+		return true
 	}
 	return false
-}
-
-// words yields the parts of a text that could be tokens, also with underscores
-// around them.
-func words(text string) iter.Seq[string] {
-	return func(yield func(string) bool) {
-		for word := range strings.FieldsFuncSeq(text, func(r rune) bool {
-			return r != '_' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
-		}) {
-			if !yield(strings.Trim(word, "_")) {
-				return
-			}
-		}
-	}
 }

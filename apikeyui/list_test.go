@@ -134,7 +134,7 @@ func TestPages(t *testing.T) {
 // next returns where the link to the next page leads, or nothing.
 func (p *page) next() string {
 	for _, a := range p.root.all("a") {
-		if strings.Contains(a.attr["href"], "after=") {
+		if strings.Contains(a.attr["href"], "after=") || strings.Contains(a.attr["href"], "passed=") {
 			return a.attr["href"]
 		}
 	}
@@ -197,33 +197,78 @@ func TestManyKeys(t *testing.T) {
 	is.Equal(m.records, apikeyui.MaxScanned)
 }
 
-// TestHistory: all of a long log can be read, in pages.
+// TestHistory: all of a long log can be read, in pages, newest first.
 func TestHistory(t *testing.T) {
 	is := is.New(t)
 	s := newSite(t)
 	key := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "mine"}).Key
 	own := s.keys.ForOwner("ada")
+	changes := 0
 	change := func(n int) {
-		for i := range n {
-			_, err := own.Update(t.Context(), key.ID, apikey.Changes{Name: new(fmt.Sprint("name ", i%2))}, "")
+		for range n {
+			changes++
+			_, err := own.Update(t.Context(), key.ID, apikey.Changes{Name: new(fmt.Sprint("name ", changes))}, "")
 			is.NoErr(err)
+			s.keys.MustIssue(t, apikey.IssueParams{Owner: "grace", Name: "another's, in between"})
 		}
+	}
+	names := func(p *page) (names []string) {
+		for _, n := range p.root.all("ol")[0].all("dd") {
+			if text := n.content(); text == "mine" || strings.HasPrefix(text, "name ") {
+				names = append(names, text)
+			}
+		}
+		return names
+	}
+	want := func(newest, n int) (names []string) {
+		for i := newest; i > newest-n && i > 0; i-- {
+			names = append(names, fmt.Sprint("name ", i))
+		}
+		if newest < n {
+			names = append(names, "mine")
+		}
+		return names
 	}
 	ada := s.browser(t, "ada")
-	change(11)
+	change(9)
 	show := ada.open("key/" + key.ID)
-	is.Equal(len(show.root.all("ol")[0].all("strong")), 10)
-	is.Equal(show.root.all("ol")[0].all("strong")[0].content(), "Edited") // the newest first
-	p := show.follow("/history")
-	is.Equal(p.root.all("ol")[0].all("strong")[0].content(), "Created") // the oldest first
-	change(240)
-	is.True(ada.open("key/" + key.ID).has("The history of this key is long."))
-	total := 0
-	for p = ada.open("key/" + key.ID + "/history"); ; p = p.follow(p.next()) {
-		total += len(p.root.all("ol")[0].all("strong"))
-		if p.next() == "" {
-			break
-		}
+	is.Equal(names(show), want(9, 10))
+	is.True(!show.has("Show the whole history"))
+	change(241)
+	is.Equal(names(ada.open("key/"+key.ID)), want(250, 10))
+	first := ada.open("key/" + key.ID).follow("/history")
+	p, read := first, names(first)
+	for pages := 0; p.next() != "" && pages < 10; pages++ {
+		is.Equal(len(names(p)), 50)
+		p = p.follow(p.next())
+		read = append(read, names(p)...)
+		is.True(p.has("Newest"))
 	}
-	is.Equal(total, 251) // one edit of the 251 changed nothing
+	is.Equal(read, want(250, 251))
+	is.Equal(p.follow("/history").body, first.body)
+
+	// As far back as there is anything, and further.
+	long := ada.open("key/" + key.ID + "/history?passed=240")
+	is.Equal(names(long), want(10, 11))
+	for _, passed := range []string{"251", "1000", "1001", "1000000"} {
+		p := ada.open("key/" + key.ID + "/history?passed=" + passed)
+		is.Equal(p.status, 200)
+		is.True(p.has("Nothing yet."))
+	}
+}
+
+// TestHistoryTells: what an event tells of the host's own is not shown.
+func TestHistoryTells(t *testing.T) {
+	is := is.New(t)
+	s := newSite(t)
+	key := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "mine", Metadata: map[string]string{"risk-score": "high"}}).Key
+	for _, rate := range []apikey.Rate{{Requests: 5, Period: time.Second}, {}} {
+		_, err := s.keys.Update(t.Context(), key.ID, apikey.Changes{Rate: &rate}, "")
+		is.NoErr(err)
+	}
+	p := s.browser(t, "ada").open("key/" + key.ID + "/history")
+	is.True(p.has("Metadatachanged"))
+	is.True(!strings.Contains(p.body, "risk"))
+	is.True(p.has("Rate5 per 1s"))
+	is.True(p.has("Ratenone"))
 }

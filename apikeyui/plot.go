@@ -44,7 +44,7 @@ func (p *plot) Box() string {
 }
 
 // plot returns the uses of the last days, or nil if the store does not tell.
-func (v *visit) plot(key apikey.Key) (*plot, error) {
+func (v *visit) plot(key apikey.Key, old *retiring) (*plot, error) {
 	today := v.now.Truncate(24 * time.Hour)
 	days, err := v.mine.DailyUsage(v.ctx, key.ID, today.AddDate(0, 0, 1-plotDays), today.AddDate(0, 0, 1))
 	if errors.Is(err, errors.ErrUnsupported) {
@@ -57,7 +57,9 @@ func (v *visit) plot(key apikey.Key) (*plot, error) {
 	rotated := key.IssuedAt.Truncate(24 * time.Hour)
 	for i, day := range days {
 		b := bar{Day: day.Day, Uses: day.Uses, X: i * barStep}
-		if key.Rotating(v.now) && !day.Day.Before(rotated) {
+		// Days are counted whole: what is not in use was used before the
+		// rotation on the day of it.
+		if old != nil && old.InUse && !day.Day.Before(rotated) {
 			b.Old = day.Of(key.RetiringID).Uses
 			p.OldUses += b.Old
 		}

@@ -2,6 +2,8 @@ package apikeyui
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"net/http"
 	"net/netip"
@@ -39,8 +41,25 @@ func (v *visit) issued(kind string, issued apikey.Issued, err error) (reply, err
 	return a, nil
 }
 
-// onceLen is the length of rand.Text.
-const onceLen = 26
+// once returns a text for one form for a new key: random, and such that a form
+// that was shown to one owner is not taken for one of another who has logged in
+// since. It is no secret: other sites are kept out by CrossOriginProtection.
+func once(owner string) string {
+	random := rand.Text()
+	return random + onceOf(random, owner)
+}
+
+// onceOf returns what follows the random part.
+func onceOf(random, owner string) string {
+	sum := sha256.Sum256([]byte("apikeyui new\x00" + random + "\x00" + owner))
+	return hex.EncodeToString(sum[:8])
+}
+
+// onceRandom and onceLen are the lengths of rand.Text and of the whole.
+const (
+	onceRandom = 26
+	onceLen    = onceRandom + 16
+)
 
 // newView is the form for a new key.
 type newView struct {
@@ -57,7 +76,7 @@ func (v *visit) showNew() (reply, error) {
 		return reply{}, apikey.ErrOwnerDisabled
 	}
 	f := v.formOf(apikey.Key{})
-	f.Once = rand.Text()
+	f.Once = once(v.owner)
 	return v.askNew(f, http.StatusOK), nil
 }
 
@@ -71,6 +90,9 @@ func (v *visit) create() (reply, error) {
 	f := v.parse(apikey.Key{})
 	if len(f.Once) != onceLen || unprintable(f.Once) {
 		return v.problem(http.StatusBadRequest, "bad_form"), nil
+	}
+	if random, owner := f.Once[:onceRandom], f.Once[onceRandom:]; owner != onceOf(random, v.owner) {
+		return v.problem(http.StatusConflict, "other_owner"), nil
 	}
 	if len(f.Problems) > 0 {
 		return v.askNew(f, http.StatusBadRequest), nil

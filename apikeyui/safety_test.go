@@ -18,7 +18,7 @@ import (
 // fill returns a form that would do for any dialog about a key.
 func fill(key apikey.Key) url.Values {
 	return url.Values{
-		"revision": {"1"}, "once": {strings.Repeat("A", 26)}, "name": {key.Name + "x"}, "expires": {"2026-12-01"},
+		"revision": {"1"}, "once": {apikeyui.Once(key.Owner)}, "name": {key.Name + "x"}, "expires": {"2026-12-01"},
 		"typed": {key.Name}, "choice": {"0"}, "overlap": {"0"}, "token": {"x"},
 	}
 }
@@ -254,7 +254,7 @@ func TestNobody(t *testing.T) {
 		if strings.Contains(r[1], ".") {
 			continue
 		}
-		w := nobody.do(r[0], strings.TrimSuffix(home, "/")+strings.Replace(r[1], "{id}", "00000000000000000000", 1), fill(apikey.Key{}))
+		w := nobody.do(r[0], strings.TrimSuffix(home, "/")+strings.Replace(r[1], "{id}", "00000000000000000000", 1), fill(apikey.Key{Owner: "ada"}))
 		if w.Code != 403 || strings.Contains(w.Body.String(), "nobody is logged in") {
 			t.Errorf("%s %s: %d", r[0], r[1], w.Code)
 		}
@@ -268,7 +268,7 @@ func TestNobody(t *testing.T) {
 		if code := b.do("GET", home, nil).Code; code != 500 {
 			t.Errorf("owner %q: %d", owner[:1], code)
 		}
-		if code := b.do("POST", home+"new", fill(apikey.Key{})).Code; code != 500 {
+		if code := b.do("POST", home+"new", fill(apikey.Key{Owner: owner})).Code; code != 500 {
 			t.Errorf("owner %q: %d", owner[:1], code)
 		}
 	}

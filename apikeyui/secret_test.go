@@ -107,6 +107,7 @@ func TestPasted(t *testing.T) {
 	token := issued.Token.Reveal()
 	for _, text := range []string{
 		" " + token + " ", "Bearer " + token, "Authorization: Bearer " + token, "'" + token + "'", token + ";", "_" + token + "_", "a=" + token + "&b",
+		"key" + token + "abc", token + "\u200b", "\ufeff" + token, "x-" + token + "0",
 	} {
 		found := ada.open("").submit("./", "q", text)
 		is.True(found.has("mine"))
@@ -116,10 +117,33 @@ func TestPasted(t *testing.T) {
 		apikeytest.AssertNoLeak(t, issued.Token, found.body, strings.Join(found.visited, " "))
 		apikeytest.AssertNoLeak(t, issued.Token, ada.open("?q="+url.QueryEscape(text)).body)
 	}
+	for _, text := range []string{token, "the key" + token + "abc", "\u200b" + token + "\u200b"} {
+		refused := ada.open("new").submit("new", "name", text, "reason", text, "networks", text, "expires", text)
+		is.Equal(refused.status, 400)
+		is.Equal(strings.Count(refused.body, "That held a secret token."), 4)
+		apikeytest.AssertNoLeak(t, issued.Token, refused.body)
+	}
 	long := ada.open("").submit("./", "q", strings.Repeat("x", 256))
 	is.True(!strings.Contains(strings.Join(long.visited, " "), "xxx"))
 	found := ada.open("").submit("./", "q", other.AccessKey())
 	is.True(found.has("No key fits.")) // an access key of another's finds nothing
+}
+
+// TestTokenAsName: a key whose name the host made of a token can be renamed,
+// otherwise edited, and deleted.
+func TestTokenAsName(t *testing.T) {
+	is := is.New(t)
+	s := newSite(t)
+	name := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "mine"}).Token.Reveal()
+	ada := s.browser(t, "ada")
+	for _, other := range []string{name, "renamed"} {
+		key := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: name}).Key
+		is.Equal(ada.open("key/"+key.ID+"/edit").submit("edit", "name", other, "networks", "192.0.2.0/24").status, 200)
+		changed, err := s.keys.Get(t.Context(), key.ID)
+		is.NoErr(err)
+		is.Equal(changed.Name+" "+changed.Networks.String(), other+" 192.0.2.0/24")
+		is.True(ada.open("key/"+key.ID+"/delete").submit("delete", "typed", other).has("The key was deleted."))
+	}
 }
 
 // TestTestNow: only a token of this very key is told what it is.
@@ -218,10 +242,13 @@ func TestOnce(t *testing.T) {
 	b, _ := s.browser(t, "ada").open("new").form("new")
 	is.True(a.Get("once") != b.Get("once"))
 
-	// Another owner's key with the same text is another key.
+	// Who logs in while the form of another is open makes no key with it.
 	values, to := form.form("new")
 	values.Set("name", "x")
-	for _, owner := range []string{"ada", "grace"} {
-		is.True(s.browser(t, owner).load(http.MethodPost, to, values).token() != "")
-	}
+	p := s.browser(t, "grace").load(http.MethodPost, to, values)
+	is.Equal(p.status, 409)
+	is.True(p.has("another account has logged in"))
+	is.Equal(counted(t, s), 1)
+	is.True(s.browser(t, "ada").load(http.MethodPost, to, values).token() != "")
+	is.Equal(counted(t, s), 2)
 }

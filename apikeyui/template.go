@@ -99,7 +99,14 @@ func (t Texts) details(e apikey.Event) []detail {
 	var list []detail
 	for name, value := range e.Data.All() {
 		switch name {
-		case "name", "scopes", "networks", "rate", "metadata":
+		case "name", "scopes", "networks":
+		case "rate":
+			if strings.HasPrefix(value, "0 ") {
+				value = ""
+			}
+		case "metadata":
+			// The host's own, which the pages show nowhere.
+			value = t["history.changed"]
 		case "expires_at":
 			if at, err := time.Parse(time.RFC3339, value); err == nil {
 				value = at.UTC().Format(t["format.time"])

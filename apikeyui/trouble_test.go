@@ -157,8 +157,9 @@ func TestBadRequests(t *testing.T) {
 	key := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "mine"}).Key
 	ada := s.browser(t, "ada")
 	is.Equal(ada.open("?after=x").status, 400)
-	is.Equal(ada.open("key/"+key.ID+"/history?after=x").status, 400)
-	is.Equal(ada.open("key/"+key.ID+"/history?after=-1").status, 400)
+	for _, passed := range []string{"x", "-1", "1000001", "99999999999999999999"} {
+		is.Equal(ada.open("key/"+key.ID+"/history?passed="+passed).status, 400)
+	}
 	is.Equal(ada.open("key/"+key.ID+"/nothing").status, 404)
 	is.Equal(ada.open("?status=%22%3E").status, 200)
 	form := fill(key)
@@ -167,10 +168,66 @@ func TestBadRequests(t *testing.T) {
 	is.Equal(ada.do("POST", home+"key/"+key.ID+"/disable", fill(key), "Content-Type", "multipart/form-data; boundary=x").Code, 400)
 	is.Equal(ada.do("POST", home+"key/"+key.ID+"/disable", fill(key), "Content-Type", "text/plain").Code, 400)
 	is.Equal(s.keys.Store.Calls(apikeytest.Commit), 1)
+}
 
-	// An address that was made up confirms nothing.
-	for _, done := range []string{"deleted", "disabled", "extended", "x", "updated%22"} {
-		is.True(ada.open("key/"+key.ID+"?done="+done).root.byID("notice") == nil)
-		is.True(ada.open("?done="+done+"&key="+key.ID).root.byID("notice") == nil)
+// TestNotices: an address confirms what the newest event says was done, and
+// nothing else.
+func TestNotices(t *testing.T) {
+	is := is.New(t)
+	s := newSite(t)
+	key := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "mine"}).Key
+	ada := s.browser(t, "ada")
+	notice := func(p *page) string {
+		if n := p.root.byID("notice"); n != nil {
+			return n.content()
+		}
+		return ""
 	}
+	all := []string{"updated", "disabled", "enabled", "finished", "extended", "deleted", "issued", "x", "updated%22"}
+	for _, revision := range []string{"", "&revision=1", "&revision=2"} {
+		for _, done := range all {
+			is.Equal(notice(ada.open("key/"+key.ID+"?done="+done+revision)), "")
+			is.Equal(notice(ada.open("?done="+done+"&key="+key.ID)), "")
+		}
+	}
+	disabled := ada.open("key/" + key.ID + "/disable").submit("disable")
+	is.Equal(notice(disabled), "mine: The key is disabled. Requests with it are refused.")
+	for _, done := range all {
+		for _, revision := range []string{"", "&revision=1", "&revision=2", "&revision=02", "&revision=3"} {
+			want := ""
+			if done == "disabled" && revision == "&revision=2" {
+				want = notice(disabled)
+			}
+			is.Equal(notice(ada.open("key/"+key.ID+"?done="+done+revision)), want)
+		}
+	}
+	enabled := ada.open("key/" + key.ID + "/enable").submit("enable")
+	is.Equal(notice(enabled), "mine: The key is active.")
+	is.Equal(notice(ada.load("GET", disabled.url, nil)), "") // kept, and no longer so
+}
+
+// TestUnchanged: an edit in which nothing was changed is nobody's right
+// either, and says what it did.
+func TestUnchanged(t *testing.T) {
+	is := is.New(t)
+	allowed := true
+	keys := apikeytest.New(t, func(o *apikey.Options) {
+		o.Authorize = func(_ context.Context, action apikey.Action, _ apikey.Key) error {
+			if action == apikey.ActionUpdate && !allowed {
+				return errors.New("not you")
+			}
+			return nil
+		}
+	})
+	s := newSiteOn(t, keys)
+	key := keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "mine", Scopes: []string{"orders:read"}}).Key
+	form := s.browser(t, "ada").open("key/" + key.ID + "/edit")
+	p := form.submit("edit")
+	is.True(p.has("There was nothing to change."))
+	is.True(!p.has("Saved."))
+	is.Equal(len(apikeytest.Events(t, keys)), 1)
+	is.True(form.submit("edit", "name", "other").has("Saved."))
+	is.Equal(form.submit("edit").status, 409) // for an older revision
+	allowed = false
+	is.Equal(s.browser(t, "ada").open("key/"+key.ID+"/edit").submit("edit").status, 403)
 }

@@ -141,18 +141,34 @@ func (s *Store) Events(ctx context.Context, q apikey.EventQuery) ([]apikey.Event
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	var events []apikey.Event
-	if q.KeyID != "" {
-		for _, at := range s.logOf[q.KeyID] {
-			if e := s.log[at]; e.Position.Seq > q.After.Seq && len(events) < q.Limit {
-				events = append(events, e)
-			}
-		}
-		return events, nil
+	// The event with position n is at n-1.
+	first, end := max(q.After.Seq, 0), int64(len(s.log))
+	if q.Before.Seq > 0 {
+		end = min(end, q.Before.Seq-1)
 	}
-	from := min(max(q.After.Seq, 0), int64(len(s.log)))
-	to := from + min(int64(q.Limit), int64(len(s.log))-from)
-	return append(events, s.log[from:to]...), nil
+	if first >= end {
+		return nil, nil
+	}
+	if q.KeyID == "" {
+		return slices.Clone(page(s.log[first:end], q)), nil
+	}
+	of := s.logOf[q.KeyID]
+	from, _ := slices.BinarySearch(of, int(first))
+	to, _ := slices.BinarySearch(of, int(end))
+	var events []apikey.Event
+	for _, at := range page(of[from:to], q) {
+		events = append(events, s.log[at])
+	}
+	return events, nil
+}
+
+// page returns what a query asks for of all that it selects.
+func page[T any](all []T, q apikey.EventQuery) []T {
+	n := min(q.Limit, len(all))
+	if q.Newest {
+		return all[len(all)-n:]
+	}
+	return all[:n]
 }
 
 // Touch implements [apikey.Store].

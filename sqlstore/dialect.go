@@ -59,15 +59,16 @@ type dialect struct {
 	hasSchema  string // returns one row, whether apikey_schema exists
 	version    string // returns the version of the schema
 
-	lookup    string // credential: the columns of a match
-	get       string // key: the columns of a record, by credential
-	listHead  string // followed by conditions, "AND" in between
-	listTail  string // limit
-	owner     string // owner
-	events    string // after, limit
-	keyEvents string // key, after, limit
-	peppers   string
-	days      string // key, first day, day after the last one: credential, day, uses, last used
+	lookup   string // credential: the columns of a match
+	get      string // key: the columns of a record, by credential
+	listHead string // followed by conditions, "AND" in between
+	listTail string // limit
+	owner    string // owner
+	peppers  string
+	days     string // key, first day, day after the last one: credential, day, uses, last used
+
+	events, newestEvents       string // after, before, limit
+	keyEvents, newestKeyEvents string // key, after, before, limit
 
 	// Conditions of a list. Those with one parameter are named as in
 	// apikey.Query.

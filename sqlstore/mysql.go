@@ -107,9 +107,13 @@ var mysql = dialect{
 	owner: `SELECT ` + mysqlOwner + ` FROM apikey_owners AS o WHERE o.id = ?`,
 
 	events: `SELECT ` + mysqlEvent + ` FROM apikey_events AS e
-		WHERE e.seq > ? ORDER BY e.seq LIMIT ?`,
+		WHERE e.seq > ? AND e.seq < ? ORDER BY e.seq LIMIT ?`,
+	newestEvents: `SELECT ` + mysqlEvent + ` FROM apikey_events AS e
+		WHERE e.seq > ? AND e.seq < ? ORDER BY e.seq DESC LIMIT ?`,
 	keyEvents: `SELECT ` + mysqlEvent + ` FROM apikey_events AS e
-		WHERE e.key_id = ? AND e.seq > ? ORDER BY e.seq LIMIT ?`,
+		WHERE e.key_id = ? AND e.seq > ? AND e.seq < ? ORDER BY e.seq LIMIT ?`,
+	newestKeyEvents: `SELECT ` + mysqlEvent + ` FROM apikey_events AS e
+		WHERE e.key_id = ? AND e.seq > ? AND e.seq < ? ORDER BY e.seq DESC LIMIT ?`,
 
 	peppers: `SELECT DISTINCT pepper_id FROM apikey_credentials`,
 

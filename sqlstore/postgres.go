@@ -82,9 +82,13 @@ var postgres = dialect{
 	owner: `SELECT ` + postgresOwner + ` FROM apikey_owners AS o WHERE o.id = $1`,
 
 	events: `SELECT ` + postgresEvent + ` FROM apikey_events AS e
-		WHERE e.seq > $1 ORDER BY e.seq LIMIT $2`,
+		WHERE e.seq > $1 AND e.seq < $2 ORDER BY e.seq LIMIT $3`,
+	newestEvents: `SELECT ` + postgresEvent + ` FROM apikey_events AS e
+		WHERE e.seq > $1 AND e.seq < $2 ORDER BY e.seq DESC LIMIT $3`,
 	keyEvents: `SELECT ` + postgresEvent + ` FROM apikey_events AS e
-		WHERE e.key_id = $1 AND e.seq > $2 ORDER BY e.seq LIMIT $3`,
+		WHERE e.key_id = $1 AND e.seq > $2 AND e.seq < $3 ORDER BY e.seq LIMIT $4`,
+	newestKeyEvents: `SELECT ` + postgresEvent + ` FROM apikey_events AS e
+		WHERE e.key_id = $1 AND e.seq > $2 AND e.seq < $3 ORDER BY e.seq DESC LIMIT $4`,
 
 	peppers: `SELECT DISTINCT pepper_id FROM apikey_credentials`,
 

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 
@@ -190,9 +192,18 @@ func (s *Store) tryEvents(ctx context.Context, q apikey.EventQuery) ([]apikey.Ev
 	if err := s.ready(ctx); err != nil {
 		return nil, err
 	}
-	statement, args := s.dialect.events, []any{q.After.Seq, int64(q.Limit)}
+	before := q.Before.Seq
+	if before <= 0 {
+		before = math.MaxInt64
+	}
+	statements, args := [2]string{s.dialect.events, s.dialect.newestEvents}, []any{q.After.Seq, before, int64(q.Limit)}
 	if q.KeyID != "" {
-		statement, args = s.dialect.keyEvents, append([]any{q.KeyID}, args...)
+		statements = [2]string{s.dialect.keyEvents, s.dialect.newestKeyEvents}
+		args = append([]any{q.KeyID}, args...)
+	}
+	statement := statements[0]
+	if q.Newest {
+		statement = statements[1]
 	}
 	rows, err := s.querier().QueryContext(ctx, statement, args...)
 	if err != nil {
@@ -207,6 +218,9 @@ func (s *Store) tryEvents(ctx context.Context, q apikey.EventQuery) ([]apikey.Ev
 			return nil, fmt.Errorf("event %d: %w", e.Position.Seq, err)
 		}
 		events = append(events, e)
+	}
+	if q.Newest {
+		slices.Reverse(events)
 	}
 	return events, rows.Err()
 }

@@ -89,9 +89,13 @@ var sqlite = dialect{
 	owner: `SELECT ` + sqliteOwner + ` FROM apikey_owners AS o WHERE o.id = ?`,
 
 	events: `SELECT ` + sqliteEvent + ` FROM apikey_events AS e
-		WHERE e.seq > ? ORDER BY e.seq LIMIT ?`,
+		WHERE e.seq > ? AND e.seq < ? ORDER BY e.seq LIMIT ?`,
+	newestEvents: `SELECT ` + sqliteEvent + ` FROM apikey_events AS e
+		WHERE e.seq > ? AND e.seq < ? ORDER BY e.seq DESC LIMIT ?`,
 	keyEvents: `SELECT ` + sqliteEvent + ` FROM apikey_events AS e
-		WHERE e.key_id = ? AND e.seq > ? ORDER BY e.seq LIMIT ?`,
+		WHERE e.key_id = ? AND e.seq > ? AND e.seq < ? ORDER BY e.seq LIMIT ?`,
+	newestKeyEvents: `SELECT ` + sqliteEvent + ` FROM apikey_events AS e
+		WHERE e.key_id = ? AND e.seq > ? AND e.seq < ? ORDER BY e.seq DESC LIMIT ?`,
 
 	peppers: `SELECT DISTINCT pepper_id FROM apikey_credentials`,
 

@@ -92,8 +92,7 @@ var brokenCommits = []broken{
 			for i := range log {
 				log[i].Position.Seq = shift(log[i].Position.Seq)
 			}
-			log = slices.DeleteFunc(log, func(e apikey.Event) bool { return e.Position.Seq <= q.After.Seq })
-			return log[:min(q.Limit, len(log))], err
+			return pageOf(log, q), err
 		}
 	}},
 	{"Commit takes a newer revision", "compare and swap", beforeCommit(func(o *overridden, c *apikey.Commit) {

@@ -124,11 +124,8 @@ var brokenRaces = []broken{
 			mu.Lock()
 			defer mu.Unlock()
 			polls.Add(1)
-			limit := q.Limit
-			q.Limit = all
-			log, err := o.Store.Events(ctx, q)
-			log = slices.DeleteFunc(log, func(e apikey.Event) bool { return hidden[e.Position.Nonce] })
-			return log[:min(limit, len(log))], err
+			log, err := o.Store.Events(ctx, apikey.EventQuery{KeyID: q.KeyID, Limit: all})
+			return pageOf(slices.DeleteFunc(log, func(e apikey.Event) bool { return hidden[e.Position.Nonce] }), q), err
 		}
 	}},
 	{"a touch is lost while another runs", "concurrent touches", func(o *overridden) {

@@ -231,14 +231,44 @@ var brokenReads = []broken{
 			return o.Store.Events(ctx, q)
 		}
 	}},
+	{"Events takes Before for included", "events before a position", func(o *overridden) {
+		o.events = func(ctx context.Context, q apikey.EventQuery) ([]apikey.Event, error) {
+			if q.Before.Seq > 0 && !q.Newest {
+				q.Before.Seq++
+			}
+			return o.Store.Events(ctx, q)
+		}
+	}},
+	{"Events ignores Before for the events of a key", "events before a position", func(o *overridden) {
+		o.events = func(ctx context.Context, q apikey.EventQuery) ([]apikey.Event, error) {
+			if q.KeyID != "" && !q.Newest {
+				q.Before = apikey.Position{}
+			}
+			return o.Store.Events(ctx, q)
+		}
+	}},
+	{"Events ignores Newest", "newest events", func(o *overridden) {
+		o.events = func(ctx context.Context, q apikey.EventQuery) ([]apikey.Event, error) {
+			q.Newest = false
+			return o.Store.Events(ctx, q)
+		}
+	}},
+	{"Events returns the newest in descending order", "newest events", func(o *overridden) {
+		o.events = func(ctx context.Context, q apikey.EventQuery) ([]apikey.Event, error) {
+			log, err := o.Store.Events(ctx, q)
+			if q.Newest {
+				slices.Reverse(log)
+			}
+			return log, err
+		}
+	}},
 	{"Events folds the case of the key", "events of a key", func(o *overridden) {
 		o.events = func(ctx context.Context, q apikey.EventQuery) ([]apikey.Event, error) {
 			if q.KeyID == "" {
 				return o.Store.Events(ctx, q)
 			}
-			log, err := o.Store.Events(ctx, apikey.EventQuery{After: q.After, Limit: all})
-			log = slices.DeleteFunc(log, func(e apikey.Event) bool { return !strings.EqualFold(e.KeyID, q.KeyID) })
-			return log[:min(q.Limit, len(log))], err
+			log, err := o.Store.Events(ctx, apikey.EventQuery{Limit: all})
+			return pageOf(slices.DeleteFunc(log, func(e apikey.Event) bool { return !strings.EqualFold(e.KeyID, q.KeyID) }), q), err
 		}
 	}},
 }

@@ -61,6 +61,17 @@ func (o *overridden) Commit(ctx context.Context, c apikey.Commit) (apikey.Positi
 	return o.commit(ctx, c)
 }
 
+// pageOf returns what a query asks for of the events of a log that have its
+// key.
+func pageOf(log []apikey.Event, q apikey.EventQuery) []apikey.Event {
+	log = between(log, q.After.Seq, q.Before.Seq)
+	n := min(q.Limit, len(log))
+	if q.Newest {
+		return log[len(log)-n:]
+	}
+	return log[:n]
+}
+
 func (o *overridden) Events(ctx context.Context, q apikey.EventQuery) ([]apikey.Event, error) {
 	return o.events(ctx, q)
 }

@@ -32,6 +32,16 @@ var logRules = []rule{
 		"With a KeyID, Events returns only the events of that key.",
 		eventsOfKey,
 	},
+	{
+		"events before a position",
+		"With a Before.Seq above 0, Events returns only events before that position.",
+		eventsBefore,
+	},
+	{
+		"newest events",
+		"Of more events than q.Limit, Events returns the first ones, with Newest the last ones.",
+		newestEvents,
+	},
 }
 
 // eventsOf returns a Commit of a new Record with n events.
@@ -277,6 +287,87 @@ func eventsOfKey(c *check) {
 	for _, other := range []string{keyID(), id + " ", id[:len(id)-1], id[:len(id)-1] + "%", "acme"} {
 		if got := s.events(apikey.EventQuery{KeyID: other}); len(got) != 0 {
 			s.errorf("events of %q: got positions %v, want none", other, positions(got))
+		}
+	}
+}
+
+// twoKeys fills a Store with events of two keys in turn, and returns the log.
+func (s *subject) twoKeys() (log []apikey.Event, ids [2]string) {
+	ids = [2]string{keyID(), keyID()}
+	for i := range 9 {
+		commit := records(newRecord("acme", 1))
+		for n := range 1 + i%2 {
+			commit.Events = append(commit.Events, apikey.Event{
+				Position: apikey.Position{Nonce: nonce()}, At: base, Kind: apikey.EventUpdated, KeyID: ids[(i+n)%2], Owner: "acme",
+			})
+		}
+		s.commit(commit)
+	}
+	return s.events(apikey.EventQuery{}), ids
+}
+
+// between returns the events after one position and, if it is not 0, before
+// another.
+func between(log []apikey.Event, after, before int64) []apikey.Event {
+	var chosen []apikey.Event
+	for _, e := range log {
+		if e.Position.Seq > after && (before == 0 || e.Position.Seq < before) {
+			chosen = append(chosen, e)
+		}
+	}
+	return chosen
+}
+
+func eventsBefore(c *check) {
+	s := c.on("events of two keys in turn")
+	log, ids := s.twoKeys()
+	for _, id := range []string{"", ids[0], ids[1]} {
+		all := s.events(apikey.EventQuery{KeyID: id})
+		for _, after := range []int64{0, 1, 4} {
+			for _, before := range []int64{1, 2, 5, int64(len(log)), int64(len(log)) + 1, 1 << 40} {
+				// The Nonce of Before says nothing.
+				q := apikey.EventQuery{After: apikey.Position{Seq: after}, Before: apikey.Position{Seq: before, Nonce: nonce()}, KeyID: id}
+				if got, want := positions(s.events(q)), positions(between(all, after, before)); !slices.Equal(got, want) {
+					s.errorf("events of %q after %d, before %d: got positions %v, want %v", id, after, before, got, want)
+				}
+			}
+		}
+	}
+}
+
+func newestEvents(c *check) {
+	s := c.on("events of two keys in turn")
+	log, ids := s.twoKeys()
+	for _, id := range []string{"", ids[0], ids[1]} {
+		all := s.events(apikey.EventQuery{KeyID: id})
+		for _, after := range []int64{0, 4, int64(len(log))} {
+			want := between(all, after, 0)
+			for limit := 1; limit <= len(log)+1; limit++ {
+				// How many there are is another rule's: here which ones.
+				q := apikey.EventQuery{After: apikey.Position{Seq: after}, KeyID: id, Limit: limit}
+				got := s.events(q)
+				if n := min(len(got), len(want)); !slices.Equal(positions(got), positions(want[:n])) {
+					s.errorf("the first %d events of %q after %d: got positions %v of %v", limit, id, after, positions(got), positions(want))
+				}
+				q.Newest = true
+				got = s.events(q)
+				if n := min(len(got), len(want)); n < min(limit, len(want)) || !slices.Equal(positions(got), positions(want[len(want)-n:])) {
+					s.errorf("the newest %d events of %q after %d: got positions %v of %v", limit, id, after, positions(got), positions(want))
+				}
+			}
+		}
+		// Page by page back to the beginning.
+		q := apikey.EventQuery{KeyID: id, Limit: 3, Newest: true}
+		var got []apikey.Event
+		for range len(log) {
+			page := s.events(q)
+			if got = append(page, got...); len(page) < q.Limit {
+				break
+			}
+			q.Before = page[0].Position
+		}
+		if !slices.Equal(positions(got), positions(all)) {
+			s.errorf("events of %q page by page from the newest: got positions %v, want %v", id, positions(got), positions(all))
 		}
 	}
 }

@@ -120,7 +120,7 @@ func nothingLeaks(t *testing.T, e Engine) {
 		out.add2("due")(m.RotationDue(ctx, apikey.Query{}))
 		out.add2("expiring")(m.Expiring(ctx, 1e6*time.Hour, apikey.Query{}))
 		out.add2("events")(m.Events(ctx, apikey.EventQuery{}))
-		out.add2("owner's events")(o.Events(ctx, id, apikey.Position{}, 0))
+		out.add2("owner's events")(o.Events(ctx, apikey.EventQuery{KeyID: id}))
 		out.add2("daily usage")(m.DailyUsage(ctx, id, clock.Now().Add(-time.Hour), clock.Now()))
 		out.add2("owner's daily usage")(o.DailyUsage(ctx, id, clock.Now().Add(-time.Hour), clock.Now()))
 		out.add2("owner")(m.Owner(ctx, "acme"))

@@ -76,6 +76,10 @@ func TestServerPlans(t *testing.T) {
 					_, err := s.Events(ctx, apikey.EventQuery{KeyID: middle.ID, Limit: 100})
 					return err
 				}, []string{"apikey_events_by_key"}},
+				{"Newest events of a key", func(ctx context.Context, s *sqlstore.Store) error {
+					_, err := s.Events(ctx, apikey.EventQuery{KeyID: middle.ID, Limit: 100, Newest: true})
+					return err
+				}, []string{"apikey_events_by_key"}},
 				{"Uses of a key", func(ctx context.Context, s *sqlstore.Store) error {
 					_, err := s.DailyUsage(ctx, days(middle.ID))
 					return err

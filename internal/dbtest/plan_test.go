@@ -73,11 +73,15 @@ func TestPlans(t *testing.T) {
 		{"Events", func(ctx context.Context, s *sqlstore.Store) error {
 			_, err := s.Events(ctx, apikey.EventQuery{Limit: 10})
 			return err
-		}, []string{"SEARCH e USING INTEGER PRIMARY KEY (rowid>?)"}},
+		}, []string{"SEARCH e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"}},
 		{"Events of a key", func(ctx context.Context, s *sqlstore.Store) error {
 			_, err := s.Events(ctx, apikey.EventQuery{KeyID: "key00000000000000001", Limit: 10})
 			return err
-		}, []string{"SEARCH e USING INDEX apikey_events_by_key (key_id=? AND seq>?)"}},
+		}, []string{"SEARCH e USING INDEX apikey_events_by_key (key_id=? AND seq>? AND seq<?)"}},
+		{"Newest events of a key", func(ctx context.Context, s *sqlstore.Store) error {
+			_, err := s.Events(ctx, apikey.EventQuery{KeyID: "key00000000000000001", Limit: 10, Newest: true})
+			return err
+		}, []string{"SEARCH e USING INDEX apikey_events_by_key (key_id=? AND seq>? AND seq<?)"}},
 		{"Uses of a key", func(ctx context.Context, s *sqlstore.Store) error {
 			_, err := s.DailyUsage(ctx, days("key00000000000000001"))
 			return err

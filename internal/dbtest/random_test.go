@@ -288,7 +288,10 @@ var asStored = cmp.Options{
 // all compares all that is stored.
 func (p *pair) all() {
 	p.compareList(apikey.Query{IncludeDeleted: true, Limit: 1000})
-	for _, q := range []apikey.EventQuery{{Limit: 1000}, {KeyID: "k1", Limit: 5}, {After: apikey.Position{Seq: 3}, Limit: 2}} {
+	for _, q := range []apikey.EventQuery{
+		{Limit: 1000}, {KeyID: "k1", Limit: 5}, {After: apikey.Position{Seq: 3}, Limit: 2},
+		{Limit: 3, Newest: true}, {KeyID: "k1", Limit: 2, Newest: true}, {KeyID: "k2", Before: apikey.Position{Seq: 9}, Limit: 2, Newest: true},
+	} {
 		ours, err := p.ours.Events(p.Context(), q)
 		if err != nil {
 			p.Fatal(err)

@@ -1,0 +1,119 @@
+package apikeyui
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+
+	"github.com/keyturn/apikey"
+)
+
+const (
+	newestEvents = 10 // shown on the page of a key
+	eventsPage   = 50
+
+	// maxPassed bounds how many events are passed over to find a page.
+	maxPassed = 1_000_000
+)
+
+// historyView is a page of what was done with a key, newest first.
+type historyView struct {
+	Key     keyView
+	History []apikey.Event
+	First   bool   // this begins with the newest
+	Next    string // link to what was before, or empty
+}
+
+func (v *visit) history(key apikey.Key) (reply, error) {
+	passed := 0
+	if text := v.r.URL.Query().Get("passed"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 0 || n > maxPassed {
+			return v.problem(http.StatusBadRequest, "bad_form"), nil
+		}
+		passed = n
+	}
+	view := historyView{Key: v.view(key, apikey.Owner{}), First: passed == 0}
+	var more bool
+	var err error
+	if view.History, more, err = v.events(key, passed, eventsPage); err != nil {
+		return reply{}, err
+	}
+	if more {
+		view.Next = v.keyAddress(key.ID) + "/history?passed=" + strconv.Itoa(passed+eventsPage)
+	}
+	return reply{status: http.StatusOK, template: "history", title: "history.title", data: view}, nil
+}
+
+// events returns so many events of a key, newest first, passing over the newest
+// ones, and whether there are older ones. Pages are counted by the key's own
+// events: positions count those of all owners, and how many others have is
+// nobody's business.
+func (v *visit) events(key apikey.Key, passed, limit int) (events []apikey.Event, more bool, err error) {
+	q := apikey.EventQuery{KeyID: key.ID, Newest: true}
+	for passed > 0 {
+		q.Limit = min(passed, 1000)
+		page, err := v.mine.Events(v.ctx, q)
+		if err != nil || len(page) < q.Limit {
+			return nil, false, err
+		}
+		passed -= len(page)
+		q.Before = page[0].Position
+	}
+	q.Limit = limit + 1
+	events, err = v.mine.Events(v.ctx, q)
+	slices.Reverse(events)
+	if more = len(events) > limit; more {
+		events = events[:limit]
+	}
+	return events, more, err
+}
+
+// notice confirms what was done: the name of a text, or nothing.
+type notice struct {
+	Text string
+	Name string // of the key
+}
+
+// notices are what the address of a key's page can confirm, each with what the
+// log then says of it.
+var notices = map[string]apikey.EventKind{
+	"updated":  apikey.EventUpdated,
+	"disabled": apikey.EventDisabled,
+	"enabled":  apikey.EventEnabled,
+	"finished": apikey.EventRotationFinished,
+	"extended": apikey.EventRotationExtended,
+}
+
+// done is the way back to the page of a key, which confirms what was done.
+func (v *visit) done(key apikey.Key, code string) reply {
+	query := url.Values{"done": {code}, "revision": {strconv.FormatInt(key.Revision, 10)}}
+	return reply{location: v.keyAddress(key.ID) + "?" + query.Encode()}
+}
+
+// notice confirms what the address says was done, if the newest event says so
+// as well: an address that was made up, or kept, confirms nothing.
+func (v *visit) notice(key apikey.Key, history []apikey.Event) notice {
+	query := v.r.URL.Query()
+	code, revision := query.Get("done"), query.Get("revision")
+	switch {
+	case code == "unchanged":
+		return notice{Text: "done.unchanged", Name: key.Name}
+	case len(history) == 0 || revision != strconv.FormatInt(history[0].Revision, 10) || notices[code] != history[0].Kind:
+		return notice{}
+	}
+	return notice{Text: "done." + code, Name: key.Name}
+}
+
+// deletedNotice confirms on the list that a key was deleted.
+func (v *visit) deletedNotice(query url.Values) notice {
+	if query.Get("done") != "deleted" {
+		return notice{}
+	}
+	key, err := v.mine.Get(v.ctx, query.Get("key"))
+	if err != nil || key.DeletedAt.IsZero() {
+		return notice{}
+	}
+	return notice{Text: "done.deleted", Name: key.Name}
+}

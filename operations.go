@@ -90,7 +90,9 @@ func (a access) tryFind(ctx context.Context, text string) (Key, error) {
 		return Key{}, &FieldError{Field: "access_key", Problem: "must be a prefix, an underscore and 16 letters and digits", Err: ErrNotFound}
 	}
 	match, err := a.m.store.Lookup(ctx, text[cut+1:])
-	if errors.Is(err, ErrNotFound) || err == nil && match.Credential.Prefix != text[:cut] {
+	// Another owner's is refused here, with as many reads as one that there is
+	// not.
+	if errors.Is(err, ErrNotFound) || err == nil && (match.Credential.Prefix != text[:cut] || a.confined && match.Key.Owner != a.owner) {
 		err = ErrNotFound
 	}
 	if err != nil {

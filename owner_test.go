@@ -10,6 +10,7 @@ import (
 	"github.com/matryer/is"
 
 	"github.com/keyturn/apikey"
+	"github.com/keyturn/apikey/apikeytest"
 )
 
 // TestOthersKeysAreNotThere: for every call of an OwnerManager another owner's
@@ -195,6 +196,27 @@ func TestAuthorize(t *testing.T) {
 			t.Errorf("%s: %v", call, err)
 		}
 	}
+}
+
+// TestFindOfAnother: an access key of another owner costs what one costs that
+// there is not, so that no time tells them apart.
+func TestFindOfAnother(t *testing.T) {
+	is := is.New(t)
+	keys := apikeytest.New(t)
+	theirs := keys.MustIssue(t, apikey.IssueParams{Owner: "grace"})
+	mine := keys.MustIssue(t, apikey.IssueParams{Owner: "ada"})
+	reads := func(accessKey string) (int, error) {
+		before := keys.Store.Calls(apikeytest.Any)
+		_, err := keys.ForOwner("ada").Find(t.Context(), accessKey)
+		return keys.Store.Calls(apikeytest.Any) - before, err
+	}
+	unknown, unknownErr := reads("ak_0000000000000000")
+	another, anotherErr := reads(theirs.AccessKey())
+	is.Equal(another, unknown)
+	is.Equal(anotherErr.Error(), unknownErr.Error())
+	is.True(errors.Is(anotherErr, apikey.ErrNotFound))
+	_, err := reads(mine.AccessKey())
+	is.NoErr(err)
 }
 
 // TestAuthorizedRevision: what was authorized is what is changed; if the key

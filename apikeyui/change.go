@@ -29,18 +29,21 @@ func (v *visit) finish(key apikey.Key, f *form) (reply, error) {
 }
 
 func (v *visit) extend(key apikey.Key, f *form) (reply, error) {
-	overlap, ok := v.overlap(f)
-	if !ok {
-		return reply{}, f.refuse("overlap", "field.choose")
+	offered, err := v.extensions(key)
+	if err != nil {
+		return reply{}, err
 	}
-	key, err := v.mine.ExtendRotation(v.ctx, key.ID, overlap, f.Reason, apikey.IfRevision(f.revision))
+	overlap, err := f.chosen(offered)
+	if err != nil {
+		return reply{}, err
+	}
+	key, err = v.mine.ExtendRotation(v.ctx, key.ID, overlap, f.Reason, apikey.IfRevision(f.revision))
 	return v.done(key, "extended"), err
 }
 
-// remove deletes a key whose name was typed. What was typed for a key that is
-// deleted already is not looked at: there is nothing left to protect.
+// remove deletes a key whose name was typed.
 func (v *visit) remove(key apikey.Key, f *form) (reply, error) {
-	if strings.TrimSpace(f.Typed) != key.Name {
+	if !sameName(f.Typed, key.Name) {
 		return reply{}, f.refuse("typed", "field.typed")
 	}
 	key, err := v.mine.Delete(v.ctx, key.ID, f.Reason, apikey.IfRevision(f.revision))

@@ -33,9 +33,17 @@ var dialogs = []dialog{
 type dialogView struct {
 	Key      keyView
 	Form     *form
-	Overlaps []time.Duration
+	Overlaps []overlap // that can be chosen
 	Reasons  []string
 	Latest   time.Time // how late the key may end; zero if it is not known
+	Max      time.Time // the same, or later if the key ends later already
+}
+
+// overlap is one that can be chosen.
+type overlap struct {
+	Number   int // of the option
+	Duration time.Duration
+	Until    time.Time // when the older token would end
 }
 
 // show asks. Nothing is changed by looking at a question.
@@ -50,15 +58,25 @@ func (d dialog) show(v *visit, key apikey.Key) (reply, error) {
 	if err := refusals[d.name](v.view(key, owner)); err != nil {
 		return v.failedFor(key, err), nil
 	}
-	return d.ask(v, key, v.formOf(key), http.StatusOK), nil
+	return d.ask(v, key, v.formOf(key), http.StatusOK)
 }
 
-func (d dialog) ask(v *visit, key apikey.Key, f *form, status int) reply {
-	view := dialogView{
-		Key: v.view(key, apikey.Owner{}), Form: f, Overlaps: v.options.Overlaps, Reasons: v.options.Reasons,
-		Latest: v.latest(key.IssuedAt),
+func (d dialog) ask(v *visit, key apikey.Key, f *form, status int) (reply, error) {
+	view := dialogView{Key: v.view(key, apikey.Owner{}), Form: f, Reasons: v.options.Reasons, Latest: v.latest(key.IssuedAt)}
+	if view.Max = view.Latest; !view.Max.IsZero() && view.Max.Before(key.ExpiresAt) {
+		view.Max = key.ExpiresAt // else no browser would send the form
 	}
-	return reply{status: status, template: d.name, title: d.name + ".title", data: view}
+	var err error
+	switch d.name {
+	case "rotate":
+		view.Overlaps = v.overlaps(time.Time{}, key.ExpiresAt)
+	case "extend":
+		if view.Overlaps, err = v.extensions(key); err != nil {
+			return reply{}, err
+		}
+	}
+	f.choose(view.Overlaps)
+	return reply{status: status, template: d.name, title: d.name + ".title", data: view}, nil
 }
 
 // submit does what was asked for, on the very revision of the key that the
@@ -66,18 +84,30 @@ func (d dialog) ask(v *visit, key apikey.Key, f *form, status int) reply {
 // nothing. What is wrong in a field is told at the field, with what was typed.
 func (d dialog) submit(v *visit, key apikey.Key) (reply, error) {
 	f := v.parse(key)
-	if f.revision < 1 {
+	switch {
+	case f.revision < 1:
 		return v.problem(http.StatusBadRequest, "bad_form"), nil
+	case f.revision != key.Revision:
+		// Before the fields are looked at: what is mended in a form for a
+		// state that is past would be in vain.
+		return v.failedFor(key, apikey.ErrConflict), nil
 	}
 	if len(f.Problems) > 0 {
-		return d.ask(v, key, f, http.StatusBadRequest), nil
+		return d.ask(v, key, f, http.StatusBadRequest)
 	}
 	answer, err := d.do(v, key, f)
 	if f.refused(err) {
-		return d.ask(v, key, f, http.StatusBadRequest), nil
+		return d.ask(v, key, f, http.StatusBadRequest)
 	}
 	if err != nil {
-		return v.failedFor(key, err), nil
+		refusal := v.failedFor(key, err)
+		if !f.again(refusal) {
+			return refusal, nil
+		}
+		if answer, err = d.ask(v, key, f, refusal.status); err != nil {
+			return refusal, nil
+		}
+		answer.header = refusal.header
 	}
 	return answer, nil
 }
@@ -95,8 +125,10 @@ type form struct {
 	Reason   string // in the owner's own words
 	Typed    string // the name, to confirm
 
-	// Problems are by field: the name of a text.
+	// Problems are by field: the name of a text. Fault is what has nothing to
+	// do with a field.
 	Problems map[string]string
+	Fault    problemView
 
 	revision int64
 	scopes   []string
@@ -113,7 +145,6 @@ type scopeField struct {
 func (v *visit) formOf(key apikey.Key) *form {
 	f := &form{
 		Revision: strconv.FormatInt(key.Revision, 10), Name: key.Name, Networks: key.Networks.String(),
-		Overlap: strconv.Itoa(min(1, len(v.options.Overlaps)-1)),
 	}
 	if !key.ExpiresAt.IsZero() {
 		f.Expires = key.ExpiresAt.Format(time.DateOnly)
@@ -130,6 +161,8 @@ func (v *visit) parse(key apikey.Key) *form {
 		Expires: sent.Get("expires"), Overlap: sent.Get("overlap"), Choice: sent.Get("choice"),
 		Reason: sent.Get("reason"), Typed: sent.Get("typed"), Problems: map[string]string{}, scopes: sent["scope"],
 	}
+	// Without script, browsers send lines with both ends.
+	f.Networks = strings.ReplaceAll(f.Networks, "\r\n", "\n")
 	if n, err := strconv.ParseInt(f.Revision, 10, 64); err == nil {
 		f.revision = n
 	}
@@ -139,7 +172,7 @@ func (v *visit) parse(key apikey.Key) *form {
 	} {
 		// It would be stored, or shown once more. What the key is called
 		// already is both, and has to be typed to delete it.
-		if holdsSecret(*text) && strings.TrimSpace(*text) != key.Name {
+		if holdsSecret(*text) && !sameName(*text, key.Name) {
 			*text, f.Problems[field] = "", "field.secret"
 		}
 	}
@@ -183,19 +216,75 @@ func (f *form) refused(err error) bool {
 	return ok
 }
 
+// again notes a refusal that the same form may not meet another time, and
+// reports whether it is one: then the form is shown again, with what was typed.
+func (f *form) again(refusal reply) bool {
+	problem, _ := refusal.data.(problemView)
+	switch problem.Code {
+	case "unavailable", "too_soon", "limit":
+		f.Fault = problem
+		return true
+	}
+	return false
+}
+
 // refuse notes what is wrong with a field: the name of a text.
 func (f *form) refuse(field, text string) error {
 	f.Problems[field] = text
 	return errField
 }
 
-// overlap returns the overlap that was chosen.
-func (v *visit) overlap(f *form) (time.Duration, bool) {
-	i, err := strconv.Atoi(f.Overlap)
-	if err != nil || i < 0 || i >= len(v.options.Overlaps) {
-		return 0, false
+// overlaps are those of the options under which the older token of a rotation
+// ends after an instant. None lets it live longer than its own end.
+func (v *visit) overlaps(after, own time.Time) []overlap {
+	var list []overlap
+	for i, d := range v.options.Overlaps {
+		until := v.now.Add(d)
+		if until.After(own) {
+			until = own
+		}
+		if until.After(after) {
+			list = append(list, overlap{i, d, until})
+		}
 	}
-	return v.options.Overlaps[i], true
+	return list
+}
+
+// extensions are the overlaps that move the end of a running rotation to later.
+func (v *visit) extensions(key apikey.Key) ([]overlap, error) {
+	credentials, err := v.mine.Credentials(v.ctx, key.ID)
+	for _, c := range credentials {
+		if c.ID == key.RetiringID {
+			return v.overlaps(key.RetiringUntil, c.RetireBefore), nil
+		}
+	}
+	return nil, err
+}
+
+// choose proposes an overlap, if none was chosen: the second one of all, as
+// far as it is offered.
+func (f *form) choose(offered []overlap) {
+	if f.Overlap != "" || len(offered) == 0 {
+		return
+	}
+	proposed := offered[0]
+	for _, o := range offered {
+		if o.Number == 1 {
+			proposed = o
+		}
+	}
+	f.Overlap = strconv.Itoa(proposed.Number)
+}
+
+// chosen returns the overlap that was chosen among those offered.
+func (f *form) chosen(offered []overlap) (time.Duration, error) {
+	for _, o := range offered {
+		if strconv.Itoa(o.Number) == f.Overlap {
+			return o.Duration, nil
+		}
+	}
+	f.Overlap = ""
+	return 0, f.refuse("overlap", "field.choose")
 }
 
 // latest returns how late a credential made at an instant may end, or the zero

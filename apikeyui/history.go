@@ -79,11 +79,14 @@ type notice struct {
 // notices are what the address of a key's page can confirm, each with what the
 // log then says of it.
 var notices = map[string]apikey.EventKind{
-	"updated":  apikey.EventUpdated,
-	"disabled": apikey.EventDisabled,
-	"enabled":  apikey.EventEnabled,
-	"finished": apikey.EventRotationFinished,
-	"extended": apikey.EventRotationExtended,
+	"issued":      apikey.EventIssued,
+	"regenerated": apikey.EventRegenerated,
+	"rotated":     apikey.EventRotated,
+	"updated":     apikey.EventUpdated,
+	"disabled":    apikey.EventDisabled,
+	"enabled":     apikey.EventEnabled,
+	"finished":    apikey.EventRotationFinished,
+	"extended":    apikey.EventRotationExtended,
 }
 
 // done is the way back to the page of a key, which confirms what was done.

@@ -14,6 +14,7 @@ type keyView struct {
 	Rotating bool
 	Ended    bool // its end is past, whatever its status
 	Soon     bool // it ends within expiresSoon
+	Off      bool // all keys of its owner are disabled
 	Can      map[string]bool
 }
 
@@ -22,11 +23,11 @@ type keyView struct {
 func (v *visit) view(key apikey.Key, owner apikey.Owner) keyView {
 	k := keyView{
 		Key: key, Status: key.Status(v.now), Rotating: key.Rotating(v.now), Ended: !v.now.Before(key.ExpiresAt),
-		Can: map[string]bool{},
+		Off: owner.Disabled(), Can: map[string]bool{},
 	}
 	k.Soon = k.Status == apikey.StatusActive && key.ExpiresAt.Sub(v.now) < expiresSoon
 	for name, refusal := range refusals {
-		k.Can[name] = !owner.Disabled() && refusal(k) == nil
+		k.Can[name] = !k.Off && refusal(k) == nil
 	}
 	return k
 }
@@ -121,7 +122,7 @@ func (v *visit) show(key apikey.Key) (reply, error) {
 		return reply{}, err
 	}
 	view := detailView{Owner: owner, Key: v.view(key, owner)}
-	if view.Old, err = v.retiring(key); err != nil {
+	if view.Old, err = v.retiring(key, owner); err != nil {
 		return reply{}, err
 	}
 	if view.Plot, err = v.plot(key, view.Old); err != nil {
@@ -136,9 +137,9 @@ func (v *visit) show(key apikey.Key) (reply, error) {
 
 // retiring says whether the older access key of a running rotation is still in
 // use.
-func (v *visit) retiring(key apikey.Key) (*retiring, error) {
-	if !key.Rotating(v.now) {
-		return nil, nil
+func (v *visit) retiring(key apikey.Key, owner apikey.Owner) (*retiring, error) {
+	if k := v.view(key, owner); !key.Rotating(v.now) || k.Off || k.Held || k.Status == apikey.StatusDeleted {
+		return nil, nil // none of its tokens works, whatever its times say
 	}
 	credentials, err := v.mine.Credentials(v.ctx, key.ID)
 	if err != nil {

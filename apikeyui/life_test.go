@@ -52,7 +52,9 @@ func TestLife(t *testing.T) {
 	is.True(made.submit("test").has("It works only from the networks of the key"))
 
 	// Edited: what is left alone stays.
-	edited := made.follow(key.ID).follow("edit").submit("edit", "networks", "", "name", "billing 2", "scope", "orders:read")
+	stored := made.follow("?done=issued&revision=1")
+	is.True(stored.has("billing: The key was made."))
+	edited := stored.follow("edit").submit("edit", "networks", "", "name", "billing 2", "scope", "orders:read")
 	is.True(edited.has("billing 2: Saved."))
 	key, err = s.keys.Get(t.Context(), key.ID)
 	is.NoErr(err)
@@ -66,12 +68,12 @@ func TestLife(t *testing.T) {
 	is.True(ask.has("Disable this key?"))
 	is.True(ask.follow("key/" + key.ID).has("Active"))
 	is.NoErr(s.validate(t, first))
-	is.True(ask.submit("disable", "reason", "holiday").has("The key is disabled."))
+	is.True(ask.submit("disable", "reason", "holiday").has("The key was disabled."))
 	is.Equal(s.validate(t, first), apikey.ErrDisabled)
 	is.True(made.submit("test").has("the key is disabled"))
 	list = ada.open("")
 	is.True(list.has("Disabled by ada@example.com") && list.has("Reason: holiday"))
-	is.True(list.follow("enable").submit("enable").has("The key is active."))
+	is.True(list.follow("enable").submit("enable").has("The key was activated."))
 	is.NoErr(s.validate(t, first))
 
 	// Regenerated, with a reason: the old token is dead at once.
@@ -81,6 +83,7 @@ func TestLife(t *testing.T) {
 	got := ask.submit("regenerate", "choice", "0", "reason", "laptop lost")
 	second := got.token()
 	is.NoErr(s.validate(t, second))
+	is.True(got.has("Expires 1 Jan 2027") && got.follow("&revision=5").has("billing 2: The key was regenerated."))
 	is.Equal(s.validate(t, first), apikey.ErrReplaced)
 	is.True(made.submit("test").has("replaced by a newer one"))
 	is.True(got.submit("test").has("The token works."))
@@ -88,6 +91,7 @@ func TestLife(t *testing.T) {
 	// Rotated: both work. The page says whether the old one is in use.
 	got = ada.open("").follow("rotate").submit("rotate", "overlap", "0")
 	third := got.token()
+	is.True(got.follow("&revision=6").has("billing 2: The key was rotated."))
 	is.NoErr(s.validate(t, second))
 	is.NoErr(s.validate(t, third))
 	is.NoErr(s.keys.Flush(t.Context()))
@@ -101,7 +105,7 @@ func TestLife(t *testing.T) {
 	is.True(show.follow("extend").submit("extend", "overlap", "2").has("8 Jan 2026, 00:01 UTC"))
 	s.keys.Advance(6 * 24 * time.Hour)
 	is.NoErr(s.validate(t, second))
-	is.True(show.follow("finish").submit("finish").has("The rotation is finished."))
+	is.True(show.follow("finish").submit("finish").has("The rotation was finished."))
 	is.Equal(s.validate(t, second), apikey.ErrReplaced)
 	is.NoErr(s.validate(t, third))
 
@@ -275,8 +279,9 @@ func TestOwnerDisabled(t *testing.T) {
 	_, err := s.keys.DisableOwner(t.Context(), "ada", "bill not paid")
 	is.NoErr(err)
 	for _, p := range []*page{ada.open(""), ada.open("key/" + issued.Key.ID)} {
-		is.True(p.has("All your keys are switched off."))
+		is.True(p.has("All your keys are switched off:"))
 		is.True(p.has("Reason: bill not paid"))
+		is.True(p.has("Switched off") && !p.has("Active Access key"))
 		is.True(!strings.Contains(p.body, "/delete") && !strings.Contains(p.body, `"./new"`))
 	}
 	is.Equal(ada.open("new").status, 403)

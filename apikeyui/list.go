@@ -41,13 +41,18 @@ type listView struct {
 // statuses are what the list can be filtered by.
 var statuses = []string{"", "active", "expiring", "disabled", "expired", "deleted"}
 
+// knownStatus returns a text if it is one of these.
+func knownStatus(text string) string {
+	if slices.Contains(statuses, text) {
+		return text
+	}
+	return ""
+}
+
 func (v *visit) list() (reply, error) {
 	query := v.r.URL.Query()
 	view := listView{
-		Search: withoutSecret(query.Get("q")), Status: query.Get("status"), Statuses: statuses,
-	}
-	if !slices.Contains(statuses, view.Status) {
-		view.Status = ""
+		Search: withoutSecret(query.Get("q")), Status: knownStatus(query.Get("status")), Statuses: statuses,
 	}
 	after := query.Get("after")
 	view.Filtered = view.Search != "" || view.Status != ""
@@ -62,6 +67,12 @@ func (v *visit) list() (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	if after == "" && next == "" {
+		// All there is: pages of more are in the order of the ids.
+		slices.SortStableFunc(keys, func(a, b apikey.Key) int {
+			return strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name))
+		})
+	}
 	for _, key := range keys {
 		view.Keys = append(view.Keys, v.view(key, view.Owner))
 	}
@@ -75,7 +86,7 @@ func (v *visit) list() (reply, error) {
 // search moves what was typed into the address, where it can be kept as a
 // bookmark; but a token that was pasted never gets there.
 func (v *visit) search() (reply, error) {
-	view := listView{Search: withoutSecret(v.r.PostForm.Get("q")), Status: v.r.PostForm.Get("status")}
+	view := listView{Search: withoutSecret(v.r.PostForm.Get("q")), Status: knownStatus(v.r.PostForm.Get("status"))}
 	return reply{location: v.listAddress(view, "")}, nil
 }
 
@@ -99,6 +110,8 @@ func (v *visit) find(text, status, after string) (keys []apikey.Key, next string
 	if text != "" {
 		key, err := v.mine.Find(v.ctx, text)
 		switch {
+		case err == nil && !v.matches(key, "", status):
+			return nil, "", false, nil
 		case err == nil:
 			return []apikey.Key{key}, "", false, nil
 		case !errors.Is(err, apikey.ErrNotFound) && !errors.Is(err, apikey.ErrForbidden):
@@ -147,34 +160,8 @@ func (v *visit) matches(key apikey.Key, text, status string) bool {
 	case "":
 		return true
 	case "expiring":
-		return current == apikey.StatusActive
+		return current == apikey.StatusActive && key.ExpiresAt.Sub(v.now) < expiresSoon
 	default:
 		return string(current) == status
 	}
-}
-
-// maxSearch is longer than any name or access key.
-const maxSearch = 255
-
-// withoutSecret returns what to search for: of a text that holds a token the
-// access key, of one that is longer than anything there is to find nothing, and
-// any other text as it is.
-func withoutSecret(text string) string {
-	text = strings.TrimSpace(text)
-	if len(text) > maxSearch {
-		return ""
-	}
-	for found := range apikey.Scan([]byte(text), "") {
-		return found.AccessKey
-	}
-	return text
-}
-
-// holdsSecret reports whether a text holds a token: such a text is never kept
-// or shown.
-func holdsSecret(text string) bool {
-	for range apikey.Scan([]byte(text), "") {
-		return true
-	}
-	return false
 }

@@ -78,6 +78,9 @@ func TestSearch(t *testing.T) {
 		{"deleted", "", "deleted", "gone"},
 		{"name and status", "o", "expired", "old"},
 		{"name and other status", "old", "active", ""},
+		{"access key and status", id["off"].AccessKey(), "disabled", "off"},
+		{"access key and other status", id["off"].AccessKey(), "active", ""},
+		{"access key, not expiring", id["off"].AccessKey(), "expiring", ""},
 		{"no such status", "", "held'", "Billing,export ÜBER,off,old,soon"},
 	}
 	for _, test := range tests {
@@ -89,7 +92,7 @@ func TestSearch(t *testing.T) {
 			want := strings.Split(test.want, ",")
 			if test.want == "" {
 				want = nil
-				is.True(p.has("No key fits."))
+				is.True(p.has("No key matches."))
 			}
 			is.Equal(sorted(got), want)
 			values, _ := p.form("./")

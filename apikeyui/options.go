@@ -123,16 +123,16 @@ func (o *Options) Check() error {
 			return refuse("overlaps", "must be at least a minute")
 		}
 	}
-	for _, reason := range o.Reasons {
-		if reason == "" || len(reason) > 100 || unprintable(reason) {
-			return refuse("reasons", "must be 1 to 100 bytes of printable text")
-		}
-	}
 	if p := o.MaxLifetime; p.Years < 0 || p.Months < 0 || p.Days < 0 {
 		return refuse("max_lifetime", "must not be negative")
 	}
 	if problem := o.Texts.problem(); problem != "" {
 		return refuse("texts", problem)
+	}
+	for _, reason := range o.completed().Reasons { // those of the texts as well
+		if strings.TrimSpace(reason) == "" || len(reason) > 100 || unprintable(reason) {
+			return refuse("reasons", "must be 1 to 100 bytes of printable text")
+		}
 	}
 	if problem := urlProblem(o.APIURL); problem != "" {
 		return refuse("api_url", problem)

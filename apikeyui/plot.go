@@ -17,9 +17,10 @@ type plot struct {
 	First   time.Time
 	Last    time.Time
 
-	// OldUses are those of the older access key of a running rotation since
-	// the day of the rotation.
+	// OldUses are those of the older access key of a running rotation from
+	// the day OldFrom on: that of the rotation, if the drawing begins before.
 	OldUses int64
+	OldFrom time.Time
 }
 
 // bar is one day, in the units of the drawing: y grows downwards.
@@ -55,6 +56,9 @@ func (v *visit) plot(key apikey.Key, old *retiring) (*plot, error) {
 	}
 	p := &plot{First: days[0].Day, Last: days[len(days)-1].Day}
 	rotated := key.IssuedAt.Truncate(24 * time.Hour)
+	if p.OldFrom = rotated; rotated.Before(p.First) {
+		p.OldFrom = p.First
+	}
 	for i, day := range days {
 		b := bar{Day: day.Day, Uses: day.Uses, X: i * barStep}
 		// Days are counted whole: what is not in use was used before the

@@ -20,7 +20,7 @@ func TestPlot(t *testing.T) {
 	issued := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "mine"})
 	ada := s.browser(t, "ada")
 	show := func() *page { return ada.open("key/" + issued.Key.ID) }
-	is.True(show().has("Uses in the last 90 days None."))
+	is.True(show().has("No uses in these days."))
 
 	use := func(token apikey.Secret, times int) {
 		t.Helper()
@@ -41,8 +41,8 @@ func TestPlot(t *testing.T) {
 	use(rotated.Token, 498)
 
 	p := show()
-	is.True(p.has("In all 1,505. The most on 11 Jan 2026: 1,000."))
-	is.True(p.has("Uses from 1 Apr 20267")) // of the old access key, with all of that day
+	is.True(p.has("In all: 1,505. The busiest day was 11 Jan 2026: 1,000."))
+	is.True(p.has("Uses since the start of 1 Apr 20267")) // of the old access key, with all of that day
 	var all, old []*node
 	for _, n := range p.root.all("rect") {
 		if n.attr["class"] == "bar" {
@@ -71,9 +71,40 @@ func TestPlot(t *testing.T) {
 	is.NoErr(err)
 	s = newSiteOn(t, &apikeytest.Manager{Manager: manager})
 	s.browser(t, "ada").open("new").submit("new", "name", "mine")
-	p = s.browser(t, "ada").open("").follow("/rotate").submit("rotate").follow("key/" + keyID(t, s))
+	p = s.browser(t, "ada").open("").follow("/rotate").submit("rotate").follow("?done=rotated&revision=2")
 	is.True(p.has("Rotation in progress"))
 	is.True(!p.has("90 days"))
+}
+
+// TestPlotOfALongRotation: what is drawn of it says from when on.
+func TestPlotOfALongRotation(t *testing.T) {
+	is := is.New(t)
+	s := newSite(t)
+	issued := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "mine"})
+	_, err := s.keys.Rotate(t.Context(), issued.Key.ID, 180*24*time.Hour, "")
+	is.NoErr(err)
+	for _, wait := range []time.Duration{time.Minute, 50 * 24 * time.Hour, 50 * 24 * time.Hour} {
+		s.keys.Advance(wait)
+		is.NoErr(s.validate(t, issued.Token.Reveal()))
+		is.NoErr(s.keys.Flush(t.Context()))
+	}
+	is.True(s.browser(t, "ada").open("key/" + issued.Key.ID).has("Uses since the start of 12 Jan 20262")) // of 3
+}
+
+// TestPlotOfTheDay: what the old access key did on the day of the rotation,
+// but before it, is not told as if it was in use.
+func TestPlotOfTheDay(t *testing.T) {
+	is := is.New(t)
+	s := newSite(t)
+	issued := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "mine"})
+	is.NoErr(s.validate(t, issued.Token.Reveal()))
+	is.NoErr(s.keys.Flush(t.Context()))
+	s.keys.Advance(time.Hour)
+	_, err := s.keys.Rotate(t.Context(), issued.Key.ID, 24*time.Hour, "")
+	is.NoErr(err)
+	p := s.browser(t, "ada").open("key/" + issued.Key.ID)
+	is.True(p.has("has not been used since the rotation"))
+	is.True(p.has("Uses since the start of 1 Jan 20260"))
 }
 
 // keyID returns the id of the only key of ada's.

@@ -64,15 +64,19 @@ func (v *visit) failed(err error) reply {
 	var field *apikey.FieldError
 	if errors.As(err, &field) {
 		switch field.Field {
-		case "owner", "actor":
-			// Not what was typed, but what the host said.
+		case "owner", "actor", "from", "until", "query":
+			// Not what was typed, but what the host and its clock said.
 			v.observe(err)
 			return v.problem(http.StatusInternalServerError, "misconfigured")
 		}
 		return v.problem(http.StatusBadRequest, "bad_form")
 	}
 	v.observe(err)
-	a := v.problem(http.StatusServiceUnavailable, "unavailable")
+	code := "unavailable"
+	if v.r.Method != http.MethodPost {
+		code = "unreachable" // what was asked for before may have been done
+	}
+	a := v.problem(http.StatusServiceUnavailable, code)
 	a.header = map[string]string{"Retry-After": "5"}
 	return a
 }

@@ -17,11 +17,12 @@ import (
 // issuedView is the one page that shows a token: the direct answer to the form
 // that asked for it.
 type issuedView struct {
-	Kind    string // "new", "regenerate" or "rotate"
+	Kind    string // "issued", "regenerated" or "rotated"
 	Key     keyView
 	Issued  apikey.Issued
 	Unknown bool // the change may not have been made
 	APIURL  string
+	Done    string // where to go on: the page of the key, which confirms
 }
 
 // issued answers with a new token. If it is not known whether the token works,
@@ -37,7 +38,9 @@ func (v *visit) issued(kind string, issued apikey.Issued, err error) (reply, err
 		v.observe(err)
 		a.status = http.StatusServiceUnavailable
 	}
-	a.data = issuedView{kind, v.view(issued.Key, apikey.Owner{}), issued, unknown, v.options.APIURL}
+	a.data = issuedView{
+		kind, v.view(issued.Key, apikey.Owner{}), issued, unknown, v.options.APIURL, v.done(issued.Key, kind).location,
+	}
 	return a, nil
 }
 
@@ -63,8 +66,10 @@ const (
 
 // newView is the form for a new key.
 type newView struct {
-	Form   *form
-	Latest time.Time
+	Form     *form
+	Earliest time.Time
+	Latest   time.Time
+	Max      time.Time
 }
 
 func (v *visit) showNew() (reply, error) {
@@ -81,7 +86,8 @@ func (v *visit) showNew() (reply, error) {
 }
 
 func (v *visit) askNew(f *form, status int) reply {
-	return reply{status: status, template: "new", title: "new.title", data: newView{f, v.latest(v.now)}}
+	latest := v.latest(v.now)
+	return reply{status: status, template: "new", title: "new.title", data: newView{f, v.now.AddDate(0, 0, 1), latest, latest}}
 }
 
 // create makes a key, once for each form that was shown: the same form again
@@ -108,7 +114,17 @@ func (v *visit) create() (reply, error) {
 	case errors.Is(err, apikey.ErrExists):
 		return v.failedFor(issued.Key, err), nil
 	}
-	return v.issued("new", issued, err)
+	answer, err := v.issued("issued", issued, err)
+	if err == nil {
+		return answer, nil
+	}
+	refusal := v.failed(err)
+	if !f.again(refusal) {
+		return refusal, nil
+	}
+	answer = v.askNew(f, refusal.status)
+	answer.header = refusal.header
+	return answer, nil
 }
 
 func (f *form) params() (apikey.IssueParams, error) {
@@ -126,11 +142,20 @@ func (f *form) params() (apikey.IssueParams, error) {
 	return params, err
 }
 
+// otherReason is chosen for a reason that is none of those offered.
+const otherReason = "other"
+
 // regenerate wants a reason: one of those offered, or the owner's own words,
 // or both.
 func (v *visit) regenerate(key apikey.Key, f *form) (reply, error) {
 	reason := strings.TrimSpace(f.Reason)
-	if f.Choice != "" {
+	switch f.Choice {
+	case "":
+	case otherReason:
+		if reason == "" {
+			return reply{}, f.refuse("reason", "field.must not be empty")
+		}
+	default:
 		i, err := strconv.Atoi(f.Choice)
 		if err != nil || i < 0 || i >= len(v.options.Reasons) {
 			return reply{}, f.refuse("choice", "field.choose")
@@ -145,16 +170,16 @@ func (v *visit) regenerate(key apikey.Key, f *form) (reply, error) {
 		return reply{}, f.refuse("choice", "field.reason")
 	}
 	issued, err := v.mine.Regenerate(v.ctx, key.ID, reason, apikey.IfRevision(f.revision))
-	return v.issued("regenerate", issued, err)
+	return v.issued("regenerated", issued, err)
 }
 
 func (v *visit) rotate(key apikey.Key, f *form) (reply, error) {
-	overlap, ok := v.overlap(f)
-	if !ok {
-		return reply{}, f.refuse("overlap", "field.choose")
+	overlap, err := f.chosen(v.overlaps(time.Time{}, key.ExpiresAt))
+	if err != nil {
+		return reply{}, err
 	}
 	issued, err := v.mine.Rotate(v.ctx, key.ID, overlap, f.Reason, apikey.IfRevision(f.revision))
-	return v.issued("rotate", issued, err)
+	return v.issued("rotated", issued, err)
 }
 
 // testView says what became of a token that was tested.

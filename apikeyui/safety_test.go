@@ -124,6 +124,9 @@ func TestCrossSite(t *testing.T) {
 			key, err := s.keys.Get(t.Context(), key.ID)
 			is.NoErr(err)
 			form := fill(key)
+			if strings.HasSuffix(pattern, "/extend") {
+				form.Set("overlap", "2")
+			}
 			form.Set("revision", map[int64]string{1: "1", 2: "2"}[key.Revision])
 			before, calls := stored(t, s.keys, key.ID), s.keys.Store.Calls(apikeytest.Any)
 			ada := s.browser(t, "ada")

@@ -124,9 +124,10 @@ func TestPasted(t *testing.T) {
 		apikeytest.AssertNoLeak(t, issued.Token, refused.body)
 	}
 	long := ada.open("").submit("./", "q", strings.Repeat("x", 256))
-	is.True(!strings.Contains(strings.Join(long.visited, " "), "xxx"))
+	is.True(long.has("No key matches."))
+	is.True(len(strings.Join(long.visited, " ")) < 400)
 	found := ada.open("").submit("./", "q", other.AccessKey())
-	is.True(found.has("No key fits.")) // an access key of another's finds nothing
+	is.True(found.has("No key matches.")) // an access key of another's finds nothing
 }
 
 // TestTokenAsName: a key whose name the host made of a token can be renamed,

@@ -184,14 +184,15 @@ func TestNotices(t *testing.T) {
 		return ""
 	}
 	all := []string{"updated", "disabled", "enabled", "finished", "extended", "deleted", "issued", "x", "updated%22"}
-	for _, revision := range []string{"", "&revision=1", "&revision=2"} {
+	is.Equal(notice(ada.open("key/"+key.ID+"?done=issued&revision=1")), "mine: The key was made.")
+	for _, revision := range []string{"", "&revision=2", "&revision=0", "&revision=x"} {
 		for _, done := range all {
 			is.Equal(notice(ada.open("key/"+key.ID+"?done="+done+revision)), "")
 			is.Equal(notice(ada.open("?done="+done+"&key="+key.ID)), "")
 		}
 	}
 	disabled := ada.open("key/" + key.ID + "/disable").submit("disable")
-	is.Equal(notice(disabled), "mine: The key is disabled. Requests with it are refused.")
+	is.Equal(notice(disabled), "mine: The key was disabled. Requests with it are refused.")
 	for _, done := range all {
 		for _, revision := range []string{"", "&revision=1", "&revision=2", "&revision=02", "&revision=3"} {
 			want := ""
@@ -202,7 +203,7 @@ func TestNotices(t *testing.T) {
 		}
 	}
 	enabled := ada.open("key/" + key.ID + "/enable").submit("enable")
-	is.Equal(notice(enabled), "mine: The key is active.")
+	is.Equal(notice(enabled), "mine: The key was activated. Requests with it are accepted.")
 	is.Equal(notice(ada.load("GET", disabled.url, nil)), "") // kept, and no longer so
 }
 

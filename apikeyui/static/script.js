@@ -12,8 +12,14 @@
     const answer = await fetch(address, { credentials: "same-origin", cache: "no-store", ...options });
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const part = find("#apikeyui", page);
-    if (!part) throw new Error("no page");
-    return { answer, page, part: document.importNode(part, true) };
+    return { answer, page, part: part && document.importNode(part, true) };
+  }
+
+  // An answer that is none of these pages, as after the end of a session, is for
+  // the browser to show.
+  function leave(loaded, address) {
+    if (!loaded.part) location.assign(address);
+    return !loaded.part;
   }
 
   // Forms and links in a fetched page are relative to where it came from.
@@ -38,6 +44,10 @@
   let dialog = null; // the open one
   let opener = ""; // id of the link that it was opened by
   let stale = false; // the page behind it is not what it was
+  let sending = false; // a form was sent and is not answered
+  let turn = 0; // counts what a person did: an answer to what was before comes too late
+  const here = () => location.pathname + location.search;
+  let shown = here(); // address of the page that is shown
 
   function frame() {
     dialog = document.createElement("dialog");
@@ -46,10 +56,12 @@
     // A secret that was not stored is not lost to a slip of the finger.
     for (const kind of ["cancel", "keydown"]) {
       box.addEventListener(kind, (event) => {
-        if ((kind === "cancel" || event.key === "Escape") && find("[data-secret]", box)) event.preventDefault();
+        // Nor is it left open what became of a form.
+        if ((kind === "cancel" || event.key === "Escape") && (sending || find("[data-secret]", box))) event.preventDefault();
       });
     }
     box.addEventListener("close", () => {
+      turn++;
       box.remove();
       if (dialog === box) dialog = null;
       if (stale) renew(location.href, false);
@@ -68,8 +80,11 @@
     dialog.setAttribute("closedby", content.hasAttribute("data-secret") ? "none" : "closerequest");
     if (content.hasAttribute("data-stale")) stale = true;
     prepare(content);
-    const first = find("[aria-invalid]", content) || find("input:not([type=hidden]), textarea", content);
-    if (first && !content.hasAttribute("data-secret")) first.focus();
+    const first = find("[aria-invalid]", content) || find("#refusal", content) || find("input[type=text][required]", content);
+    if (first && !content.hasAttribute("data-secret")) {
+      if (first.id === "refusal") first.tabIndex = -1;
+      first.focus();
+    }
     else {
       const title = find("#dialog-title", content);
       title.tabIndex = -1;
@@ -78,28 +93,43 @@
     return true;
   }
 
+  // What an address confirms is confirmed once.
+  function confirmed(address) {
+    if (address.searchParams.has("done")) {
+      for (const name of ["done", "revision", "key"]) address.searchParams.delete(name);
+    }
+    return address;
+  }
+
   // Shows a whole page in place of the present one, without loading it anew.
   function exchange(loaded, remember) {
     const open = dialog;
     dialog = null;
     stale = false;
+    turn++;
     if (open) open.remove();
     const address = new URL(loaded.answer.url);
     rebase(loaded.part, address);
     home.replaceChildren(...loaded.part.childNodes);
     document.title = loaded.page.title;
-    if (remember) history.pushState(null, "", address);
+    confirmed(address);
+    if (!remember || address.pathname + address.search === here()) history.replaceState(null, "", address);
+    else history.pushState(null, "", address);
+    shown = here();
     prepare(home);
-    const notice = find("#notice", home);
-    live.textContent = notice ? notice.textContent : "";
+    const said = find("#notice", home) || find("#found", home);
+    live.textContent = said ? said.textContent : "";
     focus();
   }
 
   async function renew(address, remember) {
+    const mine = ++turn;
     try {
-      exchange(await load(address), remember);
+      const loaded = await load(address);
+      if (mine !== turn) stale = true;
+      else if (!leave(loaded, address)) exchange(loaded, remember);
     } catch {
-      location.assign(address);
+      if (mine === turn) location.assign(address);
     }
   }
 
@@ -120,20 +150,42 @@
       form.append(fault);
     }
     fault.textContent = home.dataset.failed;
+    fault.tabIndex = -1;
+    fault.focus();
+  }
+
+  // A step that began in the list ends there, on the same page and search, with
+  // the notice of the page that it leads to otherwise.
+  async function back(loaded) {
+    const list = await load(location.href);
+    const top = list.part && find("[data-list]", list.part);
+    const notice = find("#notice", loaded.part);
+    if (!top || !notice) return loaded;
+    top.after(notice);
+    return list;
   }
 
   async function submit(form, button) {
     // A second click finds the button asleep; should it get through, the server
     // does nothing twice.
+    if (sending) return;
+    sending = true;
     if (button) button.disabled = true;
     try {
       const body = new URLSearchParams(new FormData(form));
       const loaded = await load(form.action, { method: "POST", body });
-      if (loaded.answer.redirected || !dialog) exchange(loaded, loaded.answer.redirected);
+      if (loaded.answer.redirected) {
+        if (leave(loaded, loaded.answer.url)) return;
+        exchange(dialog && find("[data-list]", home) ? await back(loaded).catch(() => loaded) : loaded, true);
+      } else if (!loaded.part) throw new Error("no page");
+      else if (!dialog) exchange(loaded, false);
       else if (!fill(loaded.part, loaded.answer.url)) throw new Error("no dialog");
     } catch {
       stale = Boolean(dialog);
+      if (button) button.disabled = false;
       complain(form);
+    } finally {
+      sending = false;
     }
   }
 
@@ -148,12 +200,17 @@
       result.className = found.className;
     } catch {
       result.textContent = home.dataset.failed;
+      result.className = "warning";
     }
     button.disabled = false;
+    button.focus();
   }
 
   async function copy(button) {
     const text = document.getElementById(button.dataset.copy);
+    const [shown, label] = button.children;
+    const said = find("#copied", home);
+    let copied = true;
     try {
       await navigator.clipboard.writeText(text.textContent);
     } catch {
@@ -161,11 +218,14 @@
       range.selectNodeContents(text);
       getSelection().removeAllRanges();
       getSelection().addRange(range);
-      if (!document.execCommand("copy")) return;
+      copied = document.execCommand("copy");
     }
-    const before = button.textContent;
-    button.textContent = home.dataset.copied;
-    setTimeout(() => { button.textContent = before; }, 2000);
+    said.textContent = copied ? `${label.textContent}: ${home.dataset.copied}` : home.dataset.notCopied;
+    said.className = copied ? "unseen" : "warning";
+    if (!copied) return;
+    const before = shown.textContent;
+    shown.textContent = home.dataset.copied;
+    setTimeout(() => { shown.textContent = before; }, 2000);
   }
 
   // What only makes sense with a script.
@@ -173,7 +233,8 @@
     for (const button of part.querySelectorAll("[data-copy]")) button.hidden = false;
     for (const form of part.querySelectorAll("form[data-name]")) {
       const button = find("button[type=submit]", form);
-      const wake = () => { button.disabled = form.elements.typed.value.trim() !== form.dataset.name; };
+      const plain = (text) => text.trim().split(/\s+/).join(" ");
+      const wake = () => { button.disabled = plain(form.elements.typed.value) !== plain(form.dataset.name); };
       form.elements.typed.addEventListener("input", wake);
       wake();
     }
@@ -190,13 +251,17 @@
     if (!link) return;
     if (dialog && link.hasAttribute("data-cancel")) {
       event.preventDefault();
-      dialog.close();
+      if (!sending) dialog.close();
+    } else if (dialog && link.hasAttribute("data-stored")) {
+      event.preventDefault();
+      renew(link.href, true);
     } else if (link.hasAttribute("data-dialog") && (dialog || !find("#dialog"))) {
       event.preventDefault();
       if (!dialog) opener = link.id;
+      const mine = ++turn;
       load(link.href).then(
-        ({ answer, part }) => { if (!fill(part, answer.url)) location.assign(link.href); },
-        () => location.assign(link.href),
+        ({ answer, part }) => { if (mine === turn && !(part && fill(part, answer.url))) location.assign(link.href); },
+        () => { if (mine === turn) location.assign(link.href); },
       );
     }
   });
@@ -209,12 +274,19 @@
     else submit(form, event.submitter);
   });
 
-  addEventListener("popstate", () => { opener = ""; renew(location.href, false); });
+  addEventListener("popstate", () => {
+    if (here() === shown) return; // only the fragment is another
+    opener = "";
+    if (dialog && find("[data-secret]", dialog)) stale = true; // once it is stored
+    else renew(location.href, false);
+  });
 
   // What the browser keeps of a page that was left holds no secret.
   addEventListener("pagehide", () => {
     for (const secret of document.querySelectorAll("[data-secret] code, [data-secret] input")) secret.remove();
   });
 
+  history.replaceState(history.state, "", confirmed(new URL(location.href)));
+  shown = here();
   prepare(home);
 })();

@@ -111,7 +111,10 @@ func TestDialogReload(t *testing.T) {
 	is.Equal(keys, 1)
 	is.Equal(issued, 1)
 
-	// Back and forth between what dialogs left behind.
+	// Back and forth between what dialogs left behind: a step leaves nothing in
+	// the history, and is confirmed once.
+	b.click(".keys h2 a")
+	b.at("billing")
 	b.click("a.slider")
 	b.at(text("disable.title"))
 	b.submit()
@@ -121,7 +124,61 @@ func TestDialogReload(t *testing.T) {
 	b.at(text("list.title"))
 	b.history(+1)
 	b.at("billing")
+	is.True(!b.shows("#notice"))
+	b.reload()
+	b.at("billing")
+	is.True(!b.shows("#notice"))
+	is.Equal(eval[string](b, "location.search"), "")
 	is.Equal(s.state().String(), before)
+}
+
+// TestListStays: a step that began in a list ends there, on the same page and
+// search, with the focus where it was.
+func TestListStays(t *testing.T) {
+	is := is.New(t)
+	s := newSite(t)
+	for range 30 {
+		s.issue("other")
+	}
+	id := s.issue("billing one").Key.ID
+	s.issue("billing two")
+	b := s.tab(t, look{})
+	b.open("?q=billing&status=active")
+	b.has("Keys found on this page: 2")
+	b.click("#open-slider-" + id)
+	b.at(text("disable.title"))
+	b.submit()
+	b.notice("disabled")
+	b.has("billing one: " + text("done.disabled"))
+	is.Equal(eval[string](b, "location.search"), "?q=billing&status=active")
+	b.has("Keys found on this page: 1")
+	is.Equal(s.status(id), apikey.StatusDisabled)
+	b.open("?q=billing")
+	b.click("#open-delete-" + id)
+	b.fill("#f-typed", "billing one")
+	b.submit()
+	b.notice("deleted")
+	is.Equal(eval[string](b, "location.search"), "?q=billing")
+	b.has("billing two")
+	b.open("?q=billing")
+	b.click(`a.slider`)
+	b.at(text("disable.title"))
+	b.submit()
+	b.notice("disabled")
+	b.wait("the focus on the slider", `document.activeElement?.matches("a.slider:not(.on)")`)
+
+	// What was made is shown on its own page, and said.
+	b.click("#open-new")
+	b.fill("#f-name", "made")
+	b.submit()
+	b.token()
+	b.click("a[data-stored]")
+	b.at("made")
+	b.notice("issued")
+	is.Equal(eval[string](b, "location.search"), "")
+	b.history(-1)
+	b.at(text("list.title"))
+	is.Equal(eval[string](b, "location.search"), "?q=billing")
 }
 
 // TestDoubleClick: two clicks on a button do it once.

@@ -73,14 +73,14 @@ func TestKeyboard(t *testing.T) {
 				b.press(kb.Escape) // a slip does not lose the secret
 				is.Equal(b.value("#s-token"), first)
 				b.enter(`[data-copy="s-token"]`)
-				b.wait("the copy", `document.querySelector('[data-copy="s-token"]').innerText === %s`, text("copy.done"))
+				b.wait("the copy", `document.querySelector('[data-copy="s-token"]').children[0].innerText === %s`, text("copy.done"))
 				is.Equal(b.pasted(), first)
 				b.enter(`form[data-test] button`)
 				b.wait("the result", `document.querySelector("#result").innerText === %s`, text("test.good"))
 			}
 			is.Equal(s.key().Scopes.String(), "orders:write")
-			b.enter("a[data-cancel]")
-			b.wait("the page behind", `document.readyState === "complete" && document.querySelector("[data-secret]") === null`)
+			b.enter("a[data-stored]")
+			b.wait("the page of the key", `document.readyState === "complete" && document.querySelector("[data-secret]") === null`)
 
 			// Off and on. The focus stays where it was, or goes to the notice.
 			b.open("key/" + s.key().ID)
@@ -106,8 +106,8 @@ func TestKeyboard(t *testing.T) {
 			b.enter(submitButton)
 			second := b.token()
 			is.NoErr(s.works(second))
-			b.enter("a[data-cancel]")
-			b.wait("the page behind", `document.readyState === "complete" && document.querySelector("[data-secret]") === null`)
+			b.enter("a[data-stored]")
+			b.wait("the page of the key", `document.readyState === "complete" && document.querySelector("[data-secret]") === null`)
 			if !l.noScript {
 				b.focused(`a[href$="/regenerate"]`)
 			}
@@ -120,7 +120,7 @@ func TestKeyboard(t *testing.T) {
 			b.press(kb.ArrowUp)
 			b.enter(submitButton)
 			third := b.token()
-			b.enter("a[data-cancel]")
+			b.enter("a[data-stored]")
 			b.has(text("rotation.title"))
 			is.Equal(s.key().RetiringUntil.Sub(s.keys.Now()), time.Hour)
 			b.enter(`a[href$="/finish"]`)

@@ -227,8 +227,8 @@ func (b *tab) looksRight() {
 // done closes what shows a token. Afterwards the page does not have it any more.
 func (b *tab) done() {
 	b.t.Helper()
-	b.click(`a[data-cancel]`)
-	b.wait("the page behind", `document.readyState === "complete" && document.querySelector("[data-secret]") === null`)
+	b.click(`a[data-stored]`)
+	b.wait("the page of the key", `document.readyState === "complete" && document.querySelector("[data-secret]") === null`)
 	b.noSecret()
 }
 
@@ -279,8 +279,12 @@ func (b *tab) copies() {
 			}
 			continue
 		}
+		label := eval[string](b, `document.querySelector(%s).children[1].textContent`, button)
 		b.click(button)
-		b.wait("the copy of "+id, `document.querySelector(%s).innerText === %s`, button, text("copy.done"))
+		b.wait("the copy of "+id, `document.querySelector(%s).children[0].innerText === %s`, button, text("copy.done"))
+		if said := b.value("#copied"); said != label+": "+text("copy.done") {
+			b.t.Errorf("%s: said %q", id, said)
+		}
 		if got := b.pasted(); got != b.value("#"+id) {
 			b.t.Errorf("%s: copied %q", id, got)
 		}

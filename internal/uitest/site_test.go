@@ -29,7 +29,8 @@ type site struct {
 	home string // of the pages
 
 	mu      sync.Mutex
-	owner   string // who is logged in
+	owner   string                                                   // who is logged in
+	between func(http.ResponseWriter, *http.Request) (answered bool) // what a network or a host does to a request, if set
 	answers []answer
 	tokens  []string // that were shown
 }
@@ -62,6 +63,9 @@ func newSite(t testing.TB, change ...func(*apikeyui.Options)) *site {
 	for _, c := range change {
 		c(o)
 	}
+	mux.HandleFunc("GET /login", func(w http.ResponseWriter, _ *http.Request) {
+		w.Write([]byte("<!DOCTYPE html><title>host</title><h1>Log in</h1>"))
+	})
 	mux.Handle(prefix, s.record(http.StripPrefix(strings.TrimSuffix(prefix, "/"), apikeyui.Handler(s.keys.Manager, o))))
 	mux.Handle("GET /v1/orders", apikeyhttp.Authenticate(s.keys.Manager, nil)(http.HandlerFunc(
 		func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("orders")) })))
@@ -90,6 +94,12 @@ func (w *recorder) Write(p []byte) (int, error) {
 
 func (s *site) record(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		between := s.between
+		s.mu.Unlock()
+		if between != nil && between(w, r) {
+			return
+		}
 		kept := &recorder{ResponseWriter: w, status: http.StatusOK}
 		next.ServeHTTP(kept, r)
 		s.mu.Lock()
@@ -192,6 +202,16 @@ func (s *site) key() apikey.Key {
 	return keys[0]
 }
 
+// status returns the status of a key.
+func (s *site) status(id string) apikey.Status {
+	s.t.Helper()
+	key, err := s.keys.Get(context.Background(), id)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return key.Status(s.keys.Now())
+}
+
 // issue makes a key of ada's.
 func (s *site) issue(name string) apikey.Issued {
 	s.t.Helper()
@@ -202,6 +222,35 @@ func (s *site) issue(name string) apikey.Issued {
 func (s *site) works(token string, needs ...apikey.Need) error {
 	_, err := s.keys.Validate(context.Background(), token, needs...)
 	return err
+}
+
+// interfere sets what is done to requests from now on; nil for nothing.
+func (s *site) interfere(between func(http.ResponseWriter, *http.Request) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.between = between
+}
+
+// hold lets requests with such an end wait until they are released.
+func (s *site) hold(method, end string) (release func()) {
+	released := make(chan struct{})
+	s.interfere(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method == method && strings.HasSuffix(r.URL.Path, end) {
+			<-released
+		}
+		return false
+	})
+	return sync.OnceFunc(func() { s.interfere(nil); close(released) })
+}
+
+// cut lets the connection break under requests by a method.
+func (s *site) cut(method string) {
+	s.interfere(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method == method {
+			panic(http.ErrAbortHandler)
+		}
+		return false
+	})
 }
 
 // login makes another the one who is logged in.

@@ -8,7 +8,7 @@
 // checked. With -db the keys stay, with -serve the server does.
 //
 //	main.go      the parts put together
-//	database.go  where keys are kept
+//	sqlitefile   where keys are kept: ../internal/sqlitefile
 //	server.go    the routes and the middleware
 //	walk.go      the life of a key
 //	client.go    the client
@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"github.com/keyturn/apikey"
+	"github.com/keyturn/apikey/examples/internal/sqlitefile"
 	"github.com/keyturn/apikey/sqlstore"
 )
 
@@ -63,12 +64,12 @@ func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 	}
 
 	// The store, and the Manager on it.
-	db, err := openDatabase(ctx, *file)
+	db, err := sqlitefile.Open(ctx, *file)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	pepper, err := loadPepper(*file + ".pepper")
+	pepper, err := sqlitefile.Pepper(*file + ".pepper")
 	if err != nil {
 		return err
 	}

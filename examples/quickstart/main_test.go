@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/keyturn/apikey"
+	"github.com/keyturn/apikey/examples/internal/sqlitefile"
 	"github.com/keyturn/apikey/sqlstore"
 )
 
@@ -190,7 +191,7 @@ func TestServe(t *testing.T) {
 
 func lastEvent(t *testing.T, file string) apikey.Event {
 	t.Helper()
-	db, err := openDatabase(t.Context(), file)
+	db, err := sqlitefile.Open(t.Context(), file)
 	if err != nil {
 		t.Fatal(err)
 	}

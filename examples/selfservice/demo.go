@@ -25,8 +25,8 @@ func demoAccounts() (all *accounts, passwords map[string]string) {
 }
 
 // demo makes keys with a past of some weeks, so that there is something to see:
-// uses, a rotation, a key that ends soon, one that is switched off and one that
-// the operator has switched off. It has a Manager with a clock of its own.
+// uses, a rotation, a key that ends soon, one that has ended, one that is
+// switched off and one that the operator has switched off. It has a Manager with a clock of its own.
 type demo struct {
 	keys *apikey.Manager
 	now  time.Time
@@ -60,6 +60,8 @@ func addDemoKeys(ctx context.Context, store apikey.Store, pepper apikey.Secret) 
 			}
 		case demoDays - 1:
 			monthly, err = d.issue(ctx, 0, "Weekly report", 80*24*time.Hour, "orders:read")
+		case demoDays - 2:
+			_, err = d.issue(ctx, 0, "Spring campaign", 30*24*time.Hour, "orders:read")
 		case 30:
 			warehouse, err = d.issue(ctx, 1, "Warehouse", 0, "orders:read")
 		case 25:

@@ -10,7 +10,7 @@
 // in that of -db; accounts are made anew at each start.
 //
 //	main.go      the parts put together
-//	database.go  where keys are kept
+//	sqlitefile   where keys are kept: ../internal/sqlitefile
 //	demo.go      the keys to begin with, and their past
 //	accounts.go  who may log in: passwords with Argon2id
 //	login.go     logging in and out, and the session between
@@ -39,6 +39,7 @@ import (
 	"time"
 
 	"github.com/keyturn/apikey"
+	"github.com/keyturn/apikey/examples/internal/sqlitefile"
 	"github.com/keyturn/apikey/sqlstore"
 )
 
@@ -78,12 +79,12 @@ func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 	}
 
 	// The store, and the Manager on it.
-	db, err := openDatabase(ctx, *file)
+	db, err := sqlitefile.Open(ctx, *file)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	pepper, err := loadPepper(*file + ".pepper")
+	pepper, err := sqlitefile.Pepper(*file + ".pepper")
 	if err != nil {
 		return err
 	}

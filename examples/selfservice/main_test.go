@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/keyturn/apikey"
+	"github.com/keyturn/apikey/examples/internal/sqlitefile"
 	"github.com/keyturn/apikey/sqlstore"
 )
 
@@ -139,15 +140,15 @@ func TestKeptInFile(t *testing.T) {
 		t.Error("the password is that of the run before")
 	}
 	second.stop()
-	if got := uses(t, file); len(got) != 6 {
-		t.Errorf("after a restart there are the keys %v, want the same 6", got)
+	if got := uses(t, file); len(got) != 7 {
+		t.Errorf("after a restart there are the keys %v, want the same 7", got)
 	}
 }
 
 // uses returns the uses of each key in a database, by name.
 func uses(t *testing.T, file string) map[string]int64 {
 	t.Helper()
-	db, err := openDatabase(t.Context(), file)
+	db, err := sqlitefile.Open(t.Context(), file)
 	if err != nil {
 		t.Fatal(err)
 	}

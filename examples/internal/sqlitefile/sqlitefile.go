@@ -1,4 +1,6 @@
-package main
+// Package sqlitefile keeps the keys of an example in a SQLite file, with its
+// pepper beside it.
+package sqlitefile
 
 import (
 	"context"
@@ -16,9 +18,9 @@ import (
 	"github.com/keyturn/apikey/sqlstore"
 )
 
-// openDatabase opens a SQLite file, creates it if there is none, and brings
+// Open opens a SQLite file, creates it if there is none, and brings
 // its tables up to date.
-func openDatabase(ctx context.Context, file string) (*sql.DB, error) {
+func Open(ctx context.Context, file string) (*sql.DB, error) {
 	path, err := filepath.Abs(file)
 	if err != nil {
 		return nil, err
@@ -36,10 +38,10 @@ func openDatabase(ctx context.Context, file string) (*sql.DB, error) {
 	return db, nil
 }
 
-// loadPepper reads the pepper, the secret that whoever has the database alone
+// Pepper reads the pepper, the secret that whoever has the database alone
 // lacks, and makes one at the first run. It lies beside the database only to
 // keep the example small: a host takes it from where its secrets are.
-func loadPepper(file string) (apikey.Secret, error) {
+func Pepper(file string) (apikey.Secret, error) {
 	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		text = []byte(rand.Text() + rand.Text()) // 52 characters, 260 random bits

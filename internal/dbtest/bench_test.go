@@ -204,8 +204,14 @@ func BenchmarkTouch(b *testing.B) {
 // compare runs both in turns and reports the time of each and their ratio.
 func compare(b *testing.B, ours, byHand func(i int)) {
 	b.Helper()
+	compareAs(b, "ours", ours, "by-hand", byHand)
+}
+
+// compareAs is compare of two things with names of their own.
+func compareAs(b *testing.B, name string, do func(i int), otherName string, other func(i int)) {
+	b.Helper()
 	var spent [2]time.Duration
-	sides := [2]func(int){ours, byHand}
+	sides := [2]func(int){do, other}
 	for i := 0; b.Loop(); i++ {
 		for turn := range sides {
 			side := (i + turn) % 2 // who comes second finds the pages read
@@ -215,7 +221,7 @@ func compare(b *testing.B, ours, byHand func(i int)) {
 		}
 	}
 	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(float64(spent[0].Nanoseconds())/float64(b.N), "ns/ours")
-	b.ReportMetric(float64(spent[1].Nanoseconds())/float64(b.N), "ns/by-hand")
+	b.ReportMetric(float64(spent[0].Nanoseconds())/float64(b.N), "ns/"+name)
+	b.ReportMetric(float64(spent[1].Nanoseconds())/float64(b.N), "ns/"+otherName)
 	b.ReportMetric(float64(spent[0])/float64(spent[1]), "ratio")
 }

@@ -32,7 +32,7 @@
 //	/                     GET the list, POST a search
 //	/new                  GET asks, POST makes a key
 //	/key/{id}             GET one key with its newest history
-//	/key/{id}/history     GET all of it
+//	/key/{id}/history     GET all of it, newest first
 //	/key/{id}/DIALOG      GET asks, POST does it: edit, disable, enable,
 //	                      regenerate, rotate, finish, extend, delete
 //	/key/{id}/test        POST a token of the key, to have it validated
@@ -46,8 +46,11 @@
 //
 // Each dialog is a page of its own, so that all of it works without JavaScript.
 // The script turns those pages into native dialog elements without a reload,
-// adds copy buttons, and lets Delete wake up once the name of the key is typed.
-// It may be blocked; nothing that protects a key depends on it.
+// leaves a person on the page and search of the list where a step began, adds
+// copy buttons, and lets Delete wake up once the name of the key is typed. It
+// may be blocked; nothing that protects a key depends on it. An answer that is
+// no page of this package, such as the host's login after the end of a session,
+// is shown as the host made it.
 //
 // # Safety
 //
@@ -56,14 +59,19 @@
 // sites on HTTPS and on localhost; over plain HTTP elsewhere, forms without
 // the script are refused, because Referrer-Policy: no-referrer keeps the browser
 // from naming the origin. Each form is for one revision of a key, and a form
-// for a new key for one key: sent twice, from two tabs or by a reload, it does
-// nothing more and answers 409.
+// for a new key for one key of the owner that it was shown to: sent twice, from
+// two tabs, by a reload or after another owner has logged in, it does nothing
+// more and answers 409.
 //
 // A token stands in the direct answer to the form that asked for it, never in a
 // redirect, an address, a cookie or a second answer. What was typed is shown
-// again after a mistake, but for a text with a token in it, which is neither
+// again after a mistake, a limit or trouble of the store, but for a text with a
+// token in it, an access secret alone or a piece of a token, which is neither
 // kept nor shown. A search is sent as a form and cuts a token down to its
-// access key, so that none gets into an address.
+// access key, so that no secret gets into an address.
+//
+// What an address confirms ("the key was disabled") is shown only if the newest
+// event of the key says the same.
 //
 // A key of another owner, one that there is not and an id that is none have one
 // and the same answer, 404. Nothing inline runs and nothing is loaded from
@@ -75,7 +83,8 @@
 //	403     another site, not logged in, held, owner disabled, not authorized
 //	404     no such page, or no such key of this owner
 //	405     another method
-//	409     changed since, made already, too many keys, not possible in this state
+//	409     changed since, made already, too many keys, another owner's form,
+//	        not possible in this state
 //	413     more than 64 KiB
 //	429     Options.ReissueLimit of the Manager, with Retry-After
 //	500     the host's options, Owner's answer or Layout
@@ -97,7 +106,11 @@
 //
 // # Limits
 //
-// A list is in the order of the ids, 25 keys a page. A search looks at 1,000 keys
-// at most before it offers to look further. Times are shown in UTC. Uses are as
-// of the Manager's last Flush.
+// A page of the list has 25 keys. All keys of an owner who has no more are in
+// the order of their names, pages of more in the order of the ids. A search
+// looks at 1,000 keys at most before it offers to look further, and at those
+// that Options.Authorize refuses besides. Times are shown in UTC. Uses are as of
+// the Manager's last Flush, and days are counted whole. A regeneration and a
+// rotation give a key the Manager's Options.Lifetime again, which the dialogs
+// say; the host's metadata is not shown.
 package apikeyui

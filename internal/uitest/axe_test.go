@@ -41,8 +41,14 @@ func (b *tab) accessible(view string) {
 // TestAccessible: axe-core finds no violation on any view, whether it is a page
 // or a dialog in one.
 func TestAccessible(t *testing.T) {
+	for _, l := range []look{{}, {phone: true}} {
+		t.Run(l.String(), func(t *testing.T) { accessible(t, l) })
+	}
+}
+
+func accessible(t *testing.T, l look) {
 	s := newSite(t)
-	b := s.tab(t, look{})
+	b := s.tab(t, l)
 	look := func(address, view string) {
 		t.Helper()
 		b.open(address)
@@ -80,12 +86,25 @@ func TestAccessible(t *testing.T) {
 	}
 	look("", "list")
 	look("?q=nothing", "nothing found")
+	look("?q=so", "some found")
 	look("key/"+ids["active"], "key")
 	look("key/"+ids["disabled"], "disabled key")
 	look("key/"+held.ID, "held key")
 	b.open("key/" + used.Key.ID)
 	b.click("summary")
 	b.accessible("rotating key with a plot")
+	if _, err := s.keys.ForOwner(ada).Disable(ctx, used.Key.ID, ""); err != nil {
+		t.Fatal(err)
+	}
+	look("key/"+used.Key.ID, "rotating key that is disabled")
+	ended := s.keys.MustIssue(t, apikey.IssueParams{Owner: ada, Name: "ended", Lifetime: time.Second}).Key
+	s.keys.Advance(time.Minute)
+	look("key/"+ended.ID, "expired key")
+	long := s.issue("long").Key
+	if _, err := s.keys.Rotate(ctx, long.ID, 365*24*time.Hour, ""); err != nil {
+		t.Fatal(err)
+	}
+	look("key/"+long.ID+"/extend", "nothing to extend to")
 	look("key/"+used.Key.ID+"/history", "history")
 	look("nowhere", "not found")
 	look("key/"+held.ID+"/edit", "refused")
@@ -121,6 +140,13 @@ func TestAccessible(t *testing.T) {
 	b.submit()
 	b.wait("the mistake", `document.querySelector("#e-choice .fault") !== null`)
 	b.accessible("regenerate, with a mistake")
+
+	s.keys.Store.Fail(apikeytest.Failure{Method: apikeytest.Commit, Err: apikey.ErrAborted, Forever: true})
+	b.click(`input[name=choice][value="0"]`)
+	b.submit()
+	b.wait("the refusal", `document.querySelector("dialog #refusal") !== null`)
+	b.accessible("regenerate, with the store down")
+	s.keys.Store.Recover()
 
 	// What is shown afterwards.
 	b.click(`input[name=choice][value="0"]`)

@@ -76,6 +76,7 @@ func life(t *testing.T, l look) {
 	b.curl()
 	b.copies()
 	b.done()
+	b.notice("issued")
 
 	// Edited.
 	b.open("")
@@ -124,6 +125,7 @@ func life(t *testing.T, l look) {
 	b.test()
 	is.NoErr(s.works(second))
 	b.done()
+	b.notice("regenerated")
 
 	// Rotated: the page tells whether the old access key is in use.
 	b.open("")
@@ -136,6 +138,7 @@ func life(t *testing.T, l look) {
 	is.NoErr(s.works(second))
 	is.NoErr(s.works(third))
 	b.done()
+	b.notice("rotated")
 	is.NoErr(s.keys.Flush(t.Context()))
 	b.open("key/" + key.ID)
 	b.has(text("rotation.title"))

@@ -207,8 +207,8 @@ func scanAll(text []byte) iter.Seq[Found] {
 				return
 			}
 			at += next
-			if text[at+1+credentialIDLen] != '_' {
-				continue
+			if text[at+1+credentialIDLen] != '_' || !allBase62(string(text[at+1:at+1+credentialIDLen])) {
+				continue // so that little is copied of a text full of underscores
 			}
 			first := max(0, at-maxPrefixLen)
 			longest := string(text[first : at+tailLen])

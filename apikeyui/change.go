@@ -29,13 +29,16 @@ func (v *visit) finish(key apikey.Key, f *form) (reply, error) {
 }
 
 func (v *visit) extend(key apikey.Key, f *form) (reply, error) {
-	offered, err := v.extensions(key)
+	overlap, err := v.overlap(f)
 	if err != nil {
 		return reply{}, err
 	}
-	overlap, err := f.chosen(offered)
+	own, err := v.ownEnd(key)
 	if err != nil {
 		return reply{}, err
+	}
+	if end := earlier(v.now.Add(overlap), own); !end.After(key.RetiringUntil) {
+		return reply{}, f.refuse("overlap", "field.later")
 	}
 	key, err = v.mine.ExtendRotation(v.ctx, key.ID, overlap, f.Reason, apikey.IfRevision(f.revision))
 	return v.done(key, "extended"), err

@@ -66,14 +66,15 @@ func (d dialog) ask(v *visit, key apikey.Key, f *form, status int) (reply, error
 	if view.Max = view.Latest; !view.Max.IsZero() && view.Max.Before(key.ExpiresAt) {
 		view.Max = key.ExpiresAt // else no browser would send the form
 	}
-	var err error
 	switch d.name {
 	case "rotate":
-		view.Overlaps = v.overlaps(time.Time{}, key.ExpiresAt)
+		view.Overlaps = v.overlaps(v.now, key.ExpiresAt)
 	case "extend":
-		if view.Overlaps, err = v.extensions(key); err != nil {
+		own, err := v.ownEnd(key)
+		if err != nil {
 			return reply{}, err
 		}
+		view.Overlaps = v.overlaps(key.RetiringUntil, own)
 	}
 	f.choose(view.Overlaps)
 	return reply{status: status, template: d.name, title: d.name + ".title", data: view}, nil
@@ -235,30 +236,39 @@ func (f *form) refuse(field, text string) error {
 }
 
 // overlaps are those of the options under which the older token of a rotation
-// ends after an instant. None lets it live longer than its own end.
+// ends after an instant. None lets it live longer than its own end: of those
+// that would, the first stands for all.
 func (v *visit) overlaps(after, own time.Time) []overlap {
 	var list []overlap
+	cut := false
 	for i, d := range v.options.Overlaps {
-		until := v.now.Add(d)
-		if until.After(own) {
-			until = own
+		until := earlier(v.now.Add(d), own)
+		if until.Equal(own) && cut || !until.After(after) {
+			continue
 		}
-		if until.After(after) {
-			list = append(list, overlap{i, d, until})
-		}
+		cut = cut || until.Equal(own)
+		list = append(list, overlap{i, d, until})
 	}
 	return list
 }
 
-// extensions are the overlaps that move the end of a running rotation to later.
-func (v *visit) extensions(key apikey.Key) ([]overlap, error) {
+// ownEnd is when the older token of a running rotation ends at the latest: at
+// the end that it had itself, and with the key.
+func (v *visit) ownEnd(key apikey.Key) (time.Time, error) {
 	credentials, err := v.mine.Credentials(v.ctx, key.ID)
 	for _, c := range credentials {
 		if c.ID == key.RetiringID {
-			return v.overlaps(key.RetiringUntil, c.RetireBefore), nil
+			return earlier(c.RetireBefore, key.ExpiresAt), nil
 		}
 	}
-	return nil, err
+	return key.RetiringUntil, err
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 // choose proposes an overlap, if none was chosen: the second one of all, as
@@ -276,15 +286,13 @@ func (f *form) choose(offered []overlap) {
 	f.Overlap = strconv.Itoa(proposed.Number)
 }
 
-// chosen returns the overlap that was chosen among those offered.
-func (f *form) chosen(offered []overlap) (time.Duration, error) {
-	for _, o := range offered {
-		if strconv.Itoa(o.Number) == f.Overlap {
-			return o.Duration, nil
-		}
+// overlap returns the overlap that was chosen.
+func (v *visit) overlap(f *form) (time.Duration, error) {
+	i, err := strconv.Atoi(f.Overlap)
+	if err != nil || i < 0 || i >= len(v.options.Overlaps) {
+		return 0, f.refuse("overlap", "field.choose")
 	}
-	f.Overlap = ""
-	return 0, f.refuse("overlap", "field.choose")
+	return v.options.Overlaps[i], nil
 }
 
 // latest returns how late a credential made at an instant may end, or the zero

@@ -101,7 +101,7 @@ func (v *visit) notice(key apikey.Key, history []apikey.Event) notice {
 	query := v.r.URL.Query()
 	code, revision := query.Get("done"), query.Get("revision")
 	switch {
-	case code == "unchanged":
+	case code == "unchanged" && revision == strconv.FormatInt(key.Revision, 10):
 		return notice{Text: "done.unchanged", Name: key.Name}
 	case len(history) == 0 || revision != strconv.FormatInt(history[0].Revision, 10) || notices[code] != history[0].Kind:
 		return notice{}

@@ -33,6 +33,7 @@ type listView struct {
 	Status   string
 	Statuses []string // to choose from
 	Filtered bool
+	Dropped  bool   // what was to be searched for held a secret
 	First    string // link to the first page, if this is another
 	Next     string // link to the next page, or empty
 	More     bool   // Next goes on with a search that is not at its end
@@ -51,9 +52,9 @@ func knownStatus(text string) string {
 
 func (v *visit) list() (reply, error) {
 	query := v.r.URL.Query()
-	view := listView{
-		Search: withoutSecret(query.Get("q")), Status: knownStatus(query.Get("status")), Statuses: statuses,
-	}
+	view := listView{Status: knownStatus(query.Get("status")), Statuses: statuses}
+	view.Search, view.Dropped = withoutSecret(query.Get("q"))
+	view.Dropped = view.Dropped || query.Has("dropped")
 	after := query.Get("after")
 	view.Filtered = view.Search != "" || view.Status != ""
 	if after != "" {
@@ -86,7 +87,8 @@ func (v *visit) list() (reply, error) {
 // search moves what was typed into the address, where it can be kept as a
 // bookmark; but a token that was pasted never gets there.
 func (v *visit) search() (reply, error) {
-	view := listView{Search: withoutSecret(v.r.PostForm.Get("q")), Status: knownStatus(v.r.PostForm.Get("status"))}
+	view := listView{Status: knownStatus(v.r.PostForm.Get("status"))}
+	view.Search, view.Dropped = withoutSecret(v.r.PostForm.Get("q"))
 	return reply{location: v.listAddress(view, "")}, nil
 }
 
@@ -96,6 +98,9 @@ func (v *visit) listAddress(view listView, after string) string {
 		if value != "" {
 			query.Set(name, value)
 		}
+	}
+	if view.Dropped {
+		query.Set("dropped", "yes")
 	}
 	if len(query) == 0 {
 		return v.root

@@ -174,7 +174,7 @@ func (v *visit) regenerate(key apikey.Key, f *form) (reply, error) {
 }
 
 func (v *visit) rotate(key apikey.Key, f *form) (reply, error) {
-	overlap, err := f.chosen(v.overlaps(time.Time{}, key.ExpiresAt))
+	overlap, err := v.overlap(f)
 	if err != nil {
 		return reply{}, err
 	}

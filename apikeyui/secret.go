@@ -21,26 +21,39 @@ var (
 )
 
 // holdsSecret reports whether a text holds what may be a secret: such a text is
-// never kept or shown.
+// never kept or shown. Of what is random, one in a billion has neither digits
+// nor capitals: a name may look so.
 func holdsSecret(text string) bool {
-	return tokenPiece.MatchString(text) || secretAlone.MatchString(text)
+	for _, shape := range []*regexp.Regexp{tokenPiece, secretAlone} {
+		for from := 0; ; {
+			at := shape.FindStringIndex(text[from:])
+			if at == nil {
+				break
+			}
+			if strings.ContainsAny(text[from+at[0]:from+at[1]], "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") {
+				return true
+			}
+			from += at[0] + 1
+		}
+	}
+	return false
 }
 
 // maxSearch is longer than any name or access key.
 const maxSearch = 255
 
 // withoutSecret returns what to search for: of a text that holds a token the
-// access key, of one that holds another secret nothing, and any other text as
-// it is, if it is not too long for an address.
-func withoutSecret(text string) string {
+// access key, of one that holds another secret nothing, which is dropped, and
+// any other text as it is, if it is not too long for an address.
+func withoutSecret(text string) (search string, dropped bool) {
 	for found := range apikey.Scan([]byte(text), "") {
-		return found.AccessKey
+		return found.AccessKey, false
 	}
 	if holdsSecret(text) {
-		return ""
+		return "", true
 	}
 	text = strings.TrimSpace(text)
-	return strings.ToValidUTF8(text[:min(len(text), maxSearch)], "")
+	return strings.ToValidUTF8(text[:min(len(text), maxSearch)], ""), false
 }
 
 // sameName reports whether a name was typed: spaces are as a page shows them.

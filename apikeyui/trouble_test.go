@@ -203,7 +203,7 @@ func TestNotices(t *testing.T) {
 		}
 	}
 	enabled := ada.open("key/" + key.ID + "/enable").submit("enable")
-	is.Equal(notice(enabled), "mine: The key was activated. Requests with it are accepted.")
+	is.Equal(notice(enabled), "mine: The key was activated.")
 	is.Equal(notice(ada.load("GET", disabled.url, nil)), "") // kept, and no longer so
 }
 

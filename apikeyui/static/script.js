@@ -64,7 +64,7 @@
       turn++;
       box.remove();
       if (dialog === box) dialog = null;
-      if (stale) renew(location.href, false);
+      if (stale || here() !== shown) renew(location.href, false);
       else focus();
     });
     home.append(box);
@@ -75,6 +75,7 @@
     const content = find("#dialog", part);
     if (!content) return false;
     rebase(content, address);
+    turn++; // what was asked for before must not take the place of this
     if (!dialog) frame();
     dialog.replaceChildren(content);
     dialog.setAttribute("closedby", content.hasAttribute("data-secret") ? "none" : "closerequest");
@@ -117,7 +118,7 @@
     else history.pushState(null, "", address);
     shown = here();
     prepare(home);
-    const said = find("#notice", home) || find("#found", home);
+    const said = find("#notice, #dropped", home) || find("#found", home);
     live.textContent = said ? said.textContent : "";
     focus();
   }
@@ -177,8 +178,12 @@
       if (loaded.answer.redirected) {
         if (leave(loaded, loaded.answer.url)) return;
         exchange(dialog && find("[data-list]", home) ? await back(loaded).catch(() => loaded) : loaded, true);
-      } else if (!loaded.part) throw new Error("no page");
-      else if (!dialog) exchange(loaded, false);
+      } else if (!loaded.part) {
+        // The host answers with its login in place: to look shows it as well.
+        if (!loaded.answer.ok && ![401, 403].includes(loaded.answer.status)) throw new Error("no page");
+        location.assign(location.href);
+        return;
+      } else if (!dialog) exchange(loaded, false);
       else if (!fill(loaded.part, loaded.answer.url)) throw new Error("no dialog");
     } catch {
       stale = Boolean(dialog);
@@ -222,7 +227,7 @@
     }
     said.textContent = copied ? `${label.textContent}: ${home.dataset.copied}` : home.dataset.notCopied;
     said.className = copied ? "unseen" : "warning";
-    if (!copied) return;
+    if (!copied || shown.textContent === home.dataset.copied) return;
     const before = shown.textContent;
     shown.textContent = home.dataset.copied;
     setTimeout(() => { shown.textContent = before; }, 2000);
@@ -257,6 +262,7 @@
       renew(link.href, true);
     } else if (link.hasAttribute("data-dialog") && (dialog || !find("#dialog"))) {
       event.preventDefault();
+      if (sending) return;
       if (!dialog) opener = link.id;
       const mine = ++turn;
       load(link.href).then(
@@ -277,7 +283,7 @@
   addEventListener("popstate", () => {
     if (here() === shown) return; // only the fragment is another
     opener = "";
-    if (dialog && find("[data-secret]", dialog)) stale = true; // once it is stored
+    if (dialog && (sending || find("[data-secret]", dialog))) stale = true; // once it is stored
     else renew(location.href, false);
   });
 

@@ -204,6 +204,9 @@ func life(t *testing.T, l look) {
 	b.fill("#f-typed", "billing 2")
 	b.submit()
 	b.notice("deleted")
+	if !l.noScript {
+		is.Equal(eval[string](b, "location.search"), "") // confirmed once
+	}
 	b.has(text("empty.title"))
 	is.True(b.shows("#open-new"))
 	is.Equal(s.works(third) != nil, true)

@@ -9,7 +9,17 @@ import (
 	"github.com/matryer/is"
 
 	"github.com/keyturn/apikey"
+	"github.com/keyturn/apikey/apikeytest"
 )
+
+// answered waits until the script has had an answer to its request for an
+// address with such an end, and has done what it does with it.
+func (b *tab) answered(end string) {
+	b.t.Helper()
+	b.wait("the answer of "+end, `performance.getEntriesByType("resource").some(
+		e => e.initiatorType === "fetch" && new URL(e.name).pathname.endsWith(%s) && e.responseEnd > 0)`, end)
+	eval[bool](b, `new Promise(done => setTimeout(() => done(true), 100))`)
+}
 
 // TestLateAnswer: a dialog that comes late does not take the place of one that
 // was opened since, nor of a page.
@@ -20,14 +30,12 @@ func TestLateAnswer(t *testing.T) {
 	b := s.tab(t, look{})
 	b.open("key/" + key.ID)
 	release := s.hold("GET", "/disable")
-	defer release()
 	b.click("a.slider")
 	b.click(`a[href$="/edit"]`)
 	b.at(text("edit.title"))
 	b.fill("#f-name", "typed")
 	release()
-	b.wait("the late answer", `performance.getEntriesByType("resource").filter(e => e.name.endsWith("/disable") && e.responseEnd > 0).length === 1`)
-	eval[bool](b, `new Promise(done => setTimeout(() => done(true), 100))`) // and whatever the script does with it
+	b.answered("/disable")
 	b.at(text("edit.title"))
 	is.Equal(b.value("#f-name"), "typed")
 
@@ -35,15 +43,13 @@ func TestLateAnswer(t *testing.T) {
 	b.click("a[data-cancel]")
 	b.wait("no dialog", `document.querySelector("dialog") === null`)
 	release = s.hold("GET", "/rotate")
-	defer release()
 	b.click(`a[href$="/rotate"]`)
 	b.click(`a[href$="/edit"]`)
 	b.at(text("edit.title"))
 	b.press(kb.Escape)
 	b.wait("no dialog", `document.querySelector("dialog") === null`)
 	release()
-	b.wait("the late answer", `performance.getEntriesByType("resource").filter(e => e.name.endsWith("/rotate") && e.responseEnd > 0).length === 1`)
-	eval[bool](b, `new Promise(done => setTimeout(() => done(true), 100))`)
+	b.answered("/rotate")
 	is.True(!eval[bool](b, `document.querySelector("dialog") !== null`))
 }
 
@@ -58,7 +64,6 @@ func TestSending(t *testing.T) {
 	b.click(`a[href$="/rotate"]`)
 	b.at(text("rotate.title"))
 	release := s.hold("POST", "/rotate")
-	defer release()
 	b.submit()
 	b.wait("the form to be sent", front+`.querySelector("button[type=submit]").disabled`)
 	b.press(kb.Escape)
@@ -179,4 +184,194 @@ func TestBackFromSecret(t *testing.T) {
 	b.done()
 	b.at("billing")
 	b.has(text("rotation.title"))
+}
+
+// TestLateAnswerToSecret: nothing that was asked for before takes the place of
+// a token.
+func TestLateAnswerToSecret(t *testing.T) {
+	t.Run("dialog", func(t *testing.T) {
+		s := newSite(t)
+		id := s.issue("billing").Key.ID
+		b := s.tab(t, look{})
+		b.open("key/" + id)
+		b.click(`a[href$="/regenerate"]`)
+		b.at(text("regenerate.title"))
+		release := s.hold("GET", "/rotate")
+		b.click(`#dialog a[href$="/rotate"]`)
+		b.click(`input[name=choice][value="0"]`)
+		b.submit()
+		token := b.token()
+		release()
+		b.answered("/rotate")
+		is.New(t).Equal(b.value("#s-token"), token)
+	})
+	t.Run("Back", func(t *testing.T) {
+		is := is.New(t)
+		s := newSite(t)
+		id := s.issue("billing").Key.ID
+		b := s.tab(t, look{})
+		b.open("")
+		b.fill("#q", "bill")
+		b.click(`form.search button`)
+		b.wait("the search", `location.search === "?q=bill"`)
+		b.click("#open-regenerate-" + id)
+		b.at(text("regenerate.title"))
+		b.click(`input[name=choice][value="0"]`)
+		release := s.holdAll([2]string{"POST", "/regenerate"}, [2]string{"GET", prefix})
+		b.submit()
+		b.wait("the form to be sent", front+`.querySelector("button[type=submit]").disabled`)
+		eval[bool](b, `(history.back(), true)`)
+		b.wait("the address of before", `location.search === ""`)
+		release[0]()
+		token := b.token()
+		release[1]()
+		eval[bool](b, `new Promise(done => setTimeout(() => done(true), 100))`)
+		is.Equal(b.value("#s-token"), token)
+		b.done()
+		b.at("billing")
+	})
+}
+
+// TestDialogDuringSearch: while a search is on its way no dialog opens that the
+// answer would take away.
+func TestDialogDuringSearch(t *testing.T) {
+	is := is.New(t)
+	s := newSite(t)
+	s.issue("billing")
+	b := s.tab(t, look{})
+	b.open("")
+	release := s.hold("POST", prefix)
+	b.fill("#q", "bill")
+	b.click(`form.search button`)
+	b.click("#open-new")
+	eval[bool](b, `new Promise(done => setTimeout(() => done(true), 100))`)
+	is.True(!eval[bool](b, `document.querySelector("dialog") !== null`))
+	release()
+	b.wait("the search", `location.search === "?q=bill"`)
+	b.click("#open-new")
+	b.at(text("new.title"))
+}
+
+// TestLoginInPlace: a host that answers with its login, in place of the page,
+// is shown as well.
+func TestLoginInPlace(t *testing.T) {
+	for _, status := range []int{http.StatusOK, http.StatusUnauthorized, http.StatusForbidden} {
+		t.Run(http.StatusText(status), func(t *testing.T) {
+			s := newSite(t)
+			id := s.issue("billing").Key.ID
+			b := s.tab(t, look{})
+			b.open("key/" + id)
+			b.click("a.slider")
+			b.at(text("disable.title"))
+			s.interfere(func(w http.ResponseWriter, _ *http.Request) bool {
+				w.Header().Set("Content-Type", "text/html")
+				w.WriteHeader(status)
+				w.Write([]byte("<!DOCTYPE html><title>host</title><h1>Log in</h1>"))
+				return true
+			})
+			b.submit()
+			b.at("Log in")
+			s.interfere(nil)
+			is.New(t).Equal(s.status(id), apikey.StatusActive)
+		})
+	}
+}
+
+// TestBackFromDialog: after Back and Cancel the page is that of the address,
+// and a dialog that tells of a change renews the page behind it.
+func TestBackFromDialog(t *testing.T) {
+	is := is.New(t)
+	s := newSite(t)
+	key := s.issue("billing").Key
+	s.issue("other")
+	b := s.tab(t, look{})
+	b.open("")
+	b.fill("#q", "bill")
+	b.click(`form.search button`)
+	b.wait("the search", `location.search === "?q=bill"`)
+	b.click("#open-edit-" + key.ID)
+	b.at(text("edit.title"))
+	release := s.hold("GET", prefix)
+	eval[bool](b, `(history.back(), true)`)
+	b.wait("the address of before", `location.search === ""`)
+	b.click("a[data-cancel]")
+	release()
+	b.wait("all keys", `document.querySelectorAll(".keys > li").length === 2 && document.querySelector("#q").value === ""`)
+
+	// A dialog that is opened before the page of before is there stays, and the
+	// page comes once it is closed.
+	b.fill("#q", "bill")
+	b.click(`form.search button`)
+	b.wait("the search", `location.search === "?q=bill"`)
+	release = s.hold("GET", prefix)
+	eval[bool](b, `(history.back(), true)`)
+	b.wait("the address of before", `location.search === ""`)
+	b.click("#open-edit-" + key.ID)
+	b.at(text("edit.title"))
+	b.fill("#f-name", "typed")
+	release()
+	eval[bool](b, `new Promise(done => setTimeout(() => done(true), 200))`)
+	is.Equal(b.value("#f-name"), "typed")
+	b.press(kb.Escape)
+	b.wait("all keys", `document.querySelectorAll(".keys > li").length === 2`)
+
+	// A conflict: what the other one did shows once the dialog is closed.
+	b.open("key/" + key.ID)
+	b.click(`a[href$="/edit"]`)
+	b.at(text("edit.title"))
+	_, err := s.keys.Update(t.Context(), key.ID, apikey.Changes{Name: new("renamed")}, "")
+	is.NoErr(err)
+	b.submit()
+	b.at(text("problem.conflict.title"))
+	b.press(kb.Escape)
+	b.at("renamed")
+}
+
+// TestRefusalInDialog: what a full store refuses is said where the eye is, and
+// the form stays as it was typed.
+func TestRefusalInDialog(t *testing.T) {
+	is := is.New(t)
+	s := newSite(t)
+	b := s.tab(t, look{})
+	b.open("")
+	b.click("#open-new")
+	b.fill("#f-name", "billing")
+	s.keys.Store.Fail(apikeytest.Failure{Method: apikeytest.Commit, Err: apikey.ErrAborted, Forever: true})
+	b.submit()
+	b.focused("#refusal")
+	is.Equal(b.value("#f-name"), "billing")
+	s.keys.Store.Recover()
+	b.submit()
+	is.NoErr(s.works(b.token()))
+}
+
+// TestLeft: a page with a token that is left keeps none of it, for whoever
+// comes back to it.
+func TestLeft(t *testing.T) {
+	s := newSite(t)
+	b := s.tab(t, look{})
+	b.open("new")
+	b.fill("#f-name", "billing")
+	b.submit()
+	b.token()
+	eval[bool](b, `dispatchEvent(new PageTransitionEvent("pagehide", {persisted: true}))`)
+	b.noSecret()
+}
+
+// TestCopyTwice: the button says what it does again, however often it was used.
+func TestCopyTwice(t *testing.T) {
+	s := newSite(t)
+	b := s.tab(t, look{})
+	b.open("new")
+	b.fill("#f-name", "billing")
+	b.submit()
+	b.token()
+	shown := `document.querySelector("[data-copy=s-token]").children[0].innerText`
+	for range 3 {
+		b.click("[data-copy=s-token]")
+		b.wait("Copied", shown+` === %s`, text("copy.done"))
+	}
+	b.wait("Copy", shown+` === %s`, text("copy.do"))
+	eval[bool](b, `new Promise(done => setTimeout(() => done(true), 500))`)
+	is.New(t).Equal(eval[string](b, shown), text("copy.do"))
 }

@@ -231,16 +231,29 @@ func (s *site) interfere(between func(http.ResponseWriter, *http.Request) bool) 
 	s.between = between
 }
 
-// hold lets requests with such an end wait until they are released.
+// hold lets requests by a method and with such an end of their path wait until
+// they are released.
 func (s *site) hold(method, end string) (release func()) {
-	released := make(chan struct{})
+	return s.holdAll([2]string{method, end})[0]
+}
+
+// holdAll holds several, each until it is released.
+func (s *site) holdAll(which ...[2]string) (release []func()) {
+	released := make([]chan struct{}, len(which))
+	for i := range which {
+		released[i] = make(chan struct{})
+		release = append(release, sync.OnceFunc(func() { close(released[i]) }))
+		s.t.Cleanup(release[i])
+	}
 	s.interfere(func(_ http.ResponseWriter, r *http.Request) bool {
-		if r.Method == method && strings.HasSuffix(r.URL.Path, end) {
-			<-released
+		for i, w := range which {
+			if r.Method == w[0] && strings.HasSuffix(r.URL.Path, w[1]) {
+				<-released[i]
+			}
 		}
 		return false
 	})
-	return sync.OnceFunc(func() { s.interfere(nil); close(released) })
+	return release
 }
 
 // cut lets the connection break under requests by a method.

@@ -33,7 +33,7 @@ type Store interface {
 	//
 	//   - Get returns the Record with exactly that id, with all its Credentials and their usage.
 	//   - Get returns ErrNotFound for any other id.
-	//   - What Get and List return is the caller's own: changing it changes nothing in the Store.
+	//   - What Get, List and Events return is the caller's own: changing it changes nothing in the Store.
 	//   - Every field of a Record comes back as it was committed, times in UTC to the microsecond, texts byte for byte.
 	//   - Credentials are returned in the order of their CreatedAt, and of their ids where that is the same.
 	Get(ctx context.Context, id string) (Record, error)

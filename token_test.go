@@ -169,6 +169,7 @@ func TestScan(t *testing.T) {
 	for range Scan([]byte(text), "") {
 		break
 	}
+	is.Equal(len(collect(Scan([]byte(first), ""))), 1)
 	is.Equal(len(collect(Scan([]byte(first[1:]+first[:len(first)-1]), ""))), 0)
 }
 

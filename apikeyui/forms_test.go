@@ -148,7 +148,23 @@ func TestExtend(t *testing.T) {
 	is.Equal(none.root.all("button"), nil)
 	is.Equal(none.submit("extend", "overlap", "3").status, 400)
 
-	// A rotation is offered with its end as well.
+	// Not past the key's own end, if that was moved meanwhile.
+	id := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "ends"}).Key.ID
+	_, err = s.keys.Rotate(t.Context(), id, time.Hour, "")
+	is.NoErr(err)
+	_, err = s.keys.Update(t.Context(), id, apikey.Changes{ExpiresAt: new(s.keys.Now().Add(36 * time.Hour))}, "")
+	is.NoErr(err)
+	early := ada.open("key/" + id + "/extend")
+	is.True(early.has("1 day until 2 Jan 2026, 00:00 UTC") && early.has("7 days until 2 Jan 2026, 12:00 UTC") && !early.has("30 days"))
+	is.Equal(early.submit("extend", "overlap", "2").status, 200)
+	is.True(ada.open("key/" + id + "/extend").has("None of the times"))
+	is.Equal(ada.open("key/"+id+"/extend").submit("extend", "overlap", "3").status, 400)
+
+	// A rotation is offered with its end as well; the second one is proposed.
+	rotate := ada.open("key/" + key.ID + "/rotate")
+	is.True(rotate.has("1 hour until 1 Jan 2026, 01:00 UTC") && !rotate.has("None"))
+	values, _ := rotate.form("rotate")
+	is.Equal(values.Get("overlap"), "1")
 	is.True(ada.open("key/" + key.ID + "/rotate").has("7 days until 8 Jan 2026, 00:00 UTC"))
 }
 
@@ -210,6 +226,7 @@ func TestHalves(t *testing.T) {
 	token, secret := issued.Token.Reveal(), issued.AccessSecret().Reveal()
 	for name, text := range map[string]string{
 		"secret": secret, "secret in a text": "secret=" + secret + ";", "cut": token[:40], "mistyped": token[:len(token)-1] + "-",
+		"among underscores": "_" + secret + "_", "a quarter": token[:28],
 		"cut by a field": strings.Repeat("x", 254-len(token)+1) + " " + token[:len(token)-1], "long": strings.Repeat("x", 300) + " " + token[:50],
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -220,9 +237,16 @@ func TestHalves(t *testing.T) {
 			is.Equal(p.status, 400)
 			is.True(p.has("That held a secret token."))
 			for _, text := range []string{shown, p.body} {
-				is.True(!strings.Contains(text, secret[:12]))
+				is.True(!strings.Contains(text, secret[:8]))
 			}
 		})
+	}
+	dropped := ada.open("").submit("./", "q", "x "+secret)
+	if !dropped.has("held a secret, and was not searched for") || !dropped.has("mine") {
+		t.Errorf("dropped without a word: %s", dropped.text())
+	}
+	if p := ada.open("key/"+issued.Key.ID+"/delete").submit("delete", "typed", token); p.status != 400 || strings.Contains(p.body, secret) {
+		t.Errorf("a token typed for the name: %d", p.status)
 	}
 	found := ada.open("").submit("./", "q", "mine", "status", token)
 	if strings.Contains(strings.Join(found.visited, " "), secret) {
@@ -232,7 +256,7 @@ func TestHalves(t *testing.T) {
 	is := is.New(t)
 	for _, text := range []string{
 		strings.Repeat("a", 37), strings.Repeat("0", 39), "da39a3ee5e6b4b0d3255bfef95601890afd80709", "see 123e4567-e89b-12d3-a456-426614174000",
-		issued.AccessKey(), "lost " + issued.AccessKey() + "_",
+		issued.AccessKey(), "lost " + issued.AccessKey() + "_", token[:27], "my_productionserver_settings", strings.Repeat("z", 38),
 	} {
 		is.True(ada.open("key/"+issued.Key.ID+"/disable").submit("disable", "reason", text).status == 200)
 		_, err := s.keys.Enable(t.Context(), issued.Key.ID, "")
@@ -250,6 +274,8 @@ func TestEndAfterMaximum(t *testing.T) {
 	key := keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "mine"}).Key
 	edit := s.browser(t, "ada").open("key/" + key.ID + "/edit")
 	is.Equal(edit.root.byID("f-expires").attr["max"], "2028-01-01")
+	unknown := newSiteOn(t, keys).browser(t, "ada").open("key/" + key.ID + "/edit") // the host did not say
+	is.Equal(unknown.root.byID("f-expires").attr["max"], "")
 	is.True(edit.has("At the latest 1 Jan 2027"))
 	is.Equal(edit.submit("edit", "name", "other").status, 200)
 	made := s.browser(t, "ada").open("new").root.byID("f-expires").attr
@@ -266,7 +292,44 @@ func TestOtherReason(t *testing.T) {
 	is.True(strings.Contains(p.root.byID("e-reason").content(), "Must not be empty."))
 	values, _ := p.form("regenerate")
 	is.Equal(values.Get("choice"), "other")
-	is.True(p.submit("regenerate", "reason", "moved").token() != "")
+	is.True(p.submit("regenerate", "reason", "  moved  ").token() != "")
+	s, key, form := asked(t, "regenerate")
+	for _, choice := range []string{"-1", "4", "x", "99999999999999999999"} {
+		is.Equal(form.submit("regenerate", "choice", choice).status, 400)
+	}
+	is.Equal(form.submit("regenerate", "choice", "0", "reason", " ").status, 200)
+	events, err := s.keys.Events(t.Context(), apikey.EventQuery{KeyID: key.ID, Newest: true, Limit: 1})
+	is.NoErr(err)
+	is.Equal(events[0].Reason, "Compromised")
+	for _, overlap := range []string{"-1", "4", "", "x"} {
+		_, _, form := asked(t, "rotate")
+		is.Equal(form.submit("rotate", "overlap", overlap).status, 400)
+	}
+}
+
+// TestConflictInCommit: what another changed between the reading and the
+// writing of one request is a conflict too, and no form is offered again.
+func TestConflictInCommit(t *testing.T) {
+	for _, dialog := range []string{"edit", "regenerate"} {
+		t.Run(dialog, func(t *testing.T) {
+			is := is.New(t)
+			s, _, form := asked(t, dialog)
+			s.keys.Store.Fail(apikeytest.Failure{Method: apikeytest.Commit, Err: apikey.ErrConflict, Forever: true})
+			p := form.submit(dialog, "name", "other", "choice", "0")
+			is.Equal(p.status, 409)
+			is.True(p.has("Nothing was changed"))
+			is.Equal(len(p.root.all("form")), 0)
+		})
+	}
+}
+
+// TestExistsLeadsToKey: who sends the form for a new key again finds the key.
+func TestExistsLeadsToKey(t *testing.T) {
+	is := is.New(t)
+	s := newSite(t)
+	form := s.browser(t, "ada").open("new")
+	is.True(form.submit("new", "name", "made").token() != "")
+	is.True(form.submit("new", "name", "made").follow("key/" + keyID(t, s)).has("made"))
 }
 
 // TestClock: a clock that has left the calendar is the host's trouble, and not

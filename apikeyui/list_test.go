@@ -3,6 +3,7 @@ package apikeyui_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -132,6 +133,39 @@ func TestPages(t *testing.T) {
 			is.Equal(len(p.follow("./").names()), apikeyui.PageSize) // the first page
 		}
 	}
+}
+
+// TestOrder: all keys of an owner who has one page of them are in the order of
+// their names; pages of more are in that of the ids, or they would lose keys.
+func TestOrder(t *testing.T) {
+	is := is.New(t)
+	s := newSite(t)
+	ada := s.browser(t, "ada")
+	var want []string
+	for i := range apikeyui.PageSize {
+		name := fmt.Sprintf("key %02d", (i*7)%apikeyui.PageSize)
+		if i%2 == 0 {
+			name = strings.ToUpper(name)
+		}
+		s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: name})
+		want = append(want, name)
+	}
+	slices.SortFunc(want, func(a, b string) int { return strings.Compare(strings.ToLower(a), strings.ToLower(b)) })
+	p := ada.open("")
+	is.Equal(p.names(), want)
+	is.Equal(p.next(), "")
+	s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "one more"})
+	keys, err := s.keys.List(t.Context(), apikey.Query{Owner: "ada"})
+	is.NoErr(err)
+	var byID []string
+	for _, key := range keys {
+		byID = append(byID, key.Name)
+	}
+	p = ada.open("")
+	is.Equal(p.names(), byID[:apikeyui.PageSize])
+	is.Equal(p.follow(p.next()).names(), byID[apikeyui.PageSize:])
+	is.True(ada.open("?status=active").has("Show all keys"))
+	is.True(!p.has("Show all keys"))
 }
 
 // next returns where the link to the next page leads, or nothing.

@@ -235,13 +235,14 @@ func TestRevisions(t *testing.T) {
 func TestOnce(t *testing.T) {
 	is := is.New(t)
 	s, _, form := asked(t, "new")
-	for _, once := range []string{"", "short", strings.Repeat("x", 200)} {
+	for _, once := range []string{"", "short", strings.Repeat("x", 200), strings.Repeat("\x01", 42)} {
 		is.Equal(form.submit("new", "name", "x", "once", once).status, 400)
 	}
 	is.Equal(counted(t, s), 1)
 	a, _ := form.form("new")
 	b, _ := s.browser(t, "ada").open("new").form("new")
 	is.True(a.Get("once") != b.Get("once"))
+	is.True(a.Get("once")[26:] != b.Get("once")[26:]) // nor does its end tell the owner
 
 	// Who logs in while the form of another is open makes no key with it.
 	values, to := form.form("new")

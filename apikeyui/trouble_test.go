@@ -207,6 +207,48 @@ func TestNotices(t *testing.T) {
 	is.Equal(notice(ada.load("GET", disabled.url, nil)), "") // kept, and no longer so
 }
 
+// TestNoticesOfTheLog: each kind of change is confirmed by its own event only,
+// whatever the address says.
+func TestNoticesOfTheLog(t *testing.T) {
+	is := is.New(t)
+	s := newSite(t)
+	key := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "mine"}).Key
+	own := s.keys.ForOwner("ada")
+	ada := s.browser(t, "ada")
+	steps := []struct {
+		done string
+		do   func() (apikey.Key, error)
+	}{
+		{"issued", func() (apikey.Key, error) { return own.Get(t.Context(), key.ID) }},
+		{"updated", func() (apikey.Key, error) {
+			return own.Update(t.Context(), key.ID, apikey.Changes{Name: new("other")}, "")
+		}},
+		{"rotated", func() (apikey.Key, error) {
+			issued, err := own.Rotate(t.Context(), key.ID, time.Hour, "")
+			return issued.Key, err
+		}},
+		{"extended", func() (apikey.Key, error) { return own.ExtendRotation(t.Context(), key.ID, 2*time.Hour, "") }},
+		{"finished", func() (apikey.Key, error) { return own.FinishRotation(t.Context(), key.ID, "") }},
+		{"disabled", func() (apikey.Key, error) { return own.Disable(t.Context(), key.ID, "") }},
+		{"enabled", func() (apikey.Key, error) { return own.Enable(t.Context(), key.ID, "") }},
+		{"regenerated", func() (apikey.Key, error) {
+			issued, err := own.Regenerate(t.Context(), key.ID, "")
+			return issued.Key, err
+		}},
+	}
+	for _, step := range steps {
+		changed, err := step.do()
+		is.NoErr(err)
+		for _, other := range steps {
+			p := ada.open(fmt.Sprintf("key/%s?done=%s&revision=%d", key.ID, other.done, changed.Revision))
+			is.Equal(p.root.byID("notice") != nil, other.done == step.done)
+		}
+		old := ada.open(fmt.Sprintf("key/%s?done=unchanged&revision=%d", key.ID, changed.Revision-1))
+		is.True(old.root.byID("notice") == nil)
+		is.True(ada.open("key/"+key.ID+"?done=unchanged").root.byID("notice") == nil)
+	}
+}
+
 // TestUnchanged: an edit in which nothing was changed is nobody's right
 // either, and says what it did.
 func TestUnchanged(t *testing.T) {

@@ -117,6 +117,22 @@ var brokenReads = []broken{
 			return list, err
 		}
 	}},
+	{"Events returns the store's own log", "returned values are copies", func(o *overridden) {
+		var mu sync.Mutex
+		var own []apikey.Event
+		o.events = func(ctx context.Context, q apikey.EventQuery) ([]apikey.Event, error) {
+			log, err := o.Store.Events(ctx, q)
+			mu.Lock()
+			defer mu.Unlock()
+			if q != (apikey.EventQuery{Limit: all}) {
+				return log, err
+			}
+			if len(own) != len(log) {
+				own = log
+			}
+			return own, err
+		}
+	}},
 	{"Get returns local times", "fields come back", afterGet(func(r *apikey.Record) {
 		r.Key.ExpiresAt = r.Key.ExpiresAt.In(time.FixedZone("CET", 3600))
 	})},
@@ -243,6 +259,22 @@ var brokenReads = []broken{
 		o.events = func(ctx context.Context, q apikey.EventQuery) ([]apikey.Event, error) {
 			if q.KeyID != "" && !q.Newest {
 				q.Before = apikey.Position{}
+			}
+			return o.Store.Events(ctx, q)
+		}
+	}},
+	{"Events ignores After if there is a Before", "events before a position", func(o *overridden) {
+		o.events = func(ctx context.Context, q apikey.EventQuery) ([]apikey.Event, error) {
+			if q.Before.Seq > 0 && !q.Newest {
+				q.After = apikey.Position{}
+			}
+			return o.Store.Events(ctx, q)
+		}
+	}},
+	{"Events ignores After for the newest", "newest events", func(o *overridden) {
+		o.events = func(ctx context.Context, q apikey.EventQuery) ([]apikey.Event, error) {
+			if q.Newest {
+				q.After = apikey.Position{}
 			}
 			return o.Store.Events(ctx, q)
 		}

@@ -24,7 +24,7 @@ var getRules = []rule{
 	},
 	{
 		"returned values are copies",
-		"What Get and List return is the caller's own: changing it changes nothing in the Store.",
+		"What Get, List and Events return is the caller's own: changing it changes nothing in the Store.",
 		returnedCopies,
 	},
 	{
@@ -127,6 +127,18 @@ func returnedCopies(c *check) {
 	intact(s, "after a change of what List returned")
 	if got := s.list(apikey.Query{})[0].Key.Name; got == "spoiled" {
 		s.errorf("after a change of a page of List: its key changed in the store")
+	}
+
+	s.commit(eventsOf(3))
+	log := s.events(apikey.EventQuery{})
+	log[0].Reason = "spoiled"
+	_ = append(log[:1], apikey.Event{Reason: "spoiled"})
+	for _, q := range []apikey.EventQuery{{}, {KeyID: log[2].KeyID}} {
+		for _, e := range s.events(q) {
+			if e.Reason == "spoiled" {
+				s.errorf("after a change of what Events returned: event %d changed in the store", e.Position.Seq)
+			}
+		}
 	}
 }
 

@@ -309,3 +309,30 @@ func TestHistoryTells(t *testing.T) {
 	is.True(p.has("Rate5 per 1s"))
 	is.True(p.has("Ratenone"))
 }
+
+// TestHistoryOfRotation: the end of an overlap is told as long as it was one.
+func TestHistoryOfRotation(t *testing.T) {
+	is := is.New(t)
+	s := newSite(t)
+	key := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "mine"}).Key
+	history := func() *page { return s.browser(t, "ada").open("key/" + key.ID + "/history") }
+	_, err := s.keys.Regenerate(t.Context(), key.ID, "")
+	is.NoErr(err)
+	is.True(!history().has("Old token works until")) // it died at once
+	_, err = s.keys.Rotate(t.Context(), key.ID, time.Hour, "")
+	is.NoErr(err)
+	is.True(history().has("Old token works until: 1 Jan 2026, 01:00 UTC") || history().has("Old token works until1 Jan 2026, 01:00 UTC"))
+}
+
+// TestEditOfTheSame: what is written in another way is no change.
+func TestEditOfTheSame(t *testing.T) {
+	is := is.New(t)
+	s := newSite(t)
+	key := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "mine", Scopes: []string{"orders:read", "orders:write"}}).Key
+	form := s.browser(t, "ada").open("key/" + key.ID + "/edit")
+	for _, values := range [][]string{
+		{"scope", "orders:write,orders:read,orders:write"}, {"name", "  mine "}, {"expires", " 2027-01-01 "}, {"networks", " \n "},
+	} {
+		is.True(form.submit("edit", values...).has("There was nothing to change."))
+	}
+}

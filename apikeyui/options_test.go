@@ -48,6 +48,7 @@ func TestBadOptions(t *testing.T) {
 		{"bad scope", &apikeyui.Options{Owner: owner, Scopes: []apikeyui.Scope{{Name: "a b"}}}, "scopes"},
 		{"scope twice", &apikeyui.Options{Owner: owner, Scopes: []apikeyui.Scope{{Name: "a"}, {Name: "a"}}}, "scopes"},
 		{"long description", &apikeyui.Options{Owner: owner, Scopes: []apikeyui.Scope{{Name: "a", Description: strings.Repeat("x", 201)}}}, "scopes"},
+		{"overlap of seconds", &apikeyui.Options{Owner: owner, Overlaps: []time.Duration{time.Hour, 59 * time.Second}}, "overlaps"},
 		{"no overlap", &apikeyui.Options{Owner: owner, Overlaps: []time.Duration{0}}, "overlaps"},
 		{"empty reason", &apikeyui.Options{Owner: owner, Reasons: []string{""}}, "reasons"},
 		{"reason with a line break", &apikeyui.Options{Owner: owner, Reasons: []string{"a\nb"}}, "reasons"},

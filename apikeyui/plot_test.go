@@ -57,6 +57,7 @@ func TestPlot(t *testing.T) {
 	is.Equal(all[88].attr["height"], "3") // 5 of 1,000 can be seen
 	is.Equal(all[50].attr["height"], "0")
 	is.Equal(old[len(old)-1].attr["height"], "3")
+	is.Equal(old[len(old)-1].attr["y"], "117") // at the foot
 	rows := p.root.all("tbody")[0].all("tr")
 	is.Equal(len(rows), 3)
 	is.Equal(rows[0].content(), "2 Apr 20265002")

@@ -74,12 +74,14 @@ func TestLostAnswer(t *testing.T) {
 func TestLostAnswerWithoutToken(t *testing.T) {
 	is := is.New(t)
 	s, key, form := asked(t, "disable")
+	defer func() { is.Equal(len(s.observed), 1) }()
 	s.keys.Store.Fail(apikeytest.Failure{Method: apikeytest.Commit, Done: true})
 	s.keys.Store.Fail(apikeytest.Failure{Method: apikeytest.Commit, Nth: 2})
 	s.keys.Store.Fail(apikeytest.Failure{Method: apikeytest.Get, Nth: 3})
 	p := form.submit("disable")
 	is.Equal(p.status, 503)
 	is.True(p.has("It is not certain that this was done"))
+	is.Equal(len(p.root.all("form")), 0) // to be sent again without a look
 	s.keys.Store.Recover()
 	is.True(p.follow("key/" + key.ID).has("Disabled"))
 }

@@ -3,7 +3,6 @@ package apikeyui
 import (
 	"errors"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -54,8 +53,7 @@ func (v *visit) remove(key apikey.Key, f *form) (reply, error) {
 	return reply{location: v.root + "?" + query.Encode()}, err
 }
 
-// edit changes what was changed in the form: of the fields left alone nothing
-// is asked, so that a key keeps, for example, an end to the second.
+// edit changes what was changed in the form.
 func (v *visit) edit(key apikey.Key, f *form) (reply, error) {
 	changes, err := v.changes(key, f)
 	if err != nil {
@@ -68,23 +66,15 @@ func (v *visit) edit(key apikey.Key, f *form) (reply, error) {
 	return v.done(key, "updated"), err
 }
 
-// changes says in what a form differs from a key. The name is always in it, so
-// that the Manager is asked whether the key may be edited even if nothing is
-// different.
+// changes says what a form asks for. The Manager sees what is different; but a
+// date is not an instant, so that an end is only sent if its date is another.
 func (v *visit) changes(key apikey.Key, f *form) (apikey.Changes, error) {
 	name := strings.TrimSpace(f.Name)
-	c := apikey.Changes{Name: &name}
-	if scopes := slices.Compact(slices.Sorted(slices.Values(f.scopes))); !slices.Equal(scopes, key.Scopes.Slice()) {
-		c.Scopes = &scopes
-	}
 	networks, err := apikey.ParseNetworks(f.Networks)
 	if err != nil {
-		return c, err
+		return apikey.Changes{}, err
 	}
-	if !networks.Equal(key.Networks) {
-		list := networks.Slice()
-		c.Networks = &list
-	}
+	c := apikey.Changes{Name: &name, Scopes: &f.scopes, Networks: new(networks.Slice())}
 	if f.Expires != key.ExpiresAt.Format(time.DateOnly) {
 		end, err := f.expires()
 		if err != nil {

@@ -42,6 +42,11 @@
 // The name of the owner must come from the session. A deadline for the calls
 // of the store comes with the request's context; the handler adds none.
 //
+// The host passes the request on with the prefix cut off: without
+// http.StripPrefix every address is answered 404. A proxy in front must leave
+// the Host field as the browser sent it, where it is not HTTPS: forms are told
+// from those of other sites by it.
+//
 // # With and without script
 //
 // Each dialog is a page of its own, so that all of it works without JavaScript.
@@ -92,12 +97,20 @@
 //
 // # Looks
 //
-// Options.Header and Footer are shown around the content; Options.Layout puts the
-// content into the host's own page instead. The style sheet concerns the class
-// apikeyui alone. Its colours and fonts are variables that Options.Stylesheet can
-// set again, for light and for dark:
+// Options.Header and Footer are shown around the content, in its font and else
+// as the host's style sheet says; Options.Layout puts the content into the
+// host's own page instead. The style sheet concerns the class apikeyui alone,
+// and the class apikeyui-page, which the handler's own body has and that of a
+// Layout may have for the same background. Rules of the host for whole elements,
+// as nav { background: … }, do reach into the content.
 //
-//	.apikeyui, .apikeyui-page { --apikeyui-accent: #0a7d5a; --apikeyui-link: #0a6b4d; }
+// The scheme is that of the page around: light, unless the page says otherwise
+// by <meta name="color-scheme" content="light dark"> or the property
+// color-scheme, as the handler's own does. (Browsers know light-dark(), by which
+// the style sheet does it, since 2024.) Colours and fonts are variables that
+// Options.Stylesheet can set again:
+//
+//	.apikeyui, .apikeyui-page { --apikeyui-accent: light-dark(#0a7d5a, #6fd7b0); }
 //
 // They are --apikeyui-text, -quiet, -page, -card, -sunken, -line, -edge, -accent,
 // -accent-text, -link, -good, -good-back, -warn, -warn-back, -bad, -bad-back,

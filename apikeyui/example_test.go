@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"html/template"
+	"io"
 	"log"
 	"net/http"
 	"net/http/httptest"
@@ -60,6 +62,35 @@ func ExampleHandler() {
 	// 403 false
 }
 
+// The content in a page of the host's own, which is light only: it says nothing
+// of a color-scheme.
+func ExampleOptions_layout() {
+	page := template.Must(template.New("").Parse(`<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><title>{{.Title}} - Example Orders</title>{{.Head}}</head>
+<body><h1>Example Orders</h1>{{.Content}}</body>
+</html>
+`))
+	manager, err := apikey.New(memstore.New(), nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	pages := apikeyui.Handler(manager, &apikeyui.Options{
+		Owner:  func(*http.Request) (string, string, error) { return "customer-17", "", nil },
+		Layout: func(w io.Writer, _ *http.Request, p apikeyui.Page) error { return page.Execute(w, p) },
+	})
+	w := httptest.NewRecorder()
+	pages.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	for _, part := range []string{"<title>API keys - Example Orders</title>", "script.js", "<h1>Example Orders</h1>", "Generate New Key"} {
+		fmt.Println(strings.Contains(w.Body.String(), part))
+	}
+	// Output:
+	// true
+	// true
+	// true
+	// true
+}
+
 // Texts of the host's own, in German otherwise.
 func ExampleTexts() {
 	texts := apikeyui.German()
@@ -74,5 +105,5 @@ func ExampleTexts() {
 	fmt.Println(options.Check())
 	// Output:
 	// <nil>
-	// apikey: texts: must not hold a name that English has not
+	// apikey: texts: must not hold "list.titel", which English has not
 }

@@ -33,6 +33,7 @@ type listView struct {
 	Status   string
 	Statuses []string // to choose from
 	Filtered bool
+	Gone     bool   // there are deleted keys, and no others
 	Dropped  bool   // what was to be searched for held a secret
 	First    string // link to the first page, if this is another
 	Next     string // link to the next page, or empty
@@ -67,6 +68,13 @@ func (v *visit) list() (reply, error) {
 	keys, next, more, err := v.find(view.Search, view.Status, after)
 	if err != nil {
 		return reply{}, err
+	}
+	if len(keys) == 0 && !view.Filtered && after == "" {
+		deleted, err := v.mine.List(v.ctx, apikey.Query{IncludeDeleted: true, Limit: 1})
+		if err != nil {
+			return reply{}, err
+		}
+		view.Gone = len(deleted) > 0
 	}
 	if after == "" && next == "" {
 		// All there is: pages of more are in the order of the ids.

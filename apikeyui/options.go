@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,13 +29,13 @@ type Options struct {
 	// here. Without any, keys have none.
 	Scopes []Scope
 
-	// Overlaps can be chosen for a rotation, each at least a minute. Default
-	// 1 hour, 24 hours, 7 days and 30 days. The second one, or else the
+	// Overlaps can be chosen for a rotation: different ones of whole minutes.
+	// Default 1 hour, 24 hours, 7 days and 30 days. The second one, or else the
 	// first, is proposed.
 	Overlaps []time.Duration
 
 	// Reasons can be chosen for a regeneration, and are recorded as they
-	// stand here: at most 100 bytes each. Default: those of the texts
+	// stand here: different ones of at most 100 bytes each. Default: those of the texts
 	// reason.compromised to reason.precaution.
 	Reasons []string
 
@@ -51,7 +52,8 @@ type Options struct {
 	APIURL string
 
 	// Stylesheet, if set, is the address of a style sheet that is loaded after
-	// the handler's own, on the same origin. The colours are variables: see
+	// the handler's own: a path on the same origin, as a browser sees it, that
+	// begins with a slash. The colours are variables: see
 	// the package comment.
 	Stylesheet string
 
@@ -118,9 +120,9 @@ func (o *Options) Check() error {
 			return refuse("scopes", "must have descriptions of at most 200 bytes")
 		}
 	}
-	for _, overlap := range o.Overlaps {
-		if overlap < time.Minute {
-			return refuse("overlaps", "must be at least a minute")
+	for i, overlap := range o.Overlaps {
+		if overlap < time.Minute || overlap%time.Minute != 0 || slices.Contains(o.Overlaps[:i], overlap) {
+			return refuse("overlaps", "must be different, and of whole minutes")
 		}
 	}
 	if p := o.MaxLifetime; p.Years < 0 || p.Months < 0 || p.Days < 0 {
@@ -129,16 +131,18 @@ func (o *Options) Check() error {
 	if problem := o.Texts.problem(); problem != "" {
 		return refuse("texts", problem)
 	}
-	for _, reason := range o.completed().Reasons { // those of the texts as well
-		if strings.TrimSpace(reason) == "" || len(reason) > 100 || unprintable(reason) {
-			return refuse("reasons", "must be 1 to 100 bytes of printable text")
+	reasons := o.completed().Reasons // those of the texts as well
+	for i, reason := range reasons {
+		if strings.TrimSpace(reason) == "" || len(reason) > 100 || unprintable(reason) || slices.Contains(reasons[:i], reason) {
+			return refuse("reasons", "must be different, and of 1 to 100 bytes of printable text")
 		}
 	}
 	if problem := urlProblem(o.APIURL); problem != "" {
 		return refuse("api_url", problem)
 	}
-	if strings.ContainsFunc(o.Stylesheet, notInURL) {
-		return refuse("stylesheet", "must be an address")
+	if o.Stylesheet != "" && (!strings.HasPrefix(o.Stylesheet, "/") || strings.HasPrefix(o.Stylesheet, "//") ||
+		strings.ContainsFunc(o.Stylesheet, notInURL)) {
+		return refuse("stylesheet", "must be a path that begins with one slash")
 	}
 	if o.Layout != nil && o.Header+o.Footer != "" {
 		return refuse("layout", "must not be set together with a header or footer")

@@ -66,7 +66,13 @@ func TestBadOptions(t *testing.T) {
 		{"URL with a user", &apikeyui.Options{Owner: owner, APIURL: "https://user:password@api.example/"}, "api_url"},
 		{"no URL", &apikeyui.Options{Owner: owner, APIURL: "api.example/v1"}, "api_url"},
 		{"script as URL", &apikeyui.Options{Owner: owner, APIURL: "javascript:alert(1)"}, "api_url"},
-		{"stylesheet with a quote", &apikeyui.Options{Owner: owner, Stylesheet: `x"`}, "stylesheet"},
+		{"overlap twice", &apikeyui.Options{Owner: owner, Overlaps: []time.Duration{time.Hour, 60 * time.Minute}}, "overlaps"},
+		{"odd overlap", &apikeyui.Options{Owner: owner, Overlaps: []time.Duration{1<<63 - 1}}, "overlaps"},
+		{"reason twice", &apikeyui.Options{Owner: owner, Reasons: []string{"a", "b", "a"}}, "reasons"},
+		{"stylesheet elsewhere", &apikeyui.Options{Owner: owner, Stylesheet: "https://cdn.example.com/a.css"}, "stylesheet"},
+		{"stylesheet of another host", &apikeyui.Options{Owner: owner, Stylesheet: "//cdn.example.com/a.css"}, "stylesheet"},
+		{"relative stylesheet", &apikeyui.Options{Owner: owner, Stylesheet: "my.css"}, "stylesheet"},
+		{"stylesheet with a quote", &apikeyui.Options{Owner: owner, Stylesheet: `/x"`}, "stylesheet"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -185,7 +191,7 @@ func TestGerman(t *testing.T) {
 	s := newSite(t, func(o *apikeyui.Options) { o.Texts = german })
 	p := s.browser(t, "ada").open("")
 	is.Equal(p.root.all("html")[0].attr["lang"], "de")
-	is.True(p.has("Noch keine API-Schlüssel"))
+	is.True(p.has("Keine API-Schlüssel"))
 	is.True(p.follow("new").submit("new", "name", "").has("Darf nicht leer sein."))
 }
 

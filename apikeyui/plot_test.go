@@ -105,7 +105,7 @@ func TestPlotOfTheDay(t *testing.T) {
 	is.NoErr(err)
 	p := s.browser(t, "ada").open("key/" + issued.Key.ID)
 	is.True(p.has("has not been used since the rotation"))
-	is.True(p.has("Uses since the start of 1 Jan 20260"))
+	is.True(!p.has("Uses since"))
 }
 
 // keyID returns the id of the only key of ada's.

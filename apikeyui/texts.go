@@ -1,6 +1,7 @@
 package apikeyui
 
 import (
+	"fmt"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -31,14 +32,14 @@ func (t Texts) problem() string {
 	for name, text := range t {
 		known, ok := english[name]
 		if !ok && !strings.HasPrefix(name, "field.") && !strings.HasPrefix(name, "event.") {
-			return "must not hold a name that English has not"
+			return fmt.Sprintf("must not hold %q, which English has not", name)
 		}
 		if !utf8.ValidString(text) {
-			return "must be valid UTF-8"
+			return fmt.Sprintf("must be valid UTF-8: %q is not", name)
 		}
 		for _, value := range values(text) {
 			if ok && !strings.Contains(known, value) {
-				return "must not hold a value in braces that English has not"
+				return fmt.Sprintf("must not hold %s in %q, where English has it not", value, name)
 			}
 		}
 	}

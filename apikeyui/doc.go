@@ -55,7 +55,7 @@
 // copy buttons, and lets Delete wake up once the name of the key is typed. It
 // may be blocked; nothing that protects a key depends on it. An answer that is
 // no page of this package, such as the host's login after the end of a session,
-// is shown as the host made it.
+// is shown as the host made it, if it is of the same origin.
 //
 // # Safety
 //

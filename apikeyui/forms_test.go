@@ -245,6 +245,12 @@ func TestHalves(t *testing.T) {
 	if !dropped.has("held a secret, and was not searched for") || !dropped.has("mine") {
 		t.Errorf("dropped without a word: %s", dropped.text())
 	}
+	for range apikeyui.PageSize {
+		s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "other"})
+	}
+	if dropped = ada.open("?dropped=yes"); strings.Contains(dropped.next(), "dropped") || !dropped.has("not searched for") {
+		t.Errorf("said again on the next page: %s", dropped.next())
+	}
 	if p := ada.open("key/"+issued.Key.ID+"/delete").submit("delete", "typed", token); p.status != 400 || strings.Contains(p.body, secret) {
 		t.Errorf("a token typed for the name: %d", p.status)
 	}

@@ -54,8 +54,8 @@ func knownStatus(text string) string {
 func (v *visit) list() (reply, error) {
 	query := v.r.URL.Query()
 	view := listView{Status: knownStatus(query.Get("status")), Statuses: statuses}
-	view.Search, view.Dropped = withoutSecret(query.Get("q"))
-	view.Dropped = view.Dropped || query.Has("dropped")
+	search, dropped := withoutSecret(query.Get("q"))
+	view.Search = search
 	after := query.Get("after")
 	view.Filtered = view.Search != "" || view.Status != ""
 	if after != "" {
@@ -88,6 +88,7 @@ func (v *visit) list() (reply, error) {
 	if next != "" {
 		view.Next, view.More = v.listAddress(view, next), more
 	}
+	view.Dropped = dropped || query.Has("dropped") // after the links, which do not say so again
 	view.Notice = v.deletedNotice(query)
 	return reply{status: http.StatusOK, template: "list", title: "list.title", data: view}, nil
 }

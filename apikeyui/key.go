@@ -122,7 +122,7 @@ func (v *visit) show(key apikey.Key) (reply, error) {
 		return reply{}, err
 	}
 	view := detailView{Owner: owner, Key: v.view(key, owner)}
-	if view.Old, err = v.retiring(key, owner); err != nil {
+	if view.Old, err = v.retiring(view.Key); err != nil {
 		return reply{}, err
 	}
 	if view.Plot, err = v.plot(key, view.Old); err != nil {
@@ -137,8 +137,8 @@ func (v *visit) show(key apikey.Key) (reply, error) {
 
 // retiring says whether the older access key of a running rotation is still in
 // use.
-func (v *visit) retiring(key apikey.Key, owner apikey.Owner) (*retiring, error) {
-	if k := v.view(key, owner); !key.Rotating(v.now) || k.Off || k.Held || k.Status == apikey.StatusDeleted {
+func (v *visit) retiring(key keyView) (*retiring, error) {
+	if !key.Rotating || key.Off || key.Held || key.Status == apikey.StatusDeleted {
 		return nil, nil // none of its tokens works, whatever its times say
 	}
 	credentials, err := v.mine.Credentials(v.ctx, key.ID)

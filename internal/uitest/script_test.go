@@ -12,6 +12,16 @@ import (
 	"github.com/keyturn/apikey/apikeytest"
 )
 
+// onKey returns a site with one key, its id, and a tab with the page of it.
+func onKey(t testing.TB) (s *site, b *tab, id string) {
+	t.Helper()
+	s = newSite(t)
+	id = s.issue("billing").Key.ID
+	b = s.tab(t, look{})
+	b.open("key/" + id)
+	return s, b, id
+}
+
 // answered waits until the script has had an answer to its request for an
 // address with such an end, and has done what it does with it.
 func (b *tab) answered(end string) {
@@ -25,10 +35,7 @@ func (b *tab) answered(end string) {
 // was opened since, nor of a page.
 func TestLateAnswer(t *testing.T) {
 	is := is.New(t)
-	s := newSite(t)
-	key := s.issue("billing").Key
-	b := s.tab(t, look{})
-	b.open("key/" + key.ID)
+	s, b, _ := onKey(t)
 	release := s.hold("GET", "/disable")
 	b.click("a.slider")
 	b.click(`a[href$="/edit"]`)
@@ -57,10 +64,7 @@ func TestLateAnswer(t *testing.T) {
 // a new token is never lost to a slip, nor sent for twice.
 func TestSending(t *testing.T) {
 	is := is.New(t)
-	s := newSite(t)
-	id := s.issue("billing").Key.ID
-	b := s.tab(t, look{})
-	b.open("key/" + id)
+	s, b, _ := onKey(t)
 	b.click(`a[href$="/rotate"]`)
 	b.at(text("rotate.title"))
 	release := s.hold("POST", "/rotate")
@@ -146,10 +150,7 @@ func TestEndOfSession(t *testing.T) {
 // TestFragment: to go to another part of the same page loads nothing.
 func TestFragment(t *testing.T) {
 	is := is.New(t)
-	s := newSite(t)
-	id := s.issue("billing").Key.ID
-	b := s.tab(t, look{})
-	b.open("key/" + id)
+	s, b, _ := onKey(t)
 	b.click(`a[href$="/edit"]`)
 	b.at(text("edit.title"))
 	b.fill("#f-name", "typed")
@@ -190,10 +191,7 @@ func TestBackFromSecret(t *testing.T) {
 // a token.
 func TestLateAnswerToSecret(t *testing.T) {
 	t.Run("dialog", func(t *testing.T) {
-		s := newSite(t)
-		id := s.issue("billing").Key.ID
-		b := s.tab(t, look{})
-		b.open("key/" + id)
+		s, b, _ := onKey(t)
 		b.click(`a[href$="/regenerate"]`)
 		b.at(text("regenerate.title"))
 		release := s.hold("GET", "/rotate")
@@ -257,10 +255,7 @@ func TestDialogDuringSearch(t *testing.T) {
 func TestLoginInPlace(t *testing.T) {
 	for _, status := range []int{http.StatusOK, http.StatusUnauthorized, http.StatusForbidden} {
 		t.Run(http.StatusText(status), func(t *testing.T) {
-			s := newSite(t)
-			id := s.issue("billing").Key.ID
-			b := s.tab(t, look{})
-			b.open("key/" + id)
+			s, b, id := onKey(t)
 			b.click("a.slider")
 			b.at(text("disable.title"))
 			s.interfere(func(w http.ResponseWriter, _ *http.Request) bool {

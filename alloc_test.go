@@ -14,7 +14,7 @@ import (
 
 // TestAllocations: neither a hit nor a refusal allocates.
 func TestAllocations(t *testing.T) {
-	m, err := apikey.New(memstore.New(), nil)
+	m, err := apikey.New(memstore.New(), &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
 	if err != nil {
 		t.Fatal(err)
 	}

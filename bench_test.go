@@ -134,7 +134,7 @@ func (b *bare) validate(token string) bool {
 // benchKeys issues n keys, 100 an owner, and returns some of their tokens.
 func benchKeys(b testing.TB, n, hot int) (*apikey.Manager, []string) {
 	b.Helper()
-	m, err := apikey.New(memstore.New(), nil)
+	m, err := apikey.New(memstore.New(), &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -265,7 +265,7 @@ func BenchmarkValidateMillion(b *testing.B) {
 // and the encoding that it needs.
 func BenchmarkIssue(b *testing.B) {
 	ctx := context.Background()
-	m, err := apikey.New(memstore.New(), nil)
+	m, err := apikey.New(memstore.New(), &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -292,7 +292,7 @@ func BenchmarkIssue(b *testing.B) {
 }
 
 func BenchmarkScan(b *testing.B) {
-	m, err := apikey.New(memstore.New(), nil)
+	m, err := apikey.New(memstore.New(), &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -30,7 +30,7 @@ func newDays(t *testing.T) (*apikey.Manager, *daysStore, string) {
 	t.Helper()
 	_, counting, mock := newManager(t, apikey.Options{})
 	store := &daysStore{Store: counting}
-	m, err := apikey.New(store, &apikey.Options{Now: mock.Now})
+	m, err := apikey.New(store, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, Now: mock.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +180,7 @@ func TestDailyUsageOfOtherStores(t *testing.T) {
 	plain := days.Store // which has no DailyUsage, nor Unwrap
 	ctx := t.Context()
 	manager := func(store apikey.Store) *apikey.Manager {
-		m, err := apikey.New(store, nil)
+		m, err := apikey.New(store, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
 		is.NoErr(err)
 		return m
 	}

@@ -25,15 +25,21 @@ const (
 	pepperIDLen  = 8
 )
 
-// noPepper is public: see NoPepper.
 const noPepper = "github.com/keyturn/apikey: no pepper configured"
 
-// NoPepper returns the fixed, public pepper that is used when Options.Peppers
-// is empty. With it a copy of the database still holds no usable key, since
-// 190 random bits cannot be guessed, but whoever can write to the database can
-// make keys of their own. A host that configures its first pepper lists
-// NoPepper after it for as long as keys from before are in use.
+// NoPepper returns a fixed, public pepper. List it in Options.Peppers to run
+// without a secret one. A copy of the database still contains no usable token,
+// because nobody can guess 190 random bits, but anyone who can write to the
+// database can create working keys. If you add a pepper later, list NoPepper()
+// after it for as long as older keys are in use; until you remove it, anyone
+// who can write to the database can still create keys.
 func NoPepper() Secret { return NewSecret(noPepper) }
+
+// EphemeralPepper returns a new random pepper of more than 256 bits. Use it
+// for stores that end with the process, such as a memstore: nothing has to be
+// kept. On a store that outlives the process every key is unusable after a
+// restart, and Check reports ErrPepper.
+func EphemeralPepper() Secret { return NewSecret(rand.Text() + rand.Text()) }
 
 // pepper hashes under one pepper.
 type pepper struct {
@@ -100,7 +106,7 @@ type ring []*pepper
 
 func newRing(peppers []Secret) (ring, error) {
 	if len(peppers) == 0 {
-		peppers = []Secret{NoPepper()}
+		return nil, &FieldError{Field: "peppers", Problem: "must not be empty; to run without a pepper, list NoPepper()"}
 	}
 	var r ring
 	for i, secret := range peppers {

@@ -5,7 +5,7 @@
 //
 // # Quick start
 //
-//	m, err := apikey.New(memstore.New(), nil)
+//	m, err := apikey.New(memstore.New(), &apikey.Options{Peppers: []apikey.Secret{apikey.EphemeralPepper()}})
 //	// ...
 //	issued, err := m.Issue(ctx, apikey.IssueParams{Owner: "customer-17", Name: "billing", Scopes: []string{"orders:read"}})
 //	// ...
@@ -97,9 +97,9 @@
 // stored credentials name and the list lacks; until that is repaired, Validate
 // answers those credentials with [ErrUnavailable], never as wrong keys.
 //
-// With no pepper configured the same code runs with a public one: see
-// [NoPepper] for what that gives up. Who adds a first pepper later lists
-// NoPepper() after it.
+// A pepper is required. [NoPepper] runs the same code with a public one; its
+// comment says what that gives up. [EphemeralPepper] is for stores that end
+// with the process.
 //
 // # Life cycle
 //
@@ -257,7 +257,7 @@
 // # Security
 //
 //   - Hand out tokens over TLS only, show them once, never log them. Log [Key.AccessKey] instead, and find its key with [Manager.Find].
-//   - Configure a pepper. Without one, who can write to the database can make keys that work.
+//   - Keep the pepper outside the database. With [NoPepper], anyone who can write to the database can create working keys.
 //   - Take the owner from the host's own login, never from the request.
 //   - An owner may change the name, scopes (within what [Manager.ForOwner] was given), networks and end of its keys; rate and metadata are the host's. Pass on from a request only what your owners are to decide, and use [Options.Authorize] for the rest.
 //   - Give [From] the address of the real client. Package apikeyhttp gives that of the connection. What a proxy header says is the client's word unless your own proxy wrote it.

@@ -130,7 +130,7 @@ func ExampleManager_Check() {
 	m.Issue(ctx, apikey.IssueParams{Owner: "acme", Name: "billing"})
 	fmt.Println(m.Check(ctx))
 
-	forgotten, _ := apikey.New(store, nil)
+	forgotten, _ := apikey.New(store, &apikey.Options{Peppers: []apikey.Secret{apikey.EphemeralPepper()}})
 	fmt.Println(errors.Is(forgotten.Check(ctx), apikey.ErrPepper))
 	// Output:
 	// <nil>

@@ -19,7 +19,7 @@ var ctx = context.Background()
 func exampleManager() (*apikey.Manager, *clock.Mock) {
 	mock := clock.NewMock()
 	mock.Set(time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC))
-	m, _ := apikey.New(memstore.New(), &apikey.Options{Now: mock.Now})
+	m, _ := apikey.New(memstore.New(), &apikey.Options{Peppers: []apikey.Secret{apikey.EphemeralPepper()}, Now: mock.Now})
 	return m, mock
 }
 
@@ -29,7 +29,7 @@ func check(m *apikey.Manager, name string, token apikey.Secret) {
 }
 
 func Example() {
-	m, err := apikey.New(memstore.New(), nil)
+	m, err := apikey.New(memstore.New(), &apikey.Options{Peppers: []apikey.Secret{apikey.EphemeralPepper()}})
 	if err != nil {
 		panic(err)
 	}

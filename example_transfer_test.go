@@ -10,7 +10,11 @@ import (
 
 // Moving to another store: the same tokens are valid there.
 func ExampleManager_Export() {
-	from, clock := exampleManager()
+	options := &apikey.Options{Peppers: []apikey.Secret{apikey.EphemeralPepper()}}
+	from, err := apikey.New(memstore.New(), options)
+	if err != nil {
+		panic(err)
+	}
 	issued, err := from.Issue(ctx, apikey.IssueParams{Owner: "acme", Name: "billing"})
 	if err != nil {
 		panic(err)
@@ -20,7 +24,7 @@ func ExampleManager_Export() {
 		panic(err)
 	}
 
-	to, err := apikey.New(memstore.New(), &apikey.Options{Now: clock.Now}) // with the same Peppers
+	to, err := apikey.New(memstore.New(), options) // with the same Peppers
 	if err != nil {
 		panic(err)
 	}
@@ -32,7 +36,10 @@ func ExampleManager_Export() {
 	fmt.Println(key.Name, err)
 
 	changed := bytes.Replace(file.Bytes(), []byte("billing"), []byte("Billing"), 1)
-	empty, _ := exampleManager()
+	empty, err := apikey.New(memstore.New(), options)
+	if err != nil {
+		panic(err)
+	}
 	fmt.Println(empty.Restore(ctx, bytes.NewReader(changed)))
 	// Output:
 	// token: <nil>

@@ -98,7 +98,7 @@ func TestBadInput(t *testing.T) {
 		check(name, "access_key", second(m.Find(ctx, bad)))
 		check(name, "scopes", second(apikey.NewScopes(bad)))
 		check(name, "networks", second(apikey.ParseNetworks("192.0.2.0/24 "+strings.ReplaceAll(bad, " ", ""))))
-		check(name, "prefix", second(apikey.New(store, &apikey.Options{Prefix: bad})))
+		check(name, "prefix", second(apikey.New(store, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, Prefix: bad})))
 		_, err := m.Validate(ctx, bad)
 		is.Equal(err, apikey.ErrInvalid)
 		_, err = m.Validate(ctx, "", apikey.Scope(bad))
@@ -208,6 +208,7 @@ func TestBadInput(t *testing.T) {
 	secret := func(n int) apikey.Secret { return apikey.NewSecret(strings.Repeat("p", n)) }
 	for field, bad := range map[string]apikey.Options{
 		"prefix":         {Prefix: "AK"},
+		"peppers":        {Prefix: "ak"},
 		"peppers[3]":     {Peppers: []apikey.Secret{secret(32), secret(33), secret(34), {}}},
 		"peppers[0]":     {Peppers: []apikey.Secret{secret(31)}},
 		"peppers[1]":     {Peppers: []apikey.Secret{secret(32), {}}},
@@ -221,9 +222,10 @@ func TestBadInput(t *testing.T) {
 	} {
 		check(field, field, second(apikey.New(memstore.New(), &bad)))
 	}
-	check("-1", "reissue_limit", second(apikey.New(memstore.New(), &apikey.Options{ReissueLimit: &apikey.ReissueLimit{N: -1, Window: 1}})))
-	check("51", "reissue_limit", second(apikey.New(memstore.New(), &apikey.Options{ReissueLimit: &apikey.ReissueLimit{N: 51}})))
-	check("nil store", "store", second(apikey.New(nil, nil)))
+	check("-1", "reissue_limit", second(apikey.New(memstore.New(), &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, ReissueLimit: &apikey.ReissueLimit{N: -1, Window: 1}})))
+	check("51", "reissue_limit", second(apikey.New(memstore.New(), &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, ReissueLimit: &apikey.ReissueLimit{N: 51}})))
+	check("nil options", "peppers", second(apikey.New(memstore.New(), nil)))
+	check("nil store", "store", second(apikey.New(nil, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})))
 
 	if diff := cmp.Diff(before, dump(t, store)); diff != "" {
 		t.Errorf("something was stored:\n%s", diff)

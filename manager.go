@@ -21,18 +21,19 @@ type Manager struct {
 	all     access // of the Manager itself: everything
 }
 
-// Options of a Manager. The zero value of a field is its default.
+// Options of a Manager. Peppers is required. The zero value of any other
+// field is its default.
 type Options struct {
 	// Prefix begins every token issued: 1 to 20 characters that match
 	// [a-z][a-z0-9]*(_[a-z0-9]+)*. Default "ak". Tokens issued under another
 	// prefix stay valid.
 	Prefix string
 
-	// Peppers are secrets of at least 32 random bytes, kept outside of the
+	// Peppers are secrets of at least 32 random bytes, kept outside the
 	// database. The first hashes new secrets, all verify. To replace one, put
 	// the new one first, regenerate or rotate the keys in time, and remove the
-	// old one once Check passes for a Manager without it. Default: one that is
-	// public; see NoPepper for what that gives up.
+	// old one once Check passes for a Manager without it. Required: New
+	// rejects an empty list. See NoPepper and EphemeralPepper.
 	Peppers []Secret
 
 	// Lifetime is how long a new credential is valid. Default one year.
@@ -88,8 +89,8 @@ const (
 	ActionDelete         Action = "delete"
 )
 
-// New returns a Manager on a Store. It copies and checks the options, nil for
-// all defaults, and refuses bad ones with a *FieldError. It does no I/O: see
+// New returns a Manager on a Store. It copies the options and rejects bad
+// ones, a missing pepper among them, with a *FieldError. It does no I/O: see
 // Check.
 func New(store Store, options *Options) (*Manager, error) {
 	m, err := newManager(store, options)

@@ -18,7 +18,7 @@ import (
 func TestOthersKeysAreNotThere(t *testing.T) {
 	_, counting, mock := newManager(t, apikey.Options{})
 	store := &daysStore{Store: counting}
-	m, err := apikey.New(store, &apikey.Options{Now: mock.Now})
+	m, err := apikey.New(store, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, Now: mock.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +132,7 @@ func TestAuthorize(t *testing.T) {
 	var refuse bool
 	_, counting, mock := newManager(t, apikey.Options{})
 	store := &daysStore{Store: counting.Store}
-	m, err := apikey.New(store, &apikey.Options{Now: mock.Now, Authorize: func(_ context.Context, a apikey.Action, k apikey.Key) error {
+	m, err := apikey.New(store, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, Now: mock.Now, Authorize: func(_ context.Context, a apikey.Action, k apikey.Key) error {
 		if k.Owner != "acme" || k.Name == "" {
 			t.Errorf("%s was asked with %+v", a, k)
 		}

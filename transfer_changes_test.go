@@ -77,7 +77,7 @@ func TestExportOfAStoreThatChanges(t *testing.T) {
 				_, err = keys.DisableOwner(ctx, "owner", "") // read before, changed now
 				is.NoErr(err)
 			}
-			m, err := apikey.New(&during{Store: keys.Store, left: nth, do: change}, &apikey.Options{Now: keys.Clock.Now})
+			m, err := apikey.New(&during{Store: keys.Store, left: nth, do: change}, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, Now: keys.Clock.Now})
 			is.NoErr(err)
 			inOwners := false
 			var file bytes.Buffer
@@ -176,7 +176,7 @@ func TestExportOfWhatCannotBeRestored(t *testing.T) {
 		n++
 		_, err := keys.Update(ctx, issued.Key.ID, apikey.Changes{Name: new(fmt.Sprint("name ", n))}, "")
 		is.NoErr(err)
-	}}, &apikey.Options{Now: keys.Clock.Now})
+	}}, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, Now: keys.Clock.Now})
 	is.NoErr(err)
 	err = m.Export(ctx, io.Discard)
 	is.True(err != nil)

@@ -176,7 +176,7 @@ func TestRestoreIntoAStoreThatIsNotEmpty(t *testing.T) {
 
 	// Someone else writes to the log in between.
 	other := apikeytest.New(t)
-	m, err := apikey.New(&intruded{Store: other.Store, do: func() { other.DisableOwner(ctx, "x", "") }}, nil)
+	m, err := apikey.New(&intruded{Store: other.Store, do: func() { other.DisableOwner(ctx, "x", "") }}, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
 	if err == nil {
 		err = m.Restore(ctx, strings.NewReader(first))
 	}
@@ -411,7 +411,7 @@ func TestTransferErrors(t *testing.T) {
 // BenchmarkRestore restores 100,000 keys into memory.
 func BenchmarkRestore(b *testing.B) {
 	const keys = 100_000
-	m, err := apikey.New(memstore.New(), nil)
+	m, err := apikey.New(memstore.New(), &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -428,7 +428,7 @@ func BenchmarkRestore(b *testing.B) {
 	b.ReportMetric(time.Since(begin).Seconds(), "s/export")
 	b.ReportMetric(float64(file.Len())/keys, "bytes/key")
 	for b.Loop() {
-		to, err := apikey.New(memstore.New(), nil)
+		to, err := apikey.New(memstore.New(), &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -255,7 +255,7 @@ func TestRestoreNamesTheKeyThatDiffers(t *testing.T) {
 	file := exported(t, source)
 	to := apikeytest.New(t)
 	is.NoErr(to.Restore(t.Context(), strings.NewReader(file)))
-	m, err := apikey.New(edited{to.Store, id}, nil)
+	m, err := apikey.New(edited{to.Store, id}, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
 	is.NoErr(err)
 	err = m.Restore(t.Context(), strings.NewReader(file))
 	is.True(errors.Is(err, apikey.ErrOtherData))
@@ -330,7 +330,7 @@ func TestRestoreKnowsItsOwnEvents(t *testing.T) {
 	is := is.New(t)
 	to := apikeytest.New(t)
 	is.NoErr(to.Restore(ctx, strings.NewReader(file)))
-	m, err := apikey.New(relabelled{to.Store}, nil)
+	m, err := apikey.New(relabelled{to.Store}, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
 	is.NoErr(err)
 	is.True(errors.Is(m.Restore(ctx, strings.NewReader(file)), apikey.ErrOtherData))
 

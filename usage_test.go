@@ -53,7 +53,7 @@ func TestUsageIsCountedByDay(t *testing.T) {
 	is := is.New(t)
 	_, counting, mock := newManager(t, apikey.Options{})
 	store := &touchStore{Store: counting.Store}
-	m, err := apikey.New(store, &apikey.Options{Now: mock.Now})
+	m, err := apikey.New(store, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, Now: mock.Now})
 	is.NoErr(err)
 	ctx := t.Context()
 	a := issue(t, m, apikey.IssueParams{})
@@ -106,7 +106,7 @@ func TestFlushFailures(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			is := is.New(t)
 			store := &touchStore{Store: memstore.New()}
-			m, err := apikey.New(store, nil)
+			m, err := apikey.New(store, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
 			is.NoErr(err)
 			ctx := t.Context()
 			var tokens []string
@@ -162,7 +162,7 @@ func TestFlushFailures(t *testing.T) {
 // TestFlushWhileValidating loses no use.
 func TestFlushWhileValidating(t *testing.T) {
 	is := is.New(t)
-	m, err := apikey.New(memstore.New(), nil)
+	m, err := apikey.New(memstore.New(), &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
 	is.NoErr(err)
 	a := issue(t, m, apikey.IssueParams{})
 	var wg sync.WaitGroup
@@ -195,7 +195,7 @@ func TestRun(t *testing.T) {
 		lost := errors.New("connection lost")
 		var observed []apikey.Observation
 		store := &touchStore{Store: memstore.New()}
-		m, err := apikey.New(store, &apikey.Options{Observe: func(_ context.Context, o apikey.Observation) {
+		m, err := apikey.New(store, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, Observe: func(_ context.Context, o apikey.Observation) {
 			if o.Flush {
 				observed = append(observed, o)
 			}

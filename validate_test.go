@@ -55,6 +55,9 @@ func newManager(t testing.TB, options apikey.Options) (*apikey.Manager, *countin
 	mock := clock.NewMock()
 	mock.Set(start)
 	options.Now = mock.Now
+	if options.Peppers == nil {
+		options.Peppers = []apikey.Secret{apikey.NoPepper()}
+	}
 	m, err := apikey.New(store, &options)
 	if err != nil {
 		t.Fatal(err)
@@ -175,7 +178,7 @@ func TestUnearnedRefusalsAreOne(t *testing.T) {
 	issued := issue(t, m, apikey.IssueParams{})
 	_, err := m.Disable(t.Context(), issued.Key.ID, "")
 	is.NoErr(err)
-	other, err := apikey.New(memstore.New(), nil)
+	other, err := apikey.New(memstore.New(), &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
 	is.NoErr(err)
 	unknown := issue(t, other, apikey.IssueParams{}).Token.Reveal()
 	wrong := apikey.Issued{}

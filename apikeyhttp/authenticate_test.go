@@ -95,7 +95,7 @@ func TestStoreTrouble(t *testing.T) {
 	record, err := other.Store.Get(t.Context(), other.MustIssue(t, apikey.IssueParams{}).Key.ID)
 	is.NoErr(err)
 	is.True(record.Credentials[0].PepperID != "")
-	withoutPepper, err := apikey.New(other.Store, &apikey.Options{Now: other.Clock.Now})
+	withoutPepper, err := apikey.New(other.Store, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, Now: other.Clock.Now})
 	is.NoErr(err)
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.Header.Set("X-API-Key", other.MustIssue(t, apikey.IssueParams{}).Token.Reveal())

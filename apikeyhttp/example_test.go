@@ -16,7 +16,7 @@ import (
 
 // A route for keys with the scope orders:read.
 func Example() {
-	manager, err := apikey.New(memstore.New(), nil)
+	manager, err := apikey.New(memstore.New(), &apikey.Options{Peppers: []apikey.Secret{apikey.EphemeralPepper()}})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -15,7 +15,7 @@ import (
 
 // Two requests a minute for each key that has no rate of its own.
 func Example() {
-	manager, err := apikey.New(memstore.New(), nil)
+	manager, err := apikey.New(memstore.New(), &apikey.Options{Peppers: []apikey.Secret{apikey.EphemeralPepper()}})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func ExampleNew() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	manager, err := apikey.New(memstore.New(), nil)
+	manager, err := apikey.New(memstore.New(), &apikey.Options{Peppers: []apikey.Secret{apikey.EphemeralPepper()}})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -50,7 +50,7 @@ type Manager struct {
 func New(t testing.TB, options ...func(*apikey.Options)) *Manager {
 	t.Helper()
 	m := &Manager{Clock: &Clock{}, Store: NewFailStore(memstore.New())}
-	o := apikey.Options{Now: m.Clock.Now}
+	o := apikey.Options{Now: m.Clock.Now, Peppers: []apikey.Secret{apikey.NoPepper()}}
 	for _, change := range options {
 		change(&o)
 	}

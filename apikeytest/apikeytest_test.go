@@ -131,7 +131,7 @@ func TestEvents(t *testing.T) {
 		is.Equal(e.Position.Seq, int64(i)+1)
 	}
 
-	own, err := apikey.New(memstore.New(), nil)
+	own, err := apikey.New(memstore.New(), &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
 	is.NoErr(err)
 	is.Equal(len(apikeytest.Events(t, own)), 0) // a Manager of the host's own
 

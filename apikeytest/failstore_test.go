@@ -166,7 +166,7 @@ func TestFailStoreUnwrap(t *testing.T) {
 	s := apikeytest.NewFailStore(inner)
 	is.Equal(s.Unwrap(), apikey.Store(inner))
 
-	m, err := apikey.New(s, nil)
+	m, err := apikey.New(s, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
 	is.NoErr(err)
 	is.NoErr(m.Check(t.Context()))
 	is.Equal(s.Calls(apikeytest.List), 0) // found memstore's PepperIDs behind
@@ -187,7 +187,7 @@ func TestFailStoreDailyUsage(t *testing.T) {
 	is.NoErr(keys.Flush(t.Context()))
 	today := keys.Now()
 	for _, store := range []*apikeytest.FailStore{keys.Store, apikeytest.NewFailStore(keys.Store), apikeytest.NewFailStore(front{keys.Store})} {
-		m, err := apikey.New(store, &apikey.Options{Now: keys.Clock.Now})
+		m, err := apikey.New(store, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, Now: keys.Clock.Now})
 		is.NoErr(err)
 		days, err := m.DailyUsage(t.Context(), issued.Key.ID, today, today.Add(time.Hour))
 		is.NoErr(err)
@@ -197,7 +197,7 @@ func TestFailStoreDailyUsage(t *testing.T) {
 		_, err = m.DailyUsage(t.Context(), issued.Key.ID, today, today.Add(time.Hour))
 		is.True(errors.Is(err, apikeytest.ErrStore))
 	}
-	m, err := apikey.New(apikeytest.NewFailStore(struct{ apikey.Store }{keys.Store}), nil)
+	m, err := apikey.New(apikeytest.NewFailStore(struct{ apikey.Store }{keys.Store}), &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
 	is.NoErr(err)
 	_, err = m.DailyUsage(t.Context(), issued.Key.ID, today, today.Add(time.Hour))
 	is.True(errors.Is(err, errors.ErrUnsupported))

@@ -25,7 +25,7 @@ func Allow(key apikey.Key) apikey.Validator {
 	// of its own about a token of its own, which stands for any other.
 	a := &allow{key: key}
 	store := &standIn{key: key}
-	a.manager, a.err = apikey.New(store, &apikey.Options{Now: func() time.Time { return start }})
+	a.manager, a.err = apikey.New(store, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, Now: func() time.Time { return start }})
 	if a.err == nil {
 		var issued apikey.Issued
 		issued, a.err = a.manager.Issue(context.Background(), apikey.IssueParams{Owner: "owner", Name: "name"})

@@ -18,7 +18,7 @@ import (
 
 // The page behind a login of the host's own.
 func ExampleHandler() {
-	manager, err := apikey.New(memstore.New(), nil)
+	manager, err := apikey.New(memstore.New(), &apikey.Options{Peppers: []apikey.Secret{apikey.EphemeralPepper()}})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func ExampleOptions_layout() {
 <body><h1>Example Orders</h1>{{.Content}}</body>
 </html>
 `))
-	manager, err := apikey.New(memstore.New(), nil)
+	manager, err := apikey.New(memstore.New(), &apikey.Options{Peppers: []apikey.Secret{apikey.EphemeralPepper()}})
 	if err != nil {
 		log.Fatal(err)
 	}

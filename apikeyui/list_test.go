@@ -202,7 +202,7 @@ func (m *meter) Get(ctx context.Context, id string) (apikey.Record, error) {
 func TestManyKeys(t *testing.T) {
 	is := is.New(t)
 	m := &meter{Store: memstore.New()}
-	keys, err := apikey.New(m, nil)
+	keys, err := apikey.New(m, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
 	is.NoErr(err)
 	for i := range 10_000 {
 		_, err := keys.Issue(t.Context(), apikey.IssueParams{Owner: "ada", Name: fmt.Sprint("key ", i)})

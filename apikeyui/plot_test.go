@@ -68,7 +68,7 @@ func TestPlot(t *testing.T) {
 	is.Equal(show().status, 503)
 
 	// Without a UsageStore there is all but the plot.
-	manager, err := apikey.New(blind{memstore.New()}, nil)
+	manager, err := apikey.New(blind{memstore.New()}, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
 	is.NoErr(err)
 	s = newSiteOn(t, &apikeytest.Manager{Manager: manager})
 	s.browser(t, "ada").open("new").submit("new", "name", "mine")

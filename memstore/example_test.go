@@ -9,7 +9,7 @@ import (
 )
 
 func Example() {
-	m, err := apikey.New(memstore.New(), nil)
+	m, err := apikey.New(memstore.New(), &apikey.Options{Peppers: []apikey.Secret{apikey.EphemeralPepper()}})
 	if err != nil {
 		fmt.Println(err)
 		return

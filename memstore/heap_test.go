@@ -20,7 +20,7 @@ func TestHeap(t *testing.T) {
 	}
 	ctx := context.Background()
 	s := New()
-	m, err := apikey.New(s, nil)
+	m, err := apikey.New(s, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
 	if err != nil {
 		t.Fatal(err)
 	}

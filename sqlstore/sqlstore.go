@@ -5,7 +5,9 @@
 //	...
 //	err = sqlstore.Migrate(ctx, db, sqlstore.PostgreSQL)
 //	...
-//	manager, err := apikey.New(sqlstore.New(db, sqlstore.PostgreSQL, nil), nil)
+//	manager, err := apikey.New(sqlstore.New(db, sqlstore.PostgreSQL, nil), &apikey.Options{
+//		Peppers: []apikey.Secret{apikey.NewSecret(os.Getenv("APIKEY_PEPPER"))},
+//	})
 //
 // The tables all begin with "apikey_", so that they can stand in the host's
 // own database. Manager.Check, called at start-up, tells of a schema that is

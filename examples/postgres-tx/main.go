@@ -49,7 +49,11 @@ func run(ctx context.Context, dsn string, out io.Writer) (err error) {
 		return err
 	}
 	store := sqlstore.New(db, sqlstore.PostgreSQL, nil)
-	keys, err := apikey.New(store, nil) // a real host gives Options.Peppers
+	keys, err := apikey.New(store, &apikey.Options{
+		// The schema is dropped when the program ends. A pepper for keys that
+		// stay comes from your secret store.
+		Peppers: []apikey.Secret{apikey.EphemeralPepper()},
+	})
 	if err != nil {
 		return err
 	}

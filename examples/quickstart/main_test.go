@@ -196,7 +196,7 @@ func lastEvent(t *testing.T, file string) apikey.Event {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	manager, err := apikey.New(sqlstore.New(db, sqlstore.SQLite, nil), nil)
+	manager, err := apikey.New(sqlstore.New(db, sqlstore.SQLite, nil), &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
 	if err != nil {
 		t.Fatal(err)
 	}

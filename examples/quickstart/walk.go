@@ -146,7 +146,7 @@ func (w *walk) regenerate(ctx context.Context) error {
 }
 
 func (w *walk) wrongKeys(ctx context.Context) error {
-	elsewhere, err := apikey.New(memstore.New(), nil)
+	elsewhere, err := apikey.New(memstore.New(), &apikey.Options{Peppers: []apikey.Secret{apikey.EphemeralPepper()}})
 	if err != nil {
 		return err
 	}

@@ -126,7 +126,7 @@ func TestWalkNotices(t *testing.T) {
 				test.store = memstore.New()
 			}
 			clock := &clock{}
-			manager, err := apikey.New(test.store, &apikey.Options{Now: clock.Now})
+			manager, err := apikey.New(test.store, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, Now: clock.Now})
 			if err != nil {
 				t.Fatal(err)
 			}

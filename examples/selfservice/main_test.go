@@ -153,7 +153,7 @@ func uses(t *testing.T, file string) map[string]int64 {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	manager, err := apikey.New(sqlstore.New(db, sqlstore.SQLite, nil), nil)
+	manager, err := apikey.New(sqlstore.New(db, sqlstore.SQLite, nil), &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
 	if err != nil {
 		t.Fatal(err)
 	}

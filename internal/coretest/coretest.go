@@ -110,6 +110,9 @@ func (f *fixture) manager(options apikey.Options) *apikey.Manager {
 func (f *fixture) managerOn(store apikey.Store, options apikey.Options) *apikey.Manager {
 	f.Helper()
 	options.Now = f.clock.Now
+	if options.Peppers == nil {
+		options.Peppers = []apikey.Secret{apikey.NoPepper()}
+	}
 	m, err := apikey.New(store, &options)
 	f.no(err)
 	return m

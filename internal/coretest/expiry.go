@@ -106,7 +106,7 @@ func expiryZones(t *testing.T, newStore NewStore) {
 	for _, zone := range zones {
 		t.Run(zone.String(), func(t *testing.T) {
 			now := time.Date(2028, 2, 29, 23, 30, 0, 0, zone)
-			m, err := apikey.New(newStore(t), &apikey.Options{Now: func() time.Time { return now }})
+			m, err := apikey.New(newStore(t), &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, Now: func() time.Time { return now }})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -84,7 +84,7 @@ func lostAnswers(t *testing.T, newStore NewStore) {
 				key := f.issue(apikey.IssueParams{}).Key
 				who := "owner of " + key.ID
 				l := &lossy{Store: f.store}
-				m, err := apikey.New(l, &apikey.Options{Now: f.clock.Now})
+				m, err := apikey.New(l, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, Now: f.clock.Now})
 				f.no(err)
 				if op == "purge" {
 					_, err = m.Delete(f.ctx, key.ID, "")
@@ -155,7 +155,7 @@ func lostAnswers(t *testing.T, newStore NewStore) {
 		key := f.issue(apikey.IssueParams{}).Key
 		l := &lossy{Store: f.store, plan: []string{done}}
 		l.between = func() { _, err := f.m.Rotate(f.ctx, key.ID, time.Hour, ""); f.no(err) }
-		m, err := apikey.New(l, &apikey.Options{Now: f.clock.Now})
+		m, err := apikey.New(l, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, Now: f.clock.Now})
 		f.no(err)
 		issued, err := m.Regenerate(f.ctx, key.ID, "")
 		f.no(err) // it was made, and rotated since
@@ -169,7 +169,7 @@ func lostAnswers(t *testing.T, newStore NewStore) {
 		key := f.issue(apikey.IssueParams{}).Key
 		l := &lossy{Store: f.store, plan: []string{notDone}}
 		l.between = func() { _, err := f.m.Regenerate(f.ctx, key.ID, ""); f.no(err) }
-		m, err := apikey.New(l, &apikey.Options{Now: f.clock.Now})
+		m, err := apikey.New(l, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, Now: f.clock.Now})
 		f.no(err)
 		disabled, err := m.Disable(f.ctx, key.ID, "")
 		f.no(err)
@@ -182,7 +182,7 @@ func lostAnswers(t *testing.T, newStore NewStore) {
 		key := f.issue(apikey.IssueParams{}).Key
 		l := &lossy{Store: f.store, plan: []string{notDone}}
 		l.between = func() { _, err := f.m.Regenerate(f.ctx, key.ID, ""); f.no(err) }
-		m, err := apikey.New(l, &apikey.Options{Now: f.clock.Now})
+		m, err := apikey.New(l, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, Now: f.clock.Now})
 		f.no(err)
 		if _, err := m.Regenerate(f.ctx, key.ID, ""); !errors.Is(err, apikey.ErrConflict) {
 			t.Errorf("error %v, want ErrConflict", err)
@@ -215,7 +215,7 @@ func idempotency(t *testing.T, newStore NewStore) {
 		t.Errorf("a third at the limit: %v", err)
 	}
 	first7 := apikey.IssueParams{Owner: owner, Name: "x", IdempotencyKey: "order 7"}
-	limited, err := apikey.New(&lossy{Store: f.store, plan: []string{"limit"}}, &apikey.Options{Now: f.clock.Now})
+	limited, err := apikey.New(&lossy{Store: f.store, plan: []string{"limit"}}, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, Now: f.clock.Now})
 	f.no(err)
 	if _, err := limited.Issue(f.ctx, first7); !errors.Is(err, apikey.ErrExists) {
 		t.Errorf("a repeat at the limit, of which the store tells the limit first: %v", err)

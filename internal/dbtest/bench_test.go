@@ -20,7 +20,7 @@ const benchKeys = 1000
 func fill(b *testing.B, db *sql.DB, dialect sqlstore.Dialect) (store *sqlstore.Store, ids []string) {
 	b.Helper()
 	store = sqlstore.New(db, dialect, nil)
-	m, err := apikey.New(store, nil)
+	m, err := apikey.New(store, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -329,7 +329,7 @@ func TestManagerChecks(t *testing.T) {
 		}[e.Dialect]
 		store := sqlstore.New(e.Database(t).Pool(t, setting[0]), e.Dialect, nil)
 		mustCommit(t, store, commitOf(newRecord(t, "acme", 1), newRecord(t, "acme", 2)))
-		m, err := apikey.New(store, nil)
+		m, err := apikey.New(store, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
 		is.NoErr(err)
 		err = m.Check(t.Context())
 		is.Equal(settings(err), []string{setting[1]})

@@ -200,7 +200,7 @@ func TestDefaultLevel(t *testing.T) {
 			return // SQLite has one level
 		}
 		store := sqlstore.New(e.Database(t).Pool(t, setting), e.Dialect, &sqlstore.Options{Attempts: 1})
-		m, err := apikey.New(store, &apikey.Options{KeysPerOwner: 5})
+		m, err := apikey.New(store, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, KeysPerOwner: 5})
 		if err != nil {
 			t.Fatal(err)
 		}

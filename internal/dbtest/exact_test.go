@@ -336,7 +336,7 @@ func TestExact(t *testing.T) {
 func TestRefusedTexts(t *testing.T) {
 	refused := func(t *testing.T, store apikey.Store) (problems []string) {
 		is := is.New(t)
-		m, err := apikey.New(store, nil)
+		m, err := apikey.New(store, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
 		is.NoErr(err)
 		issued, err := m.Issue(t.Context(), apikey.IssueParams{Owner: "acme", Name: "test"})
 		is.NoErr(err)

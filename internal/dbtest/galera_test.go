@@ -143,7 +143,7 @@ func TestGaleraTx(t *testing.T) {
 			is := is.New(t)
 			db := d.Pool(t, test.settings...)
 			store := sqlstore.New(db, sqlstore.MySQL, nil)
-			m, err := apikey.New(store, nil)
+			m, err := apikey.New(store, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
 			is.NoErr(err)
 			tx, err := db.BeginTx(t.Context(), d.level())
 			is.NoErr(err)

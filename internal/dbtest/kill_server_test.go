@@ -157,7 +157,7 @@ const killWriters = 8
 // server after a random number of changes and starts it again.
 func (v *victim) killOnce(t *testing.T) result {
 	t.Helper()
-	m, err := apikey.New(v.store(t), nil)
+	m, err := apikey.New(v.store(t), &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,7 +54,7 @@ func changeKeys(file string, early bool, out io.Writer) error {
 	if early {
 		store = newEarlyStore(store)
 	}
-	m, err := apikey.New(store, nil)
+	m, err := apikey.New(store, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
 	if err != nil {
 		return err
 	}
@@ -179,7 +179,7 @@ func killOnce(t *testing.T, file string, early bool, lines int) []acknowledged {
 // lost returns what of the acknowledged changes does not hold.
 func lost(t *testing.T, store apikey.Store, all []acknowledged) (missing []string) {
 	t.Helper()
-	m, err := apikey.New(store, nil)
+	m, err := apikey.New(store, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
 	if err != nil {
 		t.Fatal(err)
 	}

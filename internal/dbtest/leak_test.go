@@ -88,7 +88,9 @@ func nothingLeaks(t *testing.T, e Engine) {
 		"short pepper": func() (any, error) {
 			return apikey.New(store, &apikey.Options{Peppers: []apikey.Secret{apikey.NewSecret(pepper.Reveal()[:31])}})
 		},
-		"prefix": func() (any, error) { return apikey.New(store, &apikey.Options{Prefix: text}) },
+		"prefix": func() (any, error) {
+			return apikey.New(store, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, Prefix: text})
+		},
 		"realm":  func() (any, error) { return nil, (&apikeyhttp.Options{Realm: text + "\""}).Check() },
 		"header": func() (any, error) { return nil, (&apikeyhttp.Options{Header: text}).Check() },
 	} {
@@ -155,7 +157,7 @@ func nothingLeaks(t *testing.T, e Engine) {
 		}
 	}
 	every()
-	wrong, err := apikey.New(store, nil)
+	wrong, err := apikey.New(store, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
 	if err != nil {
 		t.Fatal(err)
 	}

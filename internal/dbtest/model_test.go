@@ -94,7 +94,8 @@ func runMachine(ctx context.Context, t *rapid.T, database apikey.Store, owner st
 	x := &machine{t: t, ctx: ctx, owner: owner, now: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)}
 	for _, store := range []apikey.Store{memstore.New(), database} {
 		m, err := apikey.New(store, &apikey.Options{
-			Now: func() time.Time { return x.now }, ReissueLimit: &apikey.ReissueLimit{},
+			Peppers: []apikey.Secret{apikey.NoPepper()},
+			Now:     func() time.Time { return x.now }, ReissueLimit: &apikey.ReissueLimit{},
 		})
 		if err != nil {
 			t.Fatal(err)

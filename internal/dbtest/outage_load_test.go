@@ -54,7 +54,7 @@ func newLoad(t *testing.T, store apikey.Store, wrap func(apikey.Validator) apike
 	is := is.New(t)
 	l := &load{store: store, errs: map[string]error{}, uses: map[string]int64{}, totals: map[string]map[string]int{}}
 	var err error
-	l.manager, err = apikey.New(store, &apikey.Options{Observe: l.observe})
+	l.manager, err = apikey.New(store, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, Observe: l.observe})
 	is.NoErr(err)
 	l.makeCallers(t)
 	l.deadline.Store(int64(longest))

@@ -35,7 +35,7 @@ func comparePages(b *testing.B, store apikey.Store) {
 	}
 	fill("few", 10)
 	fill("many", 10_000)
-	m, err := apikey.New(store, &apikey.Options{Now: func() time.Time { return start }})
+	m, err := apikey.New(store, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, Now: func() time.Time { return start }})
 	if err != nil {
 		b.Fatal(err)
 	}

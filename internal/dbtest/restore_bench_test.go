@@ -21,7 +21,7 @@ func BenchmarkRestore(b *testing.B) {
 				b.StopTimer()
 				d := e.EmptyDatabase(b)
 				d.Migrate(b)
-				m, err := apikey.New(d.Store(b), nil)
+				m, err := apikey.New(d.Store(b), &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -39,7 +39,7 @@ func BenchmarkRestore(b *testing.B) {
 func exportOf(b *testing.B, keys int) []byte {
 	b.Helper()
 	store := memstore.New()
-	m, err := apikey.New(store, nil)
+	m, err := apikey.New(store, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
 	if err != nil {
 		b.Fatal(err)
 	}

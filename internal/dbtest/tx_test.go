@@ -124,8 +124,12 @@ func newHosted(t *testing.T, e Engine, options *apikey.Options) *hosted {
 	d.Migrate(t)
 	h := &hosted{I: is.New(t), t: t, ctx: t.Context(), engine: e, db: d.Pool(t), store: d.Store(t)}
 	mustExec(t, h.db, "CREATE TABLE customers (name VARCHAR(100) NOT NULL)")
+	o := apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}}
+	if options != nil {
+		o.KeysPerOwner = options.KeysPerOwner
+	}
 	var err error
-	h.m, err = apikey.New(h.store, options)
+	h.m, err = apikey.New(h.store, &o)
 	h.NoErr(err)
 	return h
 }

@@ -37,7 +37,10 @@ func Main(serve Serve, show Show) {
 // Run serves at an address until the context ends, with a key to try that
 // lives in memory.
 func Run(ctx context.Context, addr string, out io.Writer, serve Serve, show Show) error {
-	keys, err := apikey.New(memstore.New(), nil) // a real host has a database, and gives Options.Peppers
+	keys, err := apikey.New(memstore.New(), &apikey.Options{
+		// The keys end with the program, and so may their pepper.
+		Peppers: []apikey.Secret{apikey.EphemeralPepper()},
+	})
 	if err != nil {
 		return err
 	}

@@ -45,6 +45,8 @@ type dialect struct {
 	oneWriter bool   // a second transaction that writes waits for the first
 	numbered  bool   // parameters are $1, $2, not ?
 
+	keepsLookup bool // prepared; see prepared
+
 	begin        []string // begin a transaction that writes, READ COMMITTED
 	mark, unmark string   // the second fails unless the first was said in the same transaction; or ""
 	restore      string   // undoes what begin has changed for good; or ""

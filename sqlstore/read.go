@@ -11,13 +11,12 @@ import (
 	"net"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/keyturn/apikey"
 	"github.com/keyturn/apikey/internal/micros"
 )
 
-// Lookup implements [apikey.Store] with one statement, prepared once.
+// Lookup implements [apikey.Store] with one statement.
 func (s *Store) Lookup(ctx context.Context, credentialID string) (apikey.Match, error) {
 	var m apikey.Match
 	err := s.read(ctx, func() error { return s.tryLookup(ctx, credentialID, &m) })
@@ -31,7 +30,7 @@ func (s *Store) tryLookup(ctx context.Context, credentialID string, m *apikey.Ma
 	if err := s.ready(ctx); err != nil {
 		return err
 	}
-	row, err := s.queryRow(ctx, &s.lookup, s.dialect.lookup, credentialID)
+	row, err := s.lookupRow(ctx, credentialID)
 	if err != nil {
 		return err
 	}
@@ -56,7 +55,7 @@ func (s *Store) tryGet(ctx context.Context, id string) (apikey.Record, error) {
 	if err := s.ready(ctx); err != nil {
 		return apikey.Record{}, err
 	}
-	rows, err := s.query(ctx, &s.get, s.dialect.get, id)
+	rows, err := s.querier().QueryContext(ctx, s.dialect.get, id)
 	records, err := scanRecords(rows, err)
 	switch {
 	case err == nil && len(records) == 0 || s.absent(err):
@@ -170,11 +169,8 @@ func (s *Store) tryOwner(ctx context.Context, id string) (apikey.Owner, error) {
 	if err := s.ready(ctx); err != nil {
 		return owner, err
 	}
-	row, err := s.queryRow(ctx, &s.owner, s.dialect.owner, id)
-	if err != nil {
-		return owner, err
-	}
-	err = row.Scan(ownerColumns(nil, &owner)...)
+	row := s.querier().QueryRowContext(ctx, s.dialect.owner, id)
+	err := row.Scan(ownerColumns(nil, &owner)...)
 	if s.absent(err) {
 		err = nil
 	}
@@ -317,37 +313,10 @@ func died(err error) bool {
 	return state == "57P01" || state == "57P02" // PostgreSQL is shut down, or crashed
 }
 
-// prepared is a statement that is prepared when it is first used.
-type prepared struct {
-	mu   sync.RWMutex
-	stmt *sql.Stmt
-}
-
-// queryRow runs a statement that returns one row, prepared but in a transaction
-// of the host, where a statement of the pool's own would be prepared each time.
-func (s *Store) queryRow(ctx context.Context, p *prepared, statement string, args ...any) (*sql.Row, error) {
-	if s.host != nil {
-		return s.host.QueryRowContext(ctx, statement, args...), nil
-	}
-	stmt, err := p.prepare(ctx, s.db, statement)
-	if err != nil {
-		return nil, err
-	}
-	return stmt.QueryRowContext(ctx, args...), nil
-}
-
-func (s *Store) query(ctx context.Context, p *prepared, statement string, args ...any) (*sql.Rows, error) {
-	if s.host != nil {
-		return s.host.QueryContext(ctx, statement, args...)
-	}
-	stmt, err := p.prepare(ctx, s.db, statement)
-	if err != nil {
-		return nil, err
-	}
-	return stmt.QueryContext(ctx, args...)
-}
-
-// querier is where what is not prepared is run.
+// querier returns where statements run. The Store does not prepare them: a
+// server loses prepared statements when the session behind a connection is
+// reset or replaced, and database/sql never prepares them again. Your driver's
+// settings decide how a statement is sent. See prepared for SQLite's look-up.
 func (s *Store) querier() querier {
 	if s.host != nil {
 		return s.host
@@ -359,27 +328,4 @@ func (s *Store) querier() querier {
 // there is none, or it is a text that no row could have.
 func (s *Store) absent(err error) bool {
 	return errors.Is(err, sql.ErrNoRows) || err != nil && s.dialect.impossible(err)
-}
-
-// prepare waits for no other caller's database: who comes second and prepares
-// as well closes its own.
-func (p *prepared) prepare(ctx context.Context, db *sql.DB, statement string) (*sql.Stmt, error) {
-	p.mu.RLock()
-	stmt := p.stmt
-	p.mu.RUnlock()
-	if stmt != nil {
-		return stmt, nil
-	}
-	stmt, err := db.PrepareContext(ctx, statement)
-	if err != nil {
-		return nil, err
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.stmt != nil {
-		stmt.Close()
-		return p.stmt, nil
-	}
-	p.stmt = stmt
-	return stmt, nil
 }

@@ -49,6 +49,8 @@ var sqlite = dialect{
 	name:      "sqlite",
 	oneWriter: true,
 
+	keepsLookup: true,
+
 	// One that first reads and then writes could find that another has written
 	// in between: this is the only writer from its beginning.
 	begin:      []string{"BEGIN IMMEDIATE"},

@@ -66,8 +66,10 @@ import (
 )
 
 // Store is an [apikey.Store] in a SQL database. It is safe for concurrent use.
-// Make one for each database: it keeps prepared statements, which are closed
-// with the *sql.DB. Any number of programs may use one database at once.
+// Any number of programs may use one database at once. On a server the Store
+// keeps no prepared statements: your driver's settings decide how statements
+// are sent. On SQLite it keeps one, so make one Store for each database; it is
+// closed with the *sql.DB.
 //
 // Its errors name the operation and wrap what the driver returned. They hold
 // no SQL.
@@ -82,7 +84,7 @@ type Store struct {
 	// database is a matter of luck.
 	writing chan struct{}
 
-	lookup, get, owner prepared
+	prepared prepared
 }
 
 var (

@@ -1,0 +1,52 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"sync"
+)
+
+// prepared is the look-up's statement in a dialect that keeps it prepared.
+// Only SQLite does, where parsing takes longer than running it. Its statements
+// live in this process as long as their connection, and SQLite compiles them
+// again when the schema changes. A server's statements can be lost under a
+// live connection, and database/sql never prepares them again.
+type prepared struct {
+	mu   sync.RWMutex
+	stmt *sql.Stmt
+}
+
+// prepare does not hold the lock while it waits for the database. If two
+// callers prepare at once, the second closes its own.
+func (p *prepared) prepare(ctx context.Context, db *sql.DB, statement string) (*sql.Stmt, error) {
+	p.mu.RLock()
+	stmt := p.stmt
+	p.mu.RUnlock()
+	if stmt != nil {
+		return stmt, nil
+	}
+	stmt, err := db.PrepareContext(ctx, statement)
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stmt != nil {
+		stmt.Close()
+		return p.stmt, nil
+	}
+	p.stmt = stmt
+	return stmt, nil
+}
+
+// lookupRow runs the look-up.
+func (s *Store) lookupRow(ctx context.Context, credentialID string) (*sql.Row, error) {
+	if s.host != nil || !s.dialect.keepsLookup {
+		return s.querier().QueryRowContext(ctx, s.dialect.lookup, credentialID), nil
+	}
+	stmt, err := s.prepared.prepare(ctx, s.db, s.dialect.lookup)
+	if err != nil {
+		return nil, err
+	}
+	return stmt.QueryRowContext(ctx, credentialID), nil
+}

@@ -81,7 +81,7 @@ func (a access) tryChange(ctx context.Context, op operation, id, reason string, 
 		if event.Kind == "" {
 			return record, nil
 		}
-		record, err = a.m.write(ctx, record, event, 0)
+		record, err = a.m.write(ctx, record, event)
 		if errors.Is(err, ErrConflict) && op.retry && attempt < maxAttempts {
 			continue
 		}
@@ -117,24 +117,33 @@ func (a access) ready(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// load reads a key for an action and asks whether the caller may do it. A key
-// of another owner is not there; an owner that is disabled can only look.
+// load reads a key for an action and asks whether the caller may do it. An
+// owner that is disabled can only look.
 func (a access) load(ctx context.Context, action Action, id string) (Record, error) {
-	if err := checkID(id); err != nil {
-		return Record{}, err
-	}
-	record, err := a.m.store.Get(ctx, id)
-	if errors.Is(err, ErrNotFound) {
-		err = ErrNotFound // without what the store adds: it is one answer
-	}
+	record, err := a.fetch(ctx, id)
 	if err != nil {
 		return Record{}, err
 	}
+	return a.permitted(ctx, action, record)
+}
+
+// fetch reads a key. A key of another owner is ErrNotFound, and takes the same
+// reads as an id that is not stored.
+func (a access) fetch(ctx context.Context, id string) (Record, error) {
+	if err := checkID(id); err != nil {
+		return Record{}, err
+	}
+	record, err := a.m.store.Get(ctx, id, a.owner)
+	if errors.Is(err, ErrNotFound) || err == nil && a.confined && record.Key.Owner != a.owner {
+		return Record{}, ErrNotFound // without what the store adds: it is one answer
+	}
+	return record, err
+}
+
+// permitted returns a record if the caller may do this with it.
+func (a access) permitted(ctx context.Context, action Action, record Record) (Record, error) {
 	if !a.confined {
 		return record, nil
-	}
-	if record.Key.Owner != a.owner {
-		return Record{}, ErrNotFound
 	}
 	if action != ActionGet && action != ActionEvents {
 		if err := a.m.ownerEnabled(ctx, a.owner); err != nil {
@@ -164,11 +173,17 @@ func (a access) authorize(ctx context.Context, action Action, key Key) error {
 
 // write commits a changed record with its event and returns it as it is stored
 // then. With ErrOutcomeUnknown it returns it as well.
-func (m *Manager) write(ctx context.Context, r Record, e Event, limit int) (Record, error) {
+func (m *Manager) write(ctx context.Context, r Record, e Event) (Record, error) {
+	return m.writeWith(ctx, r, e, Commit{})
+}
+
+// writeWith is write in one Commit with something else.
+func (m *Manager) writeWith(ctx context.Context, r Record, e Event, c Commit) (Record, error) {
 	e.Position.Nonce = newNonce()
 	r.Nonce = e.Position.Nonce
-	err := m.commit(ctx, Commit{Records: []Record{r}, Events: []Event{e}, Limit: limit}, func() (verdict, error) {
-		stored, err := m.store.Get(ctx, r.Key.ID)
+	c.Records, c.Events = []Record{r}, []Event{e}
+	err := m.commit(ctx, c, func() (verdict, error) {
+		stored, err := m.store.Get(ctx, r.Key.ID, "")
 		switch {
 		case errors.Is(err, ErrNotFound):
 			return notMade, nil
@@ -240,7 +255,7 @@ func definite(err error) bool {
 		errors.Is(err, ErrLimit) || errors.Is(err, ErrAborted)
 }
 
-// view returns the key as callers see it.
+// view returns the key of a record from Get as callers see it.
 func (r *Record) view() Key {
 	k := r.Key
 	k.RetiringUntil, k.LastUsedAt, k.Uses = r.usage()

@@ -77,6 +77,10 @@ var (
 	// IdempotencyKey was used before.
 	ErrExists = errors.New("apikey: exists already")
 
+	// ErrIdempotencyMismatch means that the IdempotencyKey was used before
+	// with other parameters.
+	ErrIdempotencyMismatch = errors.New("apikey: idempotency key was used with other parameters")
+
 	// ErrLimit means that the owner has as many keys as it may have.
 	ErrLimit = errors.New("apikey: owner has too many keys")
 

@@ -39,6 +39,12 @@ type Event struct {
 	Data Metadata
 
 	Seal string // opaque bytes
+
+	// Err is set in an Event that is stored but cannot be read; it wraps
+	// ErrDamaged. Only Position is set then, its Nonce if it can be read. A
+	// follower continues after it. If it keeps state by key, it has to assume
+	// that any key or owner was changed.
+	Err error
 }
 
 // EventKind names what happened. Kinds are stored: they are only ever added,

@@ -2,8 +2,6 @@ package apikey
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"net/netip"
 	"time"
@@ -33,10 +31,13 @@ type IssueParams struct {
 	// Reason is recorded with the event: at most 500 bytes of printable text.
 	Reason string
 
-	// IdempotencyKey makes it safe to ask again: of all calls with one text
-	// for one owner the first makes the key, the others get ErrExists with an
-	// Issued that holds that key but no token, until that key is deleted and
-	// Sweep has purged it. At most 255 bytes of printable text.
+	// IdempotencyKey makes Issue safe to retry. The first call with a given
+	// Owner and IdempotencyKey creates the key. Later calls return ErrExists
+	// and an Issued with that key but no token. A call with other parameters
+	// (all above but Reason) returns ErrIdempotencyMismatch, and once Sweep
+	// has purged the key every call returns ErrDeleted. A Manager and the
+	// OwnerManager of the same owner never share an IdempotencyKey. At most
+	// 255 bytes of printable text.
 	IdempotencyKey string
 }
 
@@ -62,8 +63,8 @@ func (i Issued) AccessSecret() Secret {
 }
 
 // Issue makes a new key. Its errors: a *FieldError for bad input,
-// ErrOwnerDisabled, ErrLimit, ErrExists (see IssueParams.IdempotencyKey),
-// ErrClock, ErrOutcomeUnknown (with the Issued), what the store returned. An Issue at
+// ErrOwnerDisabled, ErrLimit, ErrExists, ErrIdempotencyMismatch and ErrDeleted
+// (see IssueParams.IdempotencyKey), ErrClock, ErrOutcomeUnknown (with the Issued), what the store returned. An Issue at
 // the same time as a DisableOwner may still succeed; the key is refused like
 // all others of that owner.
 func (m *Manager) Issue(ctx context.Context, p IssueParams) (Issued, error) {
@@ -73,7 +74,9 @@ func (m *Manager) Issue(ctx context.Context, p IssueParams) (Issued, error) {
 // Issue makes a new key of the owner; see Manager.Issue. Scopes that the
 // OwnerManager was not made with are refused with a *FieldError that is an
 // ErrScope, a rate and metadata, which are the host's, with one that is an
-// ErrForbidden; so is what Options.Authorize refuses.
+// ErrForbidden; so is what Options.Authorize refuses. If Authorize refuses
+// ActionGet for the key that an IdempotencyKey has created, the error is an
+// ErrForbidden without the key.
 func (o *OwnerManager) Issue(ctx context.Context, p IssueParams) (Issued, error) {
 	return o.access.issue(ctx, p)
 }
@@ -115,10 +118,12 @@ func (a access) tryIssue(ctx context.Context, p IssueParams) (Issued, error) {
 	}
 	fresh, secret := a.m.newCredential(c.at, expiry)
 	record.install(fresh)
-	if p.IdempotencyKey == "" {
-		record.Key.ID = randomBase62(keyIDLen)
-	} else {
-		record.Key.ID = derivedID(p.Owner, p.IdempotencyKey)
+	with := Commit{Limit: a.m.options.KeysPerOwner}
+	record.Key.ID = randomBase62(keyIDLen)
+	if p.IdempotencyKey != "" {
+		record.Key.ID = a.derivedID(p.Owner, p.IdempotencyKey)
+		record.IssueHash = issueHash(record.Key.ID, p)
+		with.Once = []OnceName{{Name: onceIssued(record.Key.ID)}}
 	}
 
 	if err := a.m.ownerEnabled(ctx, p.Owner); err != nil {
@@ -129,23 +134,13 @@ func (a access) tryIssue(ctx context.Context, p IssueParams) (Issued, error) {
 	}
 	event := record.event(EventIssued, c)
 	event.Data = NewMetadata(describe(record.Key, nil))
-	record, err = a.m.write(ctx, record, event, a.m.options.KeysPerOwner)
+	written, err := a.m.writeWith(ctx, record, event, with)
 	switch {
 	case err == nil, errors.Is(err, ErrOutcomeUnknown):
-		return Issued{record.view(), secret}, err
-	case errors.Is(err, ErrExists), errors.Is(err, ErrLimit):
-		if p.IdempotencyKey == "" {
-			return Issued{}, err
-		}
-		// A repeat at the limit is a repeat first. The key was made by this
-		// owner: the id is derived from it.
-		made, readErr := a.m.store.Get(ctx, record.Key.ID)
-		switch {
-		case readErr == nil:
-			return Issued{Key: made.view()}, ErrExists
-		case !errors.Is(readErr, ErrNotFound):
-			return Issued{}, readErr
-		}
+		return Issued{written.view(), secret}, err
+	case p.IdempotencyKey != "" && (errors.Is(err, ErrExists) || errors.Is(err, ErrLimit)):
+		// A repeat at the limit is a repeat first.
+		return a.issuedBefore(ctx, record, err)
 	}
 	return Issued{}, err
 }
@@ -193,28 +188,4 @@ func (m *Manager) newCredential(now, expiry time.Time) (Credential, Secret) {
 		ID: id, Prefix: m.options.Prefix, CreatedAt: now, ExpiresAt: expiry,
 		Scheme: digestScheme, PepperID: hash.id, Digest: hash.digest(id, secret),
 	}, NewSecret(formatToken(token{m.options.Prefix, id, secret}))
-}
-
-// derivedID returns the id of the key that an owner issues with an idempotency
-// key: base62 digits of a hash of both. It is no secret. 20 digits take 119
-// bits, so that no two texts that anyone can find share one.
-func derivedID(owner, text string) string {
-	h := sha256.New()
-	h.Write([]byte("apikey idempotency 1"))
-	h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(owner))))
-	h.Write([]byte(owner))
-	h.Write([]byte(text))
-	id := make([]byte, 0, keyIDLen)
-	for block := h.Sum(nil); ; {
-		for _, b := range block {
-			if b < 248 && len(id) < keyIDLen {
-				id = append(id, base62[b%62])
-			}
-		}
-		if len(id) == keyIDLen {
-			return string(id)
-		}
-		next := sha256.Sum256(block)
-		block = next[:]
-	}
 }

@@ -177,13 +177,14 @@ type noStore struct{}
 
 var errNoStore = &FieldError{Field: "store", Problem: "must not be nil", Err: ErrAborted}
 
-func (noStore) Lookup(context.Context, string) (Match, error)       { return Match{}, errNoStore }
-func (noStore) Get(context.Context, string) (Record, error)         { return Record{}, errNoStore }
-func (noStore) List(context.Context, Query) ([]Record, error)       { return nil, errNoStore }
-func (noStore) Owner(context.Context, string) (Owner, error)        { return Owner{}, errNoStore }
-func (noStore) Commit(context.Context, Commit) (Position, error)    { return Position{}, errNoStore }
-func (noStore) Events(context.Context, EventQuery) ([]Event, error) { return nil, errNoStore }
-func (noStore) Touch(context.Context, []Usage) error                { return errNoStore }
+func (noStore) Lookup(context.Context, string) (Match, error)            { return Match{}, errNoStore }
+func (noStore) Get(context.Context, string, string) (Record, error)      { return Record{}, errNoStore }
+func (noStore) List(context.Context, Query) ([]Record, error)            { return nil, errNoStore }
+func (noStore) Owner(context.Context, string) (Owner, error)             { return Owner{}, errNoStore }
+func (noStore) Commit(context.Context, Commit) (Position, error)         { return Position{}, errNoStore }
+func (noStore) Events(context.Context, EventQuery) ([]Event, error)      { return nil, errNoStore }
+func (noStore) OnceNames(context.Context, OnceQuery) ([]OnceName, error) { return nil, errNoStore }
+func (noStore) Touch(context.Context, []Usage) error                     { return errNoStore }
 
 // Check tells at start-up what would otherwise fail request by request: a
 // store that is not fit for use (if it is a Checker), a clock that is wrong
@@ -233,27 +234,21 @@ func (m *Manager) pepperIDs(ctx context.Context) ([]string, error) {
 		return lister.PepperIDs(ctx)
 	}
 	seen := map[string]bool{}
-	q := Query{Limit: maxPage, IncludeDeleted: true}
-	for {
-		page, err := m.store.List(ctx, q)
-		if err != nil {
-			return nil, err
+	err := m.eachRecord(ctx, Query{IncludeDeleted: true}, func(r Record) error {
+		r, err := m.store.Get(ctx, r.Key.ID, "")
+		if errors.Is(err, ErrNotFound) {
+			return nil // purged meanwhile
 		}
-		for _, r := range page {
-			for _, c := range r.Credentials {
-				seen[c.PepperID] = true
-			}
+		for _, c := range r.Credentials {
+			seen[c.PepperID] = true
 		}
-		if len(page) < q.Limit {
-			break
-		}
-		q.After = page[len(page)-1].Key.ID
-	}
+		return err
+	})
 	var ids []string
 	for id := range seen {
 		ids = append(ids, id)
 	}
-	return ids, nil
+	return ids, err
 }
 
 // Now returns the time by Options.Now, as keys keep it: what Key.Status and

@@ -2,7 +2,6 @@ package apikey
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"time"
 )
@@ -89,23 +88,37 @@ func (a access) tryFind(ctx context.Context, text string) (Key, error) {
 	if cut < 0 || prefixProblem(text[:cut]) != "" || len(text)-cut-1 != credentialIDLen || !allBase62(text[cut+1:]) {
 		return Key{}, &FieldError{Field: "access_key", Problem: "must be a prefix, an underscore and 16 letters and digits", Err: ErrNotFound}
 	}
-	match, err := a.m.store.Lookup(ctx, text[cut+1:])
-	// Another owner's is refused here, with as many reads as one that there is
-	// not.
-	if errors.Is(err, ErrNotFound) || err == nil && (match.Credential.Prefix != text[:cut] || a.confined && match.Key.Owner != a.owner) {
-		err = ErrNotFound
+	credentialID := text[cut+1:]
+	page, err := a.m.store.List(ctx, Query{Owner: a.owner, CredentialID: credentialID, IncludeDeleted: true, Limit: 1})
+	switch {
+	case err != nil:
+		return Key{}, err
+	case len(page) == 0:
+		return Key{}, ErrNotFound
+	case page[0].Err != nil:
+		return Key{}, page[0].Err
 	}
+	record, err := a.fetch(ctx, page[0].Key.ID)
 	if err != nil {
 		return Key{}, err
 	}
-	record, err := a.load(ctx, ActionGet, match.Key.ID)
-	return record.view(), err
+	if found := record.credential(credentialID); found == nil || found.Prefix != text[:cut] {
+		return Key{}, ErrNotFound
+	}
+	if record, err = a.permitted(ctx, ActionGet, record); err != nil {
+		return Key{}, err
+	}
+	return record.view(), nil
 }
 
 // List returns keys in ascending order of id, at most q.Limit (100 if it is 0,
 // never more than 1000), without deleted ones unless asked for. A page shorter
 // than that is the last; the next one comes with q.After set to the id of this
 // one's last key.
+//
+// If keys in the range of the page are damaged, List returns the others
+// together with a *DamagedError that names the damaged ones, as os.ReadDir does
+// with entries. The page is as long as it would be without them.
 func (m *Manager) List(ctx context.Context, q Query) ([]Key, error) {
 	return m.all.list(ctx, "list", ActionList, q, nil)
 }
@@ -119,14 +132,15 @@ func (o *OwnerManager) List(ctx context.Context, q Query) ([]Key, error) {
 // list fills a page with the keys that the caller may see and keep, if given,
 // returns true for.
 func (a access) list(ctx context.Context, name string, action Action, q Query, keep func(Key) bool) ([]Key, error) {
-	keys, err := a.tryList(ctx, action, q, keep)
-	if err != nil {
-		return nil, failed(name, "", err)
+	var damaged DamagedError
+	keys, err := a.tryList(ctx, action, q, keep, &damaged)
+	if err = damaged.with(err); err != nil {
+		return keys, failed(name, "", err)
 	}
 	return keys, nil
 }
 
-func (a access) tryList(ctx context.Context, action Action, q Query, keep func(Key) bool) ([]Key, error) {
+func (a access) tryList(ctx context.Context, action Action, q Query, keep func(Key) bool, damaged *DamagedError) ([]Key, error) {
 	if err := a.ready(ctx); err != nil {
 		return nil, err
 	}
@@ -138,6 +152,11 @@ func (a access) tryList(ctx context.Context, action Action, q Query, keep func(K
 	}
 	if q.After != "" && checkID(q.After) != nil {
 		return nil, &FieldError{Field: "after", Problem: "must be the id of a key"}
+	}
+	if q.CredentialID != "" {
+		if err := checkCredentialID("credential_id", q.CredentialID); err != nil {
+			return nil, err
+		}
 	}
 	for _, t := range []*time.Time{&q.ExpiresFrom, &q.ExpiresBefore, &q.IssuedBefore, &q.DeletedBefore, &q.RetiredBefore} {
 		if t.IsZero() {
@@ -161,7 +180,11 @@ func (a access) tryList(ctx context.Context, action Action, q Query, keep func(K
 			return nil, err
 		}
 		for i := range page {
-			key := page[i].view()
+			if err := page[i].Err; err != nil {
+				damaged.key(page[i].Key.ID, err)
+				continue
+			}
+			key := page[i].Key
 			if keep != nil && !keep(key) {
 				continue
 			}
@@ -238,6 +261,9 @@ var (
 // Events returns the log in ascending order, from the event after q.After on,
 // at most q.Limit (100 if it is 0, never more than 1000). With q.Newest it
 // returns the end of the log in place of its beginning.
+//
+// An event that is damaged is returned with its Err set, so that a follower of
+// the log can continue after it.
 func (m *Manager) Events(ctx context.Context, q EventQuery) ([]Event, error) {
 	events, err := m.events(ctx, q)
 	if err != nil {

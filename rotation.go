@@ -166,6 +166,9 @@ type Swept struct {
 // all along, and is unknown from then on. The log is kept. A host runs it from
 // time to time, on one node or on several; what another changes or sweeps in
 // between is left to the next time. On an error it returns what it had done.
+//
+// A key that is damaged is left as it is. Sweep continues with the others, and
+// then returns a *DamagedError.
 func (m *Manager) Sweep(ctx context.Context) (Swept, error) {
 	var done Swept
 	c, err := m.all.cause(ctx, "")
@@ -182,12 +185,13 @@ func (m *Manager) Sweep(ctx context.Context) (Swept, error) {
 }
 
 func (m *Manager) sweep(ctx context.Context, c cause, cutoff time.Time, done *Swept) error {
-	err := m.eachRecord(ctx, Query{DeletedBefore: cutoff}, func(r Record) error {
+	var damaged DamagedError
+	err := m.eachOf(ctx, Query{DeletedBefore: cutoff}, &damaged, func(r Record) error {
 		event := r.event(EventPurged, c)
 		event.Position.Nonce = newNonce()
 		ref := Ref{r.Key.ID, r.Key.Revision}
 		err := m.commit(ctx, Commit{Purge: []Ref{ref}, Events: []Event{event}}, func() (verdict, error) {
-			switch _, err := m.store.Get(ctx, r.Key.ID); {
+			switch _, err := m.store.Get(ctx, r.Key.ID, ""); {
 			case errors.Is(err, ErrNotFound):
 				return made, nil // by us or by another: it is gone
 			case err != nil:
@@ -201,30 +205,46 @@ func (m *Manager) sweep(ctx context.Context, c cause, cutoff time.Time, done *Sw
 		return err
 	})
 	if err != nil {
-		return err
+		return damaged.with(err)
 	}
 	// The reissue limit counts credentials: what it needs is kept.
 	cutoff = earlier(cutoff, c.at.Add(-m.reissue.Window))
 	if !storable(cutoff) {
-		return nil
+		return damaged.with(nil)
 	}
-	return m.eachRecord(ctx, Query{RetiredBefore: cutoff}, func(r Record) error {
+	err = m.eachOf(ctx, Query{RetiredBefore: cutoff}, &damaged, func(r Record) error {
+		r, err := m.store.Get(ctx, r.Key.ID, "")
+		if errors.Is(err, ErrNotFound) {
+			return nil // purged meanwhile
+		}
+		if err != nil {
+			return err
+		}
 		before := len(r.Credentials)
 		event, err := sweep(cutoff)(&r, c)
 		if err != nil || event.Kind == "" {
 			return err
 		}
-		if _, err := m.write(ctx, r, event, 0); err != nil {
+		if _, err := m.write(ctx, r, event); err != nil {
 			return err
 		}
 		done.Credentials += before - len(r.Credentials)
 		return nil
 	})
+	return damaged.with(err)
 }
 
-// eachRecord calls do with every record that the query selects, and passes
-// over those that someone else changes meanwhile.
+// eachRecord calls do with every record that the query selects, as List returns
+// it, and ignores an ErrConflict of do. It passes over records that are damaged
+// and names them in the error that it returns at the end.
 func (m *Manager) eachRecord(ctx context.Context, q Query, do func(Record) error) error {
+	var damaged DamagedError
+	return damaged.with(m.eachOf(ctx, q, &damaged, do))
+}
+
+// eachOf is eachRecord for several queries, which collects the damaged ones of
+// all.
+func (m *Manager) eachOf(ctx context.Context, q Query, damaged *DamagedError, do func(Record) error) error {
 	q.Limit = defaultPage
 	for {
 		page, err := m.store.List(ctx, q)
@@ -233,7 +253,15 @@ func (m *Manager) eachRecord(ctx context.Context, q Query, do func(Record) error
 		}
 		for _, r := range page {
 			q.After = r.Key.ID
-			if err := do(r); err != nil && !errors.Is(err, ErrConflict) {
+			err := r.Err
+			if err == nil {
+				err = do(r)
+			}
+			switch {
+			case err == nil, errors.Is(err, ErrConflict):
+			case errors.Is(err, ErrDamaged):
+				damaged.key(r.Key.ID, err)
+			default:
 				return fmt.Errorf("key %s: %w", r.Key.ID, err)
 			}
 		}

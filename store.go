@@ -15,6 +15,13 @@ import (
 //		storetest.Run(t, func(t testing.TB) apikey.Store { return mystore.New() })
 //	}
 //
+// A stored row that a Store cannot read, because something else has changed it,
+// must not keep others from being read. Lookup (or its Match.Rest), Get and
+// Owner return an error that wraps ErrDamaged and names the key. List returns a
+// Record with nothing but Key.ID and Err, Events an Event with nothing but
+// Position.Seq, Position.Nonce if it can be read, and Err. Both errors wrap
+// ErrDamaged.
+//
 // A Store is safe for concurrent use. Identifiers, owners and all other texts
 // are compared byte for byte: a database column must not fold case, pad
 // spaces or normalize Unicode. Times are kept to the microsecond, in UTC; the
@@ -22,24 +29,30 @@ import (
 //
 //   - A call whose context has ended returns an error that wraps the context's.
 type Store interface {
-	// Lookup is the hot path, run for every request a host serves: one
-	// indexed read.
+	// Lookup is the hot path, run for every request: one indexed read. If it
+	// takes work to read the Key and the Owner, a Store returns them through
+	// Match.Rest, because the caller may not know the secret.
 	//
 	//   - Lookup returns the Credential with exactly that id, retired ones too, with its Key and the state of the Key's owner.
 	//   - Lookup returns ErrNotFound for any other id.
 	Lookup(ctx context.Context, credentialID string) (Match, error)
 
-	// Get reads one Record.
+	// Get reads one Record, of any owner if owner is empty. For a Record of
+	// another owner a Store reads no Credentials, so that the time of the call
+	// does not show whether the Record exists.
 	//
 	//   - Get returns the Record with exactly that id, with all its Credentials and their usage.
 	//   - Get returns ErrNotFound for any other id.
+	//   - With an owner, Get returns ErrNotFound for a Record of any other owner.
 	//   - What Get, List and Events return is the caller's own: changing it changes nothing in the Store.
 	//   - Every field of a Record comes back as it was committed, times in UTC to the microsecond, texts byte for byte.
 	//   - Credentials are returned in the order of their CreatedAt, and of their ids where that is the same.
-	Get(ctx context.Context, id string) (Record, error)
+	Get(ctx context.Context, id, owner string) (Record, error)
 
 	// List reads Records in pages; Query says which.
 	//
+	//   - List returns Records without Credentials.
+	//   - In List, Key.LastUsedAt is the latest and Key.Uses the sum of all Credentials, and Key.RetiringUntil is the earlier ExpiresAt of the Key and of its retiring Credential, zero if there is none.
 	//   - List returns Records in ascending byte order of their ids, only those after q.After, at most q.Limit.
 	//   - Pages that each begin after the last id of the one before hold every Record exactly once; one shorter than q.Limit is the last.
 	//   - List returns only what each set field of the Query asks for, and all of it.
@@ -59,11 +72,14 @@ type Store interface {
 	//   - A Record with another Revision whose id is not stored is ErrConflict.
 	//   - A new Credential is ErrExists if its id is taken by another Record.
 	//   - The Credentials of a Record become exactly those given; the usage of those that stay is kept, that of those that go is removed.
-	//   - Commit ignores Key.RetiringUntil, Key.LastUsedAt, Key.Uses and a Credential's LastUsedAt and Uses; a Store returns the first three zero.
+	//   - Commit ignores Key.RetiringUntil, Key.LastUsedAt, Key.Uses and a Credential's LastUsedAt and Uses; Lookup and Get return the first three zero.
 	//   - Of concurrent Commits that replace the same Revision exactly one succeeds.
 	//   - With a Limit, a Commit after which the owner of a new Record would have more than Limit Records that are not deleted is ErrLimit; expired and disabled ones count.
 	//   - The Limit is exact, however many Commits run at once.
 	//   - A Purge removes the Record with its Credentials and their usage, but no event, if its Revision equals the stored Revision, else ErrConflict.
+	//   - A Commit with a name in Once that is stored is ErrExists.
+	//   - Of concurrent Commits with the same name in Once exactly one succeeds.
+	//   - A name in Once with a KeyID is removed by the Purge of that Record, a name without one never.
 	//   - What Commit was given stays the caller's: changing it afterwards changes nothing in the Store.
 	//   - A Commit whose context has already ended writes nothing, and its error is an ErrAborted.
 	//   - Events get the next positions in their order; positions begin at 1 and have no gaps, and the Position of the last one is returned.
@@ -83,6 +99,13 @@ type Store interface {
 	//   - Of more events than q.Limit, Events returns the first ones, with Newest the last ones.
 	Events(ctx context.Context, q EventQuery) ([]Event, error)
 
+	// OnceNames reads the names that were committed in Commit.Once.
+	//
+	//   - OnceNames returns names as they were committed, each with the position of the last Event of its Commit.
+	//   - OnceNames returns names in ascending order of Seq, and in byte order of the Name where that is the same, only those after q.After, at most q.Limit.
+	//   - With a Name, OnceNames returns only exactly that one.
+	OnceNames(ctx context.Context, q OnceQuery) ([]OnceName, error)
+
 	// Touch adds usage. A key is used far more often than it is changed, so
 	// usage has a place of its own.
 	//
@@ -97,12 +120,30 @@ type Store interface {
 	Touch(ctx context.Context, uses []Usage) error
 }
 
-// Match is what Lookup returns: a plain value. It shares nothing that could be
-// changed, so that a hit copies nothing to the heap.
+// Match is what Lookup returns. It is a plain value and shares nothing that
+// could be changed, so that a hit allocates nothing.
 type Match struct {
-	Key        Key        // as in a Record
 	Credential Credential // the one asked for; its usage fields may be zero
-	Owner      Owner      // of Key.Owner
+
+	// Key is as in a Record, Owner the state of Key.Owner. Both are zero if
+	// Rest is set.
+	Key   Key
+	Owner Owner
+
+	// Rest, if set, returns Key and Owner. The Manager calls it after it has
+	// verified the secret, so that a wrong secret takes the same time for each
+	// key. With an error, Key contains no more than the ID, if that is known.
+	Rest func() (Key, Owner, error)
+}
+
+// Complete sets Key and Owner to what Rest returns, if Rest is set.
+func (m *Match) Complete() error {
+	if m.Rest == nil {
+		return nil
+	}
+	key, owner, err := m.Rest()
+	m.Key, m.Owner, m.Rest = key, owner, nil
+	return err
 }
 
 // Record is what a Store keeps as one aggregate: a Key with all its
@@ -113,7 +154,12 @@ type Record struct {
 	Key         Key
 	Credentials []Credential
 	Nonce       Nonce  // of the event that wrote this Record last
+	IssueHash   string // 32 bytes if the key was issued with an IdempotencyKey, else empty
 	Seal        string // opaque bytes
+
+	// Err is set in a Record of List that cannot be read; it wraps ErrDamaged.
+	// Only Key.ID is set then.
+	Err error
 }
 
 // Owner is the state of an owner as a whole.
@@ -140,13 +186,31 @@ func (o Owner) Disabled() bool { return !o.DisabledAt.IsZero() }
 //
 // Databases take their locks in this order, which no two Commits can turn into
 // a deadlock: owners in ascending order of id, Records in ascending order of
-// id, the counter of positions last.
+// id, the counter of positions, and then the names in Once.
 type Commit struct {
 	Records []Record // each replaces its Key.Revision; 0 = new
 	Owners  []Owner  // each replaces its Revision; 0 = never changed
 	Purge   []Ref    // Records to remove
 	Events  []Event  // Seq is given by the Store
 	Limit   int      // > 0: at most so many Records, not deleted, for the owner of each new Record
+
+	// Once lists names that can be committed once, ever. It makes a Commit
+	// that was made before fail, also after its Records have been purged.
+	Once []OnceName
+}
+
+// OnceName is a name that can be committed once.
+type OnceName struct {
+	Name  string // 1 to 255 bytes
+	KeyID string // the key that the name belongs to; empty: the name is permanent
+	Seq   int64  // position of the last Event of the Commit; set by the Store
+}
+
+// OnceQuery selects names.
+type OnceQuery struct {
+	Name  string   // only this one, if set
+	After OnceName // only names after its Seq, or with the same Seq and after its Name
+	Limit int      // at most so many; a Store is always given one > 0
 }
 
 // Ref names one Revision of a Record.
@@ -166,6 +230,9 @@ type Query struct {
 	// IncludeDeleted also returns deleted Records, which are left out
 	// otherwise.
 	IncludeDeleted bool
+
+	// CredentialID returns only the Record that has this Credential.
+	CredentialID string
 
 	ExpiresFrom   time.Time // only Key.ExpiresAt at or after it
 	ExpiresBefore time.Time // only Key.ExpiresAt before it

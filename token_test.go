@@ -3,9 +3,11 @@ package apikey
 import (
 	"bufio"
 	"encoding/hex"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/matryer/is"
@@ -48,9 +50,10 @@ func TestDigestVectors(t *testing.T) {
 }
 
 func TestDerivedIDVectors(t *testing.T) {
-	for _, v := range vectors(t, "testdata/vectors/derived_ids.txt", 3) {
-		if got := derivedID(v[0], v[1]); got != v[2] {
-			t.Errorf("derivedID(%q, %q) = %s, want %s", v[0], v[1], got, v[2])
+	for _, v := range vectors(t, "testdata/vectors/derived_ids.txt", 4) {
+		a := access{confined: v[0] == "owner"}
+		if got := a.derivedID(v[1], v[2]); got != v[3] {
+			t.Errorf("derivedID(%q, %q) of the %s = %s, want %s", v[1], v[2], v[0], got, v[3])
 		}
 	}
 }
@@ -233,4 +236,24 @@ func FuzzScan(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestIssueHash compares with hashes made by another program (hashlib of
+// Python): they are stored, and a later version has to make the same.
+func TestIssueHash(t *testing.T) {
+	for _, test := range []struct {
+		params IssueParams
+		want   string
+	}{
+		{IssueParams{
+			Name: "deploy", Scopes: []string{"b", "a:read"}, Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},
+			Rate: Rate{10, time.Minute}, Metadata: map[string]string{"team": "x", "plan": "gold"},
+			ExpiresAt: time.UnixMicro(1772600767000001),
+		}, "4bf4800046c72e5d93830860acb0a1ed9f4210f595b09a98563d70a5e46330b1"},
+		{IssueParams{Name: "deploy", Lifetime: time.Hour}, "57f18760e492c9e832a4682b698de94b8a3fb8a85b390ba10518867861354a52"},
+	} {
+		if got := hex.EncodeToString([]byte(issueHash("00000000000000000001", test.params))); got != test.want {
+			t.Errorf("got %s, want %s", got, test.want)
+		}
+	}
 }

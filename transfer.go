@@ -99,6 +99,11 @@ type exporter struct {
 	report func(Progress)
 	owners map[string]bool // all that were named
 	after  Position        // of the last event written
+
+	names []OnceName // read, and not written yet
+	name  OnceName   // the last one that was read
+
+	damaged DamagedError
 }
 
 func (x *exporter) run(ctx context.Context, h header) error {
@@ -120,6 +125,9 @@ func (x *exporter) run(ctx context.Context, h header) error {
 	if err := x.changes(ctx); err != nil {
 		return err
 	}
+	if err := x.damaged.with(nil); err != nil {
+		return err
+	}
 	if _, err := x.out.Write(x.lines.end(x.counts, x.mac.Sum(nil))); err != nil {
 		return err
 	}
@@ -138,12 +146,19 @@ func (x *exporter) events(ctx context.Context, seen func(Event)) error {
 			return err
 		}
 		for _, e := range page {
+			x.after, q.After = e.Position, e.Position
+			if e.Err != nil {
+				x.damaged.event(e.Position.Seq, e.Err)
+				continue
+			}
 			if err := x.write(fileEntry{kind: kindEvent, event: e}); err != nil {
 				return err
 			}
 			x.owners[e.Owner] = true
 			seen(e)
-			x.after, q.After = e.Position, e.Position
+		}
+		if err := x.once(ctx); err != nil {
+			return err
 		}
 		x.progress()
 		if len(page) < q.Limit {
@@ -152,28 +167,73 @@ func (x *exporter) events(ctx context.Context, seen func(Event)) error {
 	}
 }
 
+// once writes the names that were committed up to the last event written.
+func (x *exporter) once(ctx context.Context) error {
+	for {
+		if len(x.names) == 0 {
+			page, err := x.m.store.OnceNames(ctx, OnceQuery{After: x.name, Limit: transferBatch})
+			if err != nil || len(page) == 0 {
+				return err
+			}
+			x.names = page
+		}
+		if x.names[0].Seq > x.after.Seq {
+			return nil
+		}
+		x.name = x.names[0]
+		x.names = x.names[1:]
+		if err := x.write(fileEntry{kind: kindOnce, once: x.name}); err != nil {
+			return err
+		}
+	}
+}
+
 func (x *exporter) records(ctx context.Context) error {
 	q := Query{IncludeDeleted: true, Limit: transferBatch}
 	for {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
 		page, err := x.m.store.List(ctx, q)
 		if err != nil {
 			return err
 		}
 		for _, r := range page {
+			q.After = r.Key.ID
+			if r.Err != nil {
+				x.damaged.key(r.Key.ID, r.Err)
+				continue
+			}
+			x.owners[r.Key.Owner] = true
+			r, there, err := x.record(ctx, r.Key.ID)
+			if err != nil {
+				return err
+			}
+			if !there {
+				continue // purged since, which the log says
+			}
 			if err := x.write(fileEntry{kind: kindRecord, record: r}); err != nil {
 				return err
 			}
-			x.owners[r.Key.Owner] = true
-			q.After = r.Key.ID
 		}
 		x.progress()
 		if len(page) < q.Limit {
 			return nil
 		}
 	}
+}
+
+// record reads a key, unless it is damaged or purged.
+func (x *exporter) record(ctx context.Context, id string) (r Record, there bool, err error) {
+	if err := ctx.Err(); err != nil {
+		return Record{}, false, err
+	}
+	r, err = x.m.store.Get(ctx, id, "")
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return Record{}, false, nil
+	case errors.Is(err, ErrDamaged):
+		x.damaged.key(id, err)
+		return Record{}, false, nil
+	}
+	return r, err == nil, err
 }
 
 // owner writes the state of an owner that has one.
@@ -182,6 +242,10 @@ func (x *exporter) owner(ctx context.Context, kind lineKind, id string) error {
 		return err
 	}
 	o, err := x.m.store.Owner(ctx, id)
+	if errors.Is(err, ErrDamaged) {
+		x.damaged.owner(id, err)
+		return nil
+	}
 	if err != nil || o.Revision == 0 {
 		return err
 	}
@@ -227,20 +291,18 @@ func (x *exporter) changes(ctx context.Context) error {
 
 // again writes what became of a key since it was read.
 func (x *exporter) again(ctx context.Context, id string) error {
-	if err := ctx.Err(); err != nil {
+	r, there, err := x.record(ctx, id)
+	if err != nil {
 		return err
 	}
-	r, err := x.m.store.Get(ctx, id)
-	switch {
-	case errors.Is(err, ErrNotFound):
+	if !there { // or damaged, and then the file gets no end
 		return x.write(fileEntry{kind: kindPurged, id: id})
-	case err != nil:
-		return err
 	}
 	return x.write(fileEntry{kind: kindChangedRecord, record: r})
 }
 
-// write writes a line that Restore will accept.
+// write writes a line that Restore will accept. Of one that it would not accept
+// it makes a note, so that the error at the end names all of them.
 func (x *exporter) write(e fileEntry) error {
 	text := x.lines.entry(e)
 	err := e.check()
@@ -248,10 +310,18 @@ func (x *exporter) write(e fileEntry) error {
 		err = errors.New("is too long for a line of the file")
 	}
 	if err != nil {
-		if id := e.keyID(); id != "" {
-			return failed("export", id, err)
+		err = fmt.Errorf("%s: %w", e.kind.name(), err)
+		switch e.kind {
+		case kindEvent:
+			x.damaged.event(e.event.Position.Seq, err)
+		case kindOwner, kindChangedOwner:
+			x.damaged.owner(e.owner.ID, err)
+		case kindOnce:
+			return err
+		default:
+			x.damaged.key(e.keyID(), err)
 		}
-		return fmt.Errorf("%s: %w", e.kind.name(), err)
+		return nil
 	}
 	x.counts[e.kind]++
 	return x.put(text)

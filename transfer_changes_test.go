@@ -182,7 +182,7 @@ func TestExportOfWhatCannotBeRestored(t *testing.T) {
 	is.True(err != nil)
 	is.True(strings.Contains(err.Error(), "100 rounds"))
 
-	r, err := keys.Store.Get(ctx, issued.Key.ID)
+	r, err := keys.Store.Get(ctx, issued.Key.ID, "")
 	is.NoErr(err)
 	r.Key.Name = "two\nlines"
 	_, err = keys.Store.Commit(ctx, apikey.Commit{Records: []apikey.Record{r}, Events: []apikey.Event{{

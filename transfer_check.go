@@ -18,6 +18,8 @@ func (e *fileEntry) check() error {
 		return e.record.check()
 	case kindOwner, kindChangedOwner:
 		return e.owner.check()
+	case kindOnce:
+		return e.once.check()
 	}
 	return checkID(e.id)
 }
@@ -72,7 +74,19 @@ func (r *Record) check() error {
 	case k.RetiringID != "" && (k.RetiringID == k.CredentialID || r.credential(k.RetiringID) == nil):
 		return &FieldError{Field: "retiring_id", Problem: "must be that of another credential"}
 	}
+	if len(r.IssueHash) != 0 && len(r.IssueHash) != sha256.Size {
+		return &FieldError{Field: "issue_hash", Problem: "must have the length of a hash"}
+	}
 	return checkSeal(r.Seal)
+}
+
+func (n *OnceName) check() error {
+	if n.KeyID != "" {
+		if err := checkID(n.KeyID); err != nil {
+			return err
+		}
+	}
+	return checkRequired("name", n.Name, maxOnceLen)
 }
 
 func (c *Credential) check() error {

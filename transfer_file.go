@@ -11,6 +11,7 @@ import (
 //
 //	{"format":"apikey-export","version":1,"pepper":"...","exported_at":...}
 //	{"event":{...}}                 the log, in its order
+//	{"once":{...}}                  names that can be committed once, each behind the event with which it was
 //	{"record":{...}}                every key, in ascending order of ids
 //	{"owner":{...}}                 owners' states, in ascending order of ids
 //	{"event":{...}}                 what was changed while these were read,
@@ -34,6 +35,7 @@ const (
 	maxLine     = 1 << 20 // bytes, with the line feed
 
 	maxEventKindLen = 64
+	maxOnceLen      = 255     // of a name in Commit.Once
 	maxOpaqueLen    = 255     // of a digest and a pepper's id
 	maxSealLen      = 1000    // what a column of sqlstore takes in MySQL, so that every Store can hold it
 	maxUses         = 1 << 53 // far from where adding to it would overflow
@@ -49,6 +51,7 @@ const (
 	kindChangedRecord
 	kindChangedOwner
 	kindPurged
+	kindOnce
 	kindEnd
 	lineKinds
 )
@@ -56,7 +59,7 @@ const (
 // linePrefix is how the lines of each kind begin.
 var linePrefix = [lineKinds][]byte{
 	[]byte(`{"event":`), []byte(`{"record":`), []byte(`{"owner":`),
-	[]byte(`{"changed_record":`), []byte(`{"changed_owner":`), []byte(`{"purged":`), []byte(`{"end":`),
+	[]byte(`{"changed_record":`), []byte(`{"changed_owner":`), []byte(`{"purged":`), []byte(`{"once":`), []byte(`{"end":`),
 }
 
 func (k lineKind) name() string {
@@ -100,6 +103,7 @@ type fileEnd struct {
 	ChangedRecords int    `json:"changed_records"`
 	ChangedOwners  int    `json:"changed_owners"`
 	Purged         int    `json:"purged"`
+	Once           int    `json:"once"`
 	MAC            string `json:"mac"`
 }
 
@@ -111,6 +115,7 @@ type fileLine struct {
 	ChangedRecord *fileRecord `json:"changed_record,omitempty"`
 	ChangedOwner  *fileOwner  `json:"changed_owner,omitempty"`
 	Purged        string      `json:"purged,omitempty"`
+	Once          *fileOnce   `json:"once,omitempty"`
 	End           *fileEnd    `json:"end,omitempty"`
 }
 
@@ -136,6 +141,7 @@ type fileRecord struct {
 	IssuedAt       int64             `json:"issued_at"`
 	ExpiresAt      int64             `json:"expires_at"`
 	RetiringID     string            `json:"retiring_id,omitempty"`
+	IssueHash      []byte            `json:"issue_hash,omitempty"`
 	Seal           []byte            `json:"seal,omitempty"`
 	Credentials    []fileCredential  `json:"credentials"`
 }
@@ -152,6 +158,11 @@ type fileCredential struct {
 	Seal         []byte `json:"seal,omitempty"`
 	LastUsedAt   int64  `json:"last_used_at,omitempty"`
 	Uses         int64  `json:"uses,omitempty"`
+}
+
+type fileOnce struct {
+	Name  string `json:"name"`
+	KeyID string `json:"key_id,omitempty"`
 }
 
 type fileOwner struct {
@@ -185,6 +196,7 @@ type fileEntry struct {
 	event  Event
 	record Record
 	owner  Owner
+	once   OnceName
 	id     string // of a purged key
 }
 
@@ -218,7 +230,7 @@ func (l *lineEncoder) header(h header) []byte {
 
 func (l *lineEncoder) end(c lineCounts, mac []byte) []byte {
 	return l.encode(fileLine{End: &fileEnd{
-		c[kindEvent], c[kindRecord], c[kindOwner], c[kindChangedRecord], c[kindChangedOwner], c[kindPurged],
+		c[kindEvent], c[kindRecord], c[kindOwner], c[kindChangedRecord], c[kindChangedOwner], c[kindPurged], c[kindOnce],
 		hex.EncodeToString(mac),
 	}})
 }
@@ -238,6 +250,8 @@ func (l *lineEncoder) entry(e fileEntry) []byte {
 		line.ChangedOwner = ownerToFile(e.owner)
 	case kindPurged:
 		line.Purged = e.id
+	case kindOnce:
+		line.Once = &fileOnce{e.once.Name, e.once.KeyID}
 	}
 	return l.encode(line)
 }
@@ -263,6 +277,8 @@ func decodeEntry(kind lineKind, text []byte) (fileEntry, bool) {
 		e.owner, ok = line.ChangedOwner.owner(), true
 	case kind == kindPurged:
 		e.id, ok = line.Purged, true
+	case kind == kindOnce && line.Once != nil:
+		e.once, ok = OnceName{Name: line.Once.Name, KeyID: line.Once.KeyID}, true
 	}
 	return e, ok
 }
@@ -277,7 +293,7 @@ func recordToFile(r Record) *fileRecord {
 		DisabledAt: toMicros(k.DisabledAt), DisabledBy: k.DisabledBy, DisabledReason: k.DisabledReason, Held: k.Held,
 		DeletedAt: toMicros(k.DeletedAt),
 		Prefix:    k.Prefix, CredentialID: k.CredentialID, IssuedAt: toMicros(k.IssuedAt), ExpiresAt: toMicros(k.ExpiresAt),
-		RetiringID: k.RetiringID, Seal: []byte(r.Seal),
+		RetiringID: k.RetiringID, IssueHash: []byte(r.IssueHash), Seal: []byte(r.Seal),
 		Credentials: make([]fileCredential, len(r.Credentials)),
 	}
 	for i := range r.Credentials {
@@ -312,6 +328,7 @@ func (f *fileRecord) record() (Record, bool) {
 			RetiringID: f.RetiringID,
 		},
 		Credentials: make([]Credential, len(f.Credentials)),
+		IssueHash:   string(f.IssueHash),
 		Seal:        string(f.Seal),
 	}
 	for i := range f.Credentials {

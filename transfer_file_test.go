@@ -13,6 +13,7 @@ import (
 // notInFile are the fields that an export leaves out, because a Store or the
 // Manager gives them anew.
 var notInFile = map[string]bool{
+	"Record.Err": true, "Event.Err": true, "OnceName.Seq": true, // given by the Store
 	"Key.Revision": true, "Key.RetiringUntil": true, "Key.LastUsedAt": true, "Key.Uses": true,
 	"Record.Nonce": true, "Owner.Revision": true, "Owner.Nonce": true,
 }
@@ -27,10 +28,13 @@ func TestFileHoldsEveryField(t *testing.T) {
 	fillField(t, reflect.ValueOf(&owner).Elem(), "Owner", &n)
 	var event Event
 	fillField(t, reflect.ValueOf(&event).Elem(), "Event", &n)
+	var once OnceName
+	fillField(t, reflect.ValueOf(&once).Elem(), "OnceName", &n)
 	for _, e := range []fileEntry{
 		{kind: kindRecord, record: record}, {kind: kindChangedRecord, record: record},
 		{kind: kindOwner, owner: owner}, {kind: kindChangedOwner, owner: owner},
 		{kind: kindEvent, event: event}, {kind: kindPurged, id: "id"},
+		{kind: kindOnce, once: once},
 	} {
 		var lines lineEncoder
 		text := lines.entry(e)

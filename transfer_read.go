@@ -65,7 +65,17 @@ type exportFile struct {
 	keys        map[[keyIDLen]byte]int // the line that counts; 0 = purged
 	credentials map[[credentialIDLen]byte][keyIDLen]byte
 	owners      map[string]Owner
-	records     int // that are not purged
+	once        map[string]bool // names
+	records     int             // that are not purged
+}
+
+// purged reports whether a key was purged by the end of the file.
+func (f *exportFile) purged(keyID string) bool {
+	if keyID == "" {
+		return false
+	}
+	line, known := f.keys[[keyIDLen]byte([]byte(keyID))]
+	return known && line == 0
 }
 
 func openExport(peppers ring, r io.ReadSeeker) (*exportFile, error) {
@@ -75,6 +85,7 @@ func openExport(peppers ring, r io.ReadSeeker) (*exportFile, error) {
 		keys:        map[[keyIDLen]byte]int{},
 		credentials: map[[credentialIDLen]byte][keyIDLen]byte{},
 		owners:      map[string]Owner{},
+		once:        map[string]bool{},
 	}, err
 }
 
@@ -248,7 +259,7 @@ func (f *exportFile) verify(ctx context.Context, report func(Progress)) error {
 		return err
 	}
 	v := verifier{exportFile: f, progress: Progress{Step: StepVerify}, report: report}
-	err := f.pass(ctx, v.line, kindEvent, kindRecord, kindOwner, kindChangedRecord, kindChangedOwner, kindPurged)
+	err := f.pass(ctx, v.line, kindEvent, kindRecord, kindOwner, kindChangedRecord, kindChangedOwner, kindPurged, kindOnce)
 	if err != nil {
 		return err
 	}
@@ -257,7 +268,7 @@ func (f *exportFile) verify(ctx context.Context, report func(Progress)) error {
 			f.records++
 		}
 	}
-	f.credentials = nil // needed no more
+	f.credentials, f.once = nil, nil // needed no more
 	v.report(v.progress)
 	return nil
 }
@@ -308,6 +319,11 @@ func (v *verifier) line(line int, kind lineKind, text []byte) error {
 		v.progress.Owners++
 	case kindPurged:
 		v.keys[[keyIDLen]byte([]byte(e.id))] = 0
+	case kindOnce:
+		if v.once[e.once.Name] {
+			return badLine(line, "is a name that was there before")
+		}
+		v.once[e.once.Name] = true
 	}
 	if line%transferBatch == 0 {
 		v.report(v.progress)
@@ -324,6 +340,13 @@ func (v *verifier) order(e fileEntry) string {
 	case kindEvent:
 		if e.event.Position.Seq <= v.lastSeq {
 			return "is an event out of order"
+		}
+		if part = v.part; part > kindEvent {
+			part = kindChangedRecord
+		}
+	case kindOnce:
+		if v.lastSeq == 0 {
+			return "is a name before the first event"
 		}
 		if part = v.part; part > kindEvent {
 			part = kindChangedRecord

@@ -55,8 +55,8 @@ func signed(lines ...string) string {
 		return h.Sum(nil)
 	}
 	sum := mac(mac([]byte(apikey.NoPepper().Reveal()), []byte("apikey export 1")), []byte(body))
-	return body + fmt.Sprintf(`{"end":{"events":%d,"records":%d,"owners":%d,"changed_records":%d,"changed_owners":%d,"purged":%d,"mac":"%s"}}`+"\n",
-		counts["event"], counts["record"], counts["owner"], counts["changed_record"], counts["changed_owner"], counts["purged"], hex.EncodeToString(sum))
+	return body + fmt.Sprintf(`{"end":{"events":%d,"records":%d,"owners":%d,"changed_records":%d,"changed_owners":%d,"purged":%d,"once":%d,"mac":"%s"}}`+"\n",
+		counts["event"], counts["record"], counts["owner"], counts["changed_record"], counts["changed_owner"], counts["purged"], counts["once"], hex.EncodeToString(sum))
 }
 
 // restoreError restores a file that must be refused, and returns why.

@@ -106,18 +106,19 @@ func (x *restorer) events(ctx context.Context) error {
 
 	log := logReader{store: x.m.store}
 	ended := false // the log in the store
-	var missing []Event
+	var missing Commit
 	write := func() error {
-		if len(missing) == 0 {
+		n := len(missing.Events)
+		if n == 0 {
 			return nil
 		}
-		if err := x.append(ctx, missing, log.position+int64(len(missing))); err != nil {
+		if err := x.append(ctx, missing, log.position+int64(n)); err != nil {
 			return err
 		}
-		log.position += int64(len(missing))
-		x.progress.Events += len(missing)
+		log.position += int64(n)
+		x.progress.Events += n
 		x.report(x.progress)
-		missing = missing[:0]
+		missing.Events, missing.Once = missing.Events[:0], missing.Once[:0]
 		return nil
 	}
 	var ours, theirs lineEncoder
@@ -125,6 +126,19 @@ func (x *restorer) events(ctx context.Context) error {
 		e, ok := decodeEntry(kind, text)
 		if !ok {
 			return badLine(line, "was changed while it was read")
+		}
+		if kind == kindOnce {
+			// A Commit never begins with a name, so that the names before an
+			// event that is stored are stored too.
+			if ended && !x.file.purged(e.once.KeyID) {
+				missing.Once = append(missing.Once, e.once)
+			}
+			return nil
+		}
+		if len(missing.Events) >= transferBatch {
+			if err := write(); err != nil {
+				return err
+			}
 		}
 		e.event.Position = Position{Nonce: x.eventNonce(e.event.Position.Seq)}
 		if !ended {
@@ -145,11 +159,9 @@ func (x *restorer) events(ctx context.Context) error {
 				return fmt.Errorf("%w: keys without their log", ErrOtherData)
 			}
 		}
-		if missing = append(missing, e.event); len(missing) < transferBatch {
-			return nil
-		}
-		return write()
-	}, kindEvent)
+		missing.Events = append(missing.Events, e.event)
+		return nil
+	}, kindEvent, kindOnce)
 	if err != nil {
 		return err
 	}
@@ -179,12 +191,14 @@ func (x *restorer) wrote(e Event) bool {
 	return e.Kind == kind && e.Position.Nonce == x.nonce(e.KeyID, e.Owner)
 }
 
-// append commits events alone. Nothing in such a Commit would keep a second
-// one from landing too, so it is never sent again: whether it was done shows
-// when Restore is called again, in the log.
-func (x *restorer) append(ctx context.Context, events []Event, last int64) error {
-	position, err := x.m.store.Commit(ctx, Commit{Events: events})
+// append commits events, with the names that follow them in the file. Nothing
+// in such a Commit would keep a second one from landing too, so it is never sent
+// again: whether it was done shows when Restore is called again, in the log.
+func (x *restorer) append(ctx context.Context, c Commit, last int64) error {
+	position, err := x.m.store.Commit(ctx, c)
 	switch {
+	case errors.Is(err, ErrExists):
+		return fmt.Errorf("%w: a name that can be committed once", ErrOtherData)
 	case err == nil && position.Seq != last:
 		return fmt.Errorf("%w: events that someone else wrote meanwhile", ErrOtherData)
 	case err == nil || definite(err):
@@ -288,7 +302,7 @@ func (x *restorer) batch(ctx context.Context, records []Record) error {
 		var stored Record
 		if x.resumed {
 			var err error
-			stored, err = x.m.store.Get(ctx, r.Key.ID)
+			stored, err = x.m.store.Get(ctx, r.Key.ID, "")
 			if err != nil && !errors.Is(err, ErrNotFound) {
 				return failed("restore", r.Key.ID, err)
 			}
@@ -327,7 +341,7 @@ func (x *restorer) commit(ctx context.Context, c Commit) error {
 	}
 	return x.m.commit(ctx, c, func() (verdict, error) {
 		for _, r := range c.Records {
-			switch stored, err := x.m.store.Get(ctx, r.Key.ID); {
+			switch stored, err := x.m.store.Get(ctx, r.Key.ID, ""); {
 			case errors.Is(err, ErrNotFound):
 				return notMade, nil
 			case err != nil:
@@ -402,6 +416,11 @@ func (l *logReader) next(ctx context.Context) (Event, bool, error) {
 		return Event{}, false, nil
 	}
 	e := l.page[0]
+	if e.Err != nil {
+		var damaged DamagedError
+		damaged.event(e.Position.Seq, e.Err)
+		return Event{}, false, &damaged
+	}
 	l.page, l.position = l.page[1:], e.Position.Seq
 	return e, true, nil
 }

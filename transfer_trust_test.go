@@ -237,8 +237,8 @@ type edited struct {
 	id string
 }
 
-func (s edited) Get(ctx context.Context, id string) (apikey.Record, error) {
-	r, err := s.Store.Get(ctx, id)
+func (s edited) Get(ctx context.Context, id, owner string) (apikey.Record, error) {
+	r, err := s.Store.Get(ctx, id, owner)
 	if id == s.id {
 		r.Key.Name = "changed by hand"
 	}

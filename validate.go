@@ -121,7 +121,13 @@ func (m *Manager) validate(ctx context.Context, t token, needs []Need, key *Key,
 	if !hash.verify(t.credentialID, t.secret, c.Digest) || c.Prefix != t.prefix {
 		return ErrInvalid
 	}
+	// The rest is read for a caller who knows the secret only: how long that
+	// takes depends on the key.
+	err = match.Complete()
 	o.KeyID, o.Owner = match.Key.ID, match.Key.Owner
+	if err != nil {
+		return unavailable(err)
+	}
 	now, err := m.now()
 	if err != nil {
 		return unavailable(err)

@@ -35,8 +35,8 @@ func (s *countingStore) Lookup(ctx context.Context, id string) (apikey.Match, er
 	return m, wordy(err)
 }
 
-func (s *countingStore) Get(ctx context.Context, id string) (apikey.Record, error) {
-	r, err := s.Store.Get(ctx, id)
+func (s *countingStore) Get(ctx context.Context, id, owner string) (apikey.Record, error) {
+	r, err := s.Store.Get(ctx, id, owner)
 	return r, wordy(err)
 }
 
@@ -117,7 +117,7 @@ func TestRefusals(t *testing.T) {
 	ctx := t.Context()
 	issued := issue(t, m, apikey.IssueParams{Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Lifetime: time.Hour})
 	id := issued.Key.ID
-	good, err := store.Get(ctx, id)
+	good, err := store.Get(ctx, id, "")
 	is.NoErr(err)
 	mock.Add(2 * time.Hour)
 	_, err = m.Disable(ctx, id, "")
@@ -145,7 +145,7 @@ func TestRefusals(t *testing.T) {
 	}
 	rewrite := func(change func(*apikey.Record)) {
 		t.Helper()
-		r, err := store.Get(ctx, id)
+		r, err := store.Get(ctx, id, "")
 		is.NoErr(err)
 		change(&r)
 		_, err = store.Commit(ctx, apikey.Commit{Records: []apikey.Record{r}, Events: []apikey.Event{{At: start, Kind: "test", KeyID: id}}})

@@ -148,7 +148,7 @@ func (s *shop) stored(t *testing.T) string {
 	must(t, err)
 	var records []apikey.Record
 	for _, key := range keys {
-		record, err := s.Store.Get(t.Context(), key.ID)
+		record, err := s.Store.Get(t.Context(), key.ID, "")
 		must(t, err)
 		records = append(records, record)
 	}

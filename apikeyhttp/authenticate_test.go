@@ -92,7 +92,7 @@ func TestStoreTrouble(t *testing.T) {
 	other := apikeytest.New(t, func(o *apikey.Options) {
 		o.Peppers = []apikey.Secret{apikey.NewSecret(strings.Repeat("pepper", 6))}
 	})
-	record, err := other.Store.Get(t.Context(), other.MustIssue(t, apikey.IssueParams{}).Key.ID)
+	record, err := other.Store.Get(t.Context(), other.MustIssue(t, apikey.IssueParams{}).Key.ID, "")
 	is.NoErr(err)
 	is.True(record.Credentials[0].PepperID != "")
 	withoutPepper, err := apikey.New(other.Store, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, Now: other.Clock.Now})

@@ -136,7 +136,7 @@ func newHostileKeys(t *testing.T, keys *apikeytest.Manager) *hostileKeys {
 	}
 	keys.Advance(time.Hour)
 
-	record, err := keys.Store.Get(t.Context(), good.Key.ID)
+	record, err := keys.Store.Get(t.Context(), good.Key.ID, "")
 	must(t, err)
 	credential := record.Credentials[0]
 	digest, prefix := string(credential.Digest), k.user+"_"

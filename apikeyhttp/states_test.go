@@ -130,7 +130,7 @@ func wrongSecret(t *testing.T, keys *apikeytest.Manager, p apikey.IssueParams) s
 	// The checksum covers the access key. A restored store finds the access
 	// key again, under the digest of another secret.
 	issued := keys.MustIssue(t, p)
-	record, err := keys.Store.Get(t.Context(), issued.Key.ID)
+	record, err := keys.Store.Get(t.Context(), issued.Key.ID, "")
 	must(t, err)
 	record.Credentials[0].Digest = apikey.Digest(strings.Repeat("x", 32))
 	_, err = keys.Store.Commit(t.Context(), apikey.Commit{Records: []apikey.Record{record}, Events: []apikey.Event{{Kind: apikey.EventUpdated}}})

@@ -3,6 +3,7 @@ package apikeytest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 
@@ -26,6 +27,7 @@ const (
 	ReadEvents // Store.Events
 	Touch
 	DailyUsage // UsageStore.DailyUsage
+	OnceNames
 	methods
 )
 
@@ -34,7 +36,7 @@ func (m Method) String() string {
 	if m < 0 || m >= methods {
 		return "unknown"
 	}
-	return [methods]string{"Any", "Lookup", "Get", "List", "Owner", "Commit", "Events", "Touch", "DailyUsage"}[m]
+	return [methods]string{"Any", "Lookup", "Get", "List", "Owner", "Commit", "Events", "Touch", "DailyUsage", "OnceNames"}[m]
 }
 
 // Failure says which calls of a FailStore fail, and how. The zero value lets
@@ -67,7 +69,9 @@ type FailStore struct {
 
 	mu       sync.Mutex
 	calls    [methods]int
-	failures []*failure // in the order of Fail
+	failures []*failure      // in the order of Fail
+	damaged  map[string]bool // key ids
+	gaps     map[int64]bool  // positions of damaged events
 }
 
 // failure is a Failure that counts down to its call.
@@ -100,11 +104,50 @@ func (s *FailStore) Fail(f Failure) {
 	s.failures = append(s.failures, &failure{f, f.Nth})
 }
 
-// Recover removes all failures.
+// Recover removes all failures and repairs what Damage and DamageEvent damaged.
 func (s *FailStore) Recover() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.failures = nil
+	s.failures, s.damaged, s.gaps = nil, nil, nil
+}
+
+// Damage makes the store behave as if the stored row of a key could not be
+// read: Lookup, Get and List report an error that wraps apikey.ErrDamaged for
+// this key only.
+func (s *FailStore) Damage(keyID string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.damaged == nil {
+		s.damaged = map[string]bool{}
+	}
+	s.damaged[keyID] = true
+}
+
+// DamageEvent makes the store behave as if the event at a position could not be
+// read.
+func (s *FailStore) DamageEvent(seq int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gaps == nil {
+		s.gaps = map[int64]bool{}
+	}
+	s.gaps[seq] = true
+}
+
+func (s *FailStore) anyDamage() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.damaged) > 0
+}
+
+// damage returns the error of a key if it is damaged.
+func (s *FailStore) damage(keyID string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.damaged[keyID] {
+		return nil
+	}
+	return fmt.Errorf("apikeytest: key %s: %w", keyID, apikey.ErrDamaged)
 }
 
 // Calls returns how often a method was called, whether it failed or not; of
@@ -120,17 +163,51 @@ func (s *FailStore) Calls(m Method) int {
 
 // Lookup implements [apikey.Store].
 func (s *FailStore) Lookup(ctx context.Context, credentialID string) (apikey.Match, error) {
-	return call(s, Lookup, func() (apikey.Match, error) { return s.store.Lookup(ctx, credentialID) })
+	return call(s, Lookup, func() (apikey.Match, error) {
+		m, err := s.store.Lookup(ctx, credentialID)
+		if err != nil || !s.anyDamage() {
+			return m, err
+		}
+		rest := m
+		m.Key, m.Owner = apikey.Key{}, apikey.Owner{}
+		m.Rest = func() (apikey.Key, apikey.Owner, error) {
+			if err := rest.Complete(); err != nil {
+				return rest.Key, rest.Owner, err
+			}
+			if err := s.damage(rest.Key.ID); err != nil {
+				return apikey.Key{ID: rest.Key.ID}, apikey.Owner{}, err
+			}
+			return rest.Key, rest.Owner, nil
+		}
+		return m, nil
+	})
 }
 
 // Get implements [apikey.Store].
-func (s *FailStore) Get(ctx context.Context, id string) (apikey.Record, error) {
-	return call(s, Get, func() (apikey.Record, error) { return s.store.Get(ctx, id) })
+func (s *FailStore) Get(ctx context.Context, id, owner string) (apikey.Record, error) {
+	return call(s, Get, func() (apikey.Record, error) {
+		r, err := s.store.Get(ctx, id, owner)
+		if err == nil {
+			err = s.damage(id)
+		}
+		if err != nil {
+			return apikey.Record{}, err
+		}
+		return r, nil
+	})
 }
 
 // List implements [apikey.Store].
 func (s *FailStore) List(ctx context.Context, q apikey.Query) ([]apikey.Record, error) {
-	return call(s, List, func() ([]apikey.Record, error) { return s.store.List(ctx, q) })
+	return call(s, List, func() ([]apikey.Record, error) {
+		list, err := s.store.List(ctx, q)
+		for i := range list {
+			if err := s.damage(list[i].Key.ID); err != nil {
+				list[i] = apikey.Record{Key: apikey.Key{ID: list[i].Key.ID}, Err: err}
+			}
+		}
+		return list, err
+	})
 }
 
 // Owner implements [apikey.Store].
@@ -145,7 +222,22 @@ func (s *FailStore) Commit(ctx context.Context, c apikey.Commit) (apikey.Positio
 
 // Events implements [apikey.Store].
 func (s *FailStore) Events(ctx context.Context, q apikey.EventQuery) ([]apikey.Event, error) {
-	return call(s, ReadEvents, func() ([]apikey.Event, error) { return s.store.Events(ctx, q) })
+	return call(s, ReadEvents, func() ([]apikey.Event, error) {
+		list, err := s.store.Events(ctx, q)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for i, e := range list {
+			if seq := e.Position.Seq; s.gaps[seq] {
+				list[i] = apikey.Event{Position: e.Position, Err: fmt.Errorf("apikeytest: event %d: %w", seq, apikey.ErrDamaged)}
+			}
+		}
+		return list, err
+	})
+}
+
+// OnceNames implements [apikey.Store].
+func (s *FailStore) OnceNames(ctx context.Context, q apikey.OnceQuery) ([]apikey.OnceName, error) {
+	return call(s, OnceNames, func() ([]apikey.OnceName, error) { return s.store.OnceNames(ctx, q) })
 }
 
 // Touch implements [apikey.Store].

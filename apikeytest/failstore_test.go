@@ -19,7 +19,7 @@ import (
 // methodCalls calls each method of a Store once.
 var methodCalls = map[apikeytest.Method]func(apikey.Store) error{
 	apikeytest.Lookup: func(s apikey.Store) error { _, err := s.Lookup(context.Background(), "x"); return err },
-	apikeytest.Get:    func(s apikey.Store) error { _, err := s.Get(context.Background(), "x"); return err },
+	apikeytest.Get:    func(s apikey.Store) error { _, err := s.Get(context.Background(), "x", ""); return err },
 	apikeytest.List: func(s apikey.Store) error {
 		_, err := s.List(context.Background(), apikey.Query{Limit: 1})
 		return err

@@ -191,10 +191,10 @@ func (m *meter) List(ctx context.Context, q apikey.Query) ([]apikey.Record, erro
 	return page, err
 }
 
-func (m *meter) Get(ctx context.Context, id string) (apikey.Record, error) {
+func (m *meter) Get(ctx context.Context, id, owner string) (apikey.Record, error) {
 	m.calls++
 	m.records++
-	return m.Store.Get(ctx, id)
+	return m.Store.Get(ctx, id, owner)
 }
 
 // TestManyKeys: with 10,000 keys of one owner no page reads more than a bounded

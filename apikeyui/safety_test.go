@@ -26,7 +26,7 @@ func fill(key apikey.Key) url.Values {
 // stored is all that is known of a key.
 func stored(t testing.TB, keys *apikeytest.Manager, id string) any {
 	t.Helper()
-	record, err := keys.Store.Get(t.Context(), id)
+	record, err := keys.Store.Get(t.Context(), id, "")
 	if err != nil {
 		t.Fatal(err)
 	}

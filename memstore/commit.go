@@ -37,6 +37,7 @@ func (s *Store) Commit(ctx context.Context, c apikey.Commit) (apikey.Position, e
 	for _, ref := range c.Purge {
 		s.purge(s.keys[ref.ID])
 	}
+	s.once.add(c.Once, int64(len(s.log)+len(c.Events)))
 	var last apikey.Position
 	for _, e := range c.Events {
 		e.Position.Seq = int64(len(s.log)) + 1
@@ -85,9 +86,11 @@ func (s *Store) check(c apikey.Commit) error {
 		}
 	}
 	if c.Limit > 0 {
-		return s.checkLimit(c)
+		if err := s.checkLimit(c); err != nil {
+			return err
+		}
 	}
-	return nil
+	return s.once.check(c.Once, c.Purge)
 }
 
 // checkLimit counts what each owner of a new Record would have afterwards.
@@ -178,6 +181,7 @@ func (s *Store) purge(k *key) {
 	for _, c := range k.credentials {
 		delete(s.credentials, c.id)
 	}
+	s.once.purge(k.id)
 	delete(s.keys, k.id)
 	s.byID.remove(k)
 	s.byOwner.remove(k)

@@ -8,6 +8,7 @@ package memstore
 import (
 	"cmp"
 	"context"
+	"iter"
 	"slices"
 	"sync"
 
@@ -26,6 +27,7 @@ type Store struct {
 	byOwner     index // all keys, by owner and id
 	log         []apikey.Event
 	logOf       map[string][]int // positions in log, by key id
+	once        names
 }
 
 var (
@@ -63,14 +65,14 @@ func (s *Store) Lookup(ctx context.Context, credentialID string) (m apikey.Match
 }
 
 // Get implements [apikey.Store].
-func (s *Store) Get(ctx context.Context, id string) (apikey.Record, error) {
+func (s *Store) Get(ctx context.Context, id, owner string) (apikey.Record, error) {
 	if err := ctx.Err(); err != nil {
 		return apikey.Record{}, err
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	k := s.keys[id]
-	if k == nil {
+	if k == nil || owner != "" && k.owner.state.ID != owner {
 		return apikey.Record{}, apikey.ErrNotFound
 	}
 	return k.record(), nil
@@ -84,7 +86,10 @@ func (s *Store) List(ctx context.Context, q apikey.Query) ([]apikey.Record, erro
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	keys := s.byID.after(func(k *key) bool { return k.id > q.After })
-	if q.Owner != "" {
+	switch {
+	case q.CredentialID != "":
+		keys = s.ofCredential(q)
+	case q.Owner != "":
 		keys = s.byOwner.after(func(k *key) bool {
 			return k.owner.state.ID > q.Owner || k.owner.state.ID == q.Owner && k.id > q.After
 		})
@@ -95,10 +100,19 @@ func (s *Store) List(ctx context.Context, q apikey.Query) ([]apikey.Record, erro
 			break
 		}
 		if k.selected(q) {
-			records = append(records, k.record())
+			records = append(records, k.summary())
 		}
 	}
 	return records, nil
+}
+
+// ofCredential returns the key of a credential, if it is after q.After.
+func (s *Store) ofCredential(q apikey.Query) iter.Seq[*key] {
+	return func(yield func(*key) bool) {
+		if c := s.credentials[q.CredentialID]; c != nil && c.key.id > q.After {
+			yield(c.key)
+		}
+	}
 }
 
 // selected reports whether a key is what a Query asks for.

@@ -40,7 +40,7 @@ func TestZeroValue(t *testing.T) {
 			is.True(errors.Is(err, apikey.ErrNotFound))
 		}},
 		{"Get", func(is *is.I, s *memstore.Store) {
-			_, err := s.Get(ctx, "key")
+			_, err := s.Get(ctx, "key", "")
 			is.True(errors.Is(err, apikey.ErrNotFound))
 		}},
 		{"List", func(is *is.I, s *memstore.Store) {

@@ -25,6 +25,7 @@ type key struct {
 	retiring    string
 	revision    int64
 	nonce       apikey.Nonce
+	issueHash   string
 	seal        string
 	held        bool
 	credentials []*credential
@@ -74,7 +75,7 @@ func (k *key) set(r *apikey.Record) {
 	k.held, k.deletedAt = from.Held, micros.Of(from.DeletedAt)
 	k.retiring = from.RetiringID
 	k.revision = from.Revision + 1
-	k.nonce, k.seal = r.Nonce, r.Seal
+	k.nonce, k.issueHash, k.seal = r.Nonce, r.IssueHash, r.Seal
 }
 
 func (k *key) copyTo(to *apikey.Key) {
@@ -93,12 +94,32 @@ func (k *key) copyTo(to *apikey.Key) {
 	to.Revision = k.revision
 }
 
+// record returns what Get returns.
 func (k *key) record() apikey.Record {
-	r := apikey.Record{Nonce: k.nonce, Seal: k.seal, Credentials: make([]apikey.Credential, len(k.credentials))}
+	r := apikey.Record{
+		Nonce: k.nonce, IssueHash: k.issueHash, Seal: k.seal,
+		Credentials: make([]apikey.Credential, len(k.credentials)),
+	}
 	k.copyTo(&r.Key)
 	for i, c := range k.credentials {
 		c.copyTo(&r.Credentials[i])
 	}
+	return r
+}
+
+// summary returns what List returns.
+func (k *key) summary() apikey.Record {
+	r := apikey.Record{Nonce: k.nonce, IssueHash: k.issueHash, Seal: k.seal}
+	k.copyTo(&r.Key)
+	var last int64
+	for _, c := range k.credentials {
+		last = max(last, c.lastUsedAt)
+		r.Key.Uses += c.uses
+		if c.id == k.retiring {
+			r.Key.RetiringUntil = micros.Time(min(c.expiresAt, k.current.expiresAt))
+		}
+	}
+	r.Key.LastUsedAt = micros.Time(last)
 	return r
 }
 

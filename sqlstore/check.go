@@ -59,6 +59,7 @@ func (s *Store) probe(ctx context.Context) error {
 			}},
 			Owners: []apikey.Owner{{ID: id}},
 			Events: []apikey.Event{{KeyID: id}},
+			Once:   []apikey.OnceName{{Name: id, KeyID: id}},
 			Limit:  1,
 		})
 		if err != nil {

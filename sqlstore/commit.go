@@ -64,7 +64,7 @@ func (w *writer) commit(c apikey.Commit) (apikey.Position, error) {
 			}
 		}
 	}
-	return w.log(c.Events)
+	return w.log(c)
 }
 
 // owners makes a row for each owner of the Commit, locks it, which the limit
@@ -284,12 +284,18 @@ func (w *writer) purge(ref apikey.Ref) error {
 
 var errCounter = errors.New("apikey_counter holds no position: the schema is damaged")
 
-// log takes the next positions and writes the events there.
-func (w *writer) log(events []apikey.Event) (last apikey.Position, err error) {
+// log takes the next positions and writes the events there. While it has the
+// row of the counter, no other Commit reads or writes names, so that they are
+// exact and no two Commits wait for each other.
+func (w *writer) log(c apikey.Commit) (last apikey.Position, err error) {
+	events := c.Events
 	if len(events) == 0 {
 		return last, nil
 	}
 	if last.Seq, err = w.takeSeq(int64(len(events))); err != nil {
+		return last, err
+	}
+	if err := w.names(c.Once, last.Seq); err != nil {
 		return last, err
 	}
 	first := last.Seq - int64(len(events)) + 1
@@ -304,6 +310,18 @@ func (w *writer) log(events []apikey.Event) (last apikey.Position, err error) {
 	}
 	_, err = w.add(w.addEvents, rows)
 	return last, err
+}
+
+// names removes the names of purged keys and adds new ones.
+func (w *writer) names(once []apikey.OnceName, seq int64) error {
+	if err := w.execEach([]string{w.removeOnce}, w.purged); err != nil {
+		return err
+	}
+	var rows [][]any
+	for _, n := range once {
+		rows = append(rows, []any{n.Name, n.KeyID, seq})
+	}
+	return w.addNew(w.addOnce, rows)
 }
 
 // takeSeq takes the next n positions and returns the last.

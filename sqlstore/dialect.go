@@ -63,18 +63,22 @@ type dialect struct {
 
 	lookup   string // credential: the columns of a match
 	get      string // key: the columns of a record, by credential
+	getOwned string // key, owner: as get
 	listHead string // followed by conditions, "AND" in between
 	listTail string // limit
 	owner    string // owner
 	peppers  string
 	days     string // key, first day, day after the last one: credential, day, uses, last used
 
+	onceNames string // seq, seq again, name, limit: the columns of a name
+	onceName  string // name: the columns of a name
+
 	events, newestEvents       string // after, before, limit
 	keyEvents, newestKeyEvents string // key, after, before, limit
 
 	// Conditions of a list. Those with one parameter are named as in
 	// apikey.Query.
-	owned, after, notDeleted                    string
+	owned, after, notDeleted, ofCredential      string
 	expiresFrom, expiresBefore, expiresFromTill string
 	issuedBefore, deletedBefore, retiredBefore  string
 
@@ -93,6 +97,8 @@ type dialect struct {
 	removeCredentials []string // key; their usage as well, in this order
 	addSeq, seq       string   // number of events; without a second, the first returns the last one's
 	addEvents         insert   // columns
+	addOnce           insert   // name, key, position
+	removeOnce        string   // key
 	touch             []string // uses as JSON: [["credential", day, uses, last used], ...]
 }
 

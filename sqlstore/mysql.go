@@ -28,15 +28,29 @@ const (
 		e.seq, e.nonce, e.at, e.kind, e.key_id, e.owner, e.credential_id, e.old_credential_id,
 		e.old_expires_at, e.revision, e.actor, e.reason, e.data, e.seal`
 
-	// One statement reads whole records, so that it sees each at one moment.
-	mysqlRecords = `
-		SELECT ` + mysqlKey + `, k.nonce, k.seal, ` + mysqlCredential + `, u.last_used_at, u.uses
-		FROM `
+	mysqlRecord = mysqlKey + `, k.nonce, k.issue_hash, k.seal`
 
-	mysqlRecordsJoin = `
+	// One statement reads a whole record, so that it sees it at one moment.
+	mysqlGet = `
+		SELECT ` + mysqlRecord + `, ` + mysqlCredential + `, u.last_used_at, u.uses
+		FROM (SELECT * FROM apikey_keys WHERE `
+
+	mysqlGetJoin = `) AS k
 		LEFT JOIN apikey_credentials AS c ON c.key_id = k.id
 		LEFT JOIN apikey_usage AS u ON u.credential_id = c.id
 		ORDER BY k.id, c.created_at, c.id`
+
+	// A record of a list, with sums over its credentials. No Manager stores more
+	// than 2^53 uses of a credential: more cannot make the sum overflow, which
+	// would be an error of the whole list.
+	mysqlList = `
+		SELECT ` + mysqlRecord + `,
+			(SELECT c.expires_at FROM apikey_credentials AS c WHERE c.id = k.retiring_id AND c.key_id = k.id),
+			(SELECT MAX(u.last_used_at) FROM apikey_credentials AS c
+				JOIN apikey_usage AS u ON u.credential_id = c.id WHERE c.key_id = k.id),
+			(SELECT CAST(SUM(LEAST(GREATEST(u.uses, 0), 9007199254740992)) AS SIGNED) FROM apikey_credentials AS c
+				JOIN apikey_usage AS u ON u.credential_id = c.id WHERE c.key_id = k.id)
+		FROM (SELECT * FROM apikey_keys AS k WHERE `
 
 	// Uses of credentials that are not stored find no partner. Rows are
 	// written in one order, so that two batches cannot deadlock.
@@ -88,14 +102,16 @@ var mysql = dialect{
 		LEFT JOIN apikey_owners AS o ON o.id = k.owner
 		WHERE c.id = ?`,
 
-	get: mysqlRecords + `(SELECT * FROM apikey_keys WHERE id = ?) AS k` + mysqlRecordsJoin,
+	get:      mysqlGet + `id = ?` + mysqlGetJoin,
+	getOwned: mysqlGet + `id = ? AND owner = ?` + mysqlGetJoin,
 
-	listHead: mysqlRecords + `(SELECT * FROM apikey_keys AS k WHERE `,
-	listTail: ` ORDER BY k.id LIMIT ?) AS k` + mysqlRecordsJoin,
+	listHead: mysqlList,
+	listTail: ` ORDER BY k.id LIMIT ?) AS k ORDER BY k.id`,
 
 	owned:           `k.owner = ?`,
 	after:           `k.id > ?`,
 	notDeleted:      `k.deleted_at = 0`,
+	ofCredential:    `k.id = (SELECT c.key_id FROM apikey_credentials AS c WHERE c.id = ?)`,
 	expiresFrom:     `k.expires_at >= ?`,
 	expiresBefore:   `k.expires_at < ?`,
 	expiresFromTill: `k.expires_at >= ? AND k.expires_at < ?`,
@@ -114,6 +130,10 @@ var mysql = dialect{
 		WHERE e.key_id = ? AND e.seq > ? AND e.seq < ? ORDER BY e.seq LIMIT ?`,
 	newestKeyEvents: `SELECT ` + mysqlEvent + ` FROM apikey_events AS e
 		WHERE e.key_id = ? AND e.seq > ? AND e.seq < ? ORDER BY e.seq DESC LIMIT ?`,
+
+	onceNames: `SELECT name, key_id, seq FROM apikey_once
+		WHERE seq >= ? AND (seq > ? OR name > ?) ORDER BY seq, name LIMIT ?`,
+	onceName: `SELECT name, key_id, seq FROM apikey_once WHERE name = ?`,
 
 	peppers: `SELECT DISTINCT pepper_id FROM apikey_credentials`,
 
@@ -144,9 +164,9 @@ var mysql = dialect{
 		INSERT INTO apikey_keys (
 			id, owner, name, scopes, networks, rate_requests, rate_period, metadata,
 			created_at, disabled_at, disabled_by, disabled_reason, held, deleted_at,
-			prefix, credential_id, issued_at, expires_at, retiring_id, nonce, seal, revision)
+			prefix, credential_id, issued_at, expires_at, retiring_id, nonce, issue_hash, seal, revision)
 		VALUES `,
-		`(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)`,
+		`(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)`,
 		``,
 	},
 	changeKey: `
@@ -154,7 +174,7 @@ var mysql = dialect{
 		SET name = ?, scopes = ?, networks = ?, rate_requests = ?, rate_period = ?, metadata = ?,
 			created_at = ?, disabled_at = ?, disabled_by = ?, disabled_reason = ?, held = ?, deleted_at = ?,
 			prefix = ?, credential_id = ?, issued_at = ?, expires_at = ?, retiring_id = ?,
-			nonce = ?, seal = ?, revision = revision + 1
+			nonce = ?, issue_hash = ?, seal = ?, revision = revision + 1
 		WHERE id = ? AND revision = ?`,
 
 	// Reads with a lock see what is committed, not what was when the
@@ -199,6 +219,9 @@ var mysql = dialect{
 		`(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		``,
 	},
+
+	addOnce:    insert{`INSERT INTO apikey_once (name, key_id, seq) VALUES `, `(?, ?, ?)`, ``},
+	removeOnce: `DELETE FROM apikey_once WHERE key_id = ?`,
 
 	touch: []string{`
 		INSERT INTO apikey_usage (credential_id, uses, last_used_at)
@@ -304,7 +327,7 @@ func checkMySQL(ctx context.Context, conn *sql.Conn) error {
 }
 
 const mysqlTables = `table_name IN ('apikey_keys', 'apikey_credentials', 'apikey_owners', 'apikey_events',
-			'apikey_usage', 'apikey_usage_days', 'apikey_counter', 'apikey_schema')`
+			'apikey_usage', 'apikey_usage_days', 'apikey_once', 'apikey_counter', 'apikey_schema')`
 
 // variables returns those of the session that Check looks at. Which there are
 // depends on the server.

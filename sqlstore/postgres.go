@@ -26,15 +26,29 @@ const (
 		e.seq, e.nonce, e.at, e.kind, e.key_id, e.owner, e.credential_id, e.old_credential_id,
 		e.old_expires_at, e.revision, e.actor, e.reason, e.data, e.seal`
 
-	// One statement reads whole records, so that it sees each at one moment.
-	postgresRecords = `
-		SELECT ` + postgresKey + `, k.nonce, k.seal, ` + postgresCredential + `, u.last_used_at, u.uses
-		FROM `
+	postgresRecord = postgresKey + `, k.nonce, k.issue_hash, k.seal`
 
-	postgresRecordsJoin = `
+	// One statement reads a whole record, so that it sees it at one moment.
+	postgresGet = `
+		SELECT ` + postgresRecord + `, ` + postgresCredential + `, u.last_used_at, u.uses
+		FROM (SELECT * FROM apikey_keys WHERE `
+
+	postgresGetJoin = `) AS k
 		LEFT JOIN apikey_credentials AS c ON c.key_id = k.id
 		LEFT JOIN apikey_usage AS u ON u.credential_id = c.id
 		ORDER BY k.id, c.created_at, c.id`
+
+	// A record of a list, with sums over its credentials. No Manager stores more
+	// than 2^53 uses of a credential: more cannot make the sum overflow, which
+	// would be an error of the whole list.
+	postgresList = `
+		SELECT ` + postgresRecord + `,
+			(SELECT c.expires_at FROM apikey_credentials AS c WHERE c.id = k.retiring_id AND c.key_id = k.id),
+			(SELECT MAX(u.last_used_at) FROM apikey_credentials AS c
+				JOIN apikey_usage AS u ON u.credential_id = c.id WHERE c.key_id = k.id),
+			(SELECT SUM(LEAST(GREATEST(u.uses, 0), 9007199254740992))::bigint FROM apikey_credentials AS c
+				JOIN apikey_usage AS u ON u.credential_id = c.id WHERE c.key_id = k.id)
+		FROM (SELECT * FROM apikey_keys AS k WHERE `
 )
 
 var postgres = dialect{
@@ -63,14 +77,16 @@ var postgres = dialect{
 		LEFT JOIN apikey_owners AS o ON o.id = k.owner
 		WHERE c.id = $1`,
 
-	get: postgresRecords + `(SELECT * FROM apikey_keys WHERE id = $1) AS k` + postgresRecordsJoin,
+	get:      postgresGet + `id = $1` + postgresGetJoin,
+	getOwned: postgresGet + `id = $1 AND owner = $2` + postgresGetJoin,
 
-	listHead: postgresRecords + `(SELECT * FROM apikey_keys AS k WHERE `,
-	listTail: ` ORDER BY k.id LIMIT ?) AS k` + postgresRecordsJoin,
+	listHead: postgresList,
+	listTail: ` ORDER BY k.id LIMIT ?) AS k ORDER BY k.id`,
 
 	owned:           `k.owner = ?`,
 	after:           `k.id > ?`,
 	notDeleted:      `k.deleted_at = 0`,
+	ofCredential:    `k.id = (SELECT c.key_id FROM apikey_credentials AS c WHERE c.id = ?)`,
 	expiresFrom:     `k.expires_at >= ?`,
 	expiresBefore:   `k.expires_at < ?`,
 	expiresFromTill: `k.expires_at >= ? AND k.expires_at < ?`,
@@ -89,6 +105,10 @@ var postgres = dialect{
 		WHERE e.key_id = $1 AND e.seq > $2 AND e.seq < $3 ORDER BY e.seq LIMIT $4`,
 	newestKeyEvents: `SELECT ` + postgresEvent + ` FROM apikey_events AS e
 		WHERE e.key_id = $1 AND e.seq > $2 AND e.seq < $3 ORDER BY e.seq DESC LIMIT $4`,
+
+	onceNames: `SELECT name, key_id, seq FROM apikey_once
+		WHERE seq >= $1 AND (seq > $2 OR name > $3) ORDER BY seq, name LIMIT $4`,
+	onceName: `SELECT name, key_id, seq FROM apikey_once WHERE name = $1`,
 
 	peppers: `SELECT DISTINCT pepper_id FROM apikey_credentials`,
 
@@ -116,9 +136,9 @@ var postgres = dialect{
 		INSERT INTO apikey_keys (
 			id, owner, name, scopes, networks, rate_requests, rate_period, metadata,
 			created_at, disabled_at, disabled_by, disabled_reason, held, deleted_at,
-			prefix, credential_id, issued_at, expires_at, retiring_id, nonce, seal, revision)
+			prefix, credential_id, issued_at, expires_at, retiring_id, nonce, issue_hash, seal, revision)
 		VALUES `,
-		`(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)`,
+		`(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)`,
 		` ON CONFLICT DO NOTHING`,
 	},
 	changeKey: `
@@ -126,8 +146,8 @@ var postgres = dialect{
 		SET name = $1, scopes = $2, networks = $3, rate_requests = $4, rate_period = $5, metadata = $6,
 			created_at = $7, disabled_at = $8, disabled_by = $9, disabled_reason = $10, held = $11, deleted_at = $12,
 			prefix = $13, credential_id = $14, issued_at = $15, expires_at = $16, retiring_id = $17,
-			nonce = $18, seal = $19, revision = revision + 1
-		WHERE id = $20 AND revision = $21`,
+			nonce = $18, issue_hash = $19, seal = $20, revision = revision + 1
+		WHERE id = $21 AND revision = $22`,
 	countKeys: `SELECT COUNT(*) FROM apikey_keys WHERE owner = $1 AND deleted_at = 0`,
 	removeKey: `DELETE FROM apikey_keys WHERE id = $1 AND revision = $2`,
 
@@ -170,6 +190,9 @@ var postgres = dialect{
 	// credentials that are not stored find no partner. Rows are written in one
 	// order, so that two batches cannot deadlock; the totals, which the main
 	// statement writes, come before the days, as where they are removed.
+	addOnce:    insert{`INSERT INTO apikey_once (name, key_id, seq) VALUES `, `(?, ?, ?)`, ` ON CONFLICT DO NOTHING`},
+	removeOnce: `DELETE FROM apikey_once WHERE key_id = $1 AND key_id <> ''`,
+
 	touch: []string{`
 		WITH uses AS MATERIALIZED (
 			SELECT c.id, (j.value ->> 1)::bigint AS day, c.key_id,
@@ -262,7 +285,7 @@ func checkPostgres(ctx context.Context, conn *sql.Conn) error {
 const postgresTables = `
 				to_regclass('apikey_keys'), to_regclass('apikey_credentials'), to_regclass('apikey_owners'),
 				to_regclass('apikey_events'), to_regclass('apikey_usage'), to_regclass('apikey_usage_days'),
-				to_regclass('apikey_counter'), to_regclass('apikey_schema')`
+				to_regclass('apikey_once'), to_regclass('apikey_counter'), to_regclass('apikey_schema')`
 
 // checkHostPostgres refuses a level at which the transaction does not see what
 // others commit: the limit of an owner would count too few.

@@ -11,59 +11,33 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/keyturn/apikey"
 	"github.com/keyturn/apikey/internal/micros"
 )
 
-// Lookup implements [apikey.Store] with one statement.
-func (s *Store) Lookup(ctx context.Context, credentialID string) (apikey.Match, error) {
-	var m apikey.Match
-	err := s.read(ctx, func() error { return s.tryLookup(ctx, credentialID, &m) })
-	if err != nil {
-		return apikey.Match{}, failed(ctx, "lookup", err)
-	}
-	return m, nil
-}
-
-func (s *Store) tryLookup(ctx context.Context, credentialID string, m *apikey.Match) error {
-	if err := s.ready(ctx); err != nil {
-		return err
-	}
-	row, err := s.lookupRow(ctx, credentialID)
-	if err != nil {
-		return err
-	}
-	columns := ownerColumns(credentialColumns(keyColumns(&m.Key), &m.Credential), &m.Owner)
-	if err := row.Scan(columns...); s.absent(err) {
-		return apikey.ErrNotFound
-	} else if err != nil {
-		return ofKey(&m.Key, err)
-	}
-	m.Owner.ID = m.Key.Owner
-	return nil
-}
-
 // Get implements [apikey.Store].
-func (s *Store) Get(ctx context.Context, id string) (apikey.Record, error) {
+func (s *Store) Get(ctx context.Context, id, owner string) (apikey.Record, error) {
 	var record apikey.Record
-	err := s.read(ctx, func() (err error) { record, err = s.tryGet(ctx, id); return err })
+	err := s.read(ctx, func() (err error) { record, err = s.tryGet(ctx, id, owner); return err })
 	return record, failed(ctx, "get", err)
 }
 
-func (s *Store) tryGet(ctx context.Context, id string) (apikey.Record, error) {
+func (s *Store) tryGet(ctx context.Context, id, owner string) (apikey.Record, error) {
 	if err := s.ready(ctx); err != nil {
 		return apikey.Record{}, err
 	}
-	rows, err := s.querier().QueryContext(ctx, s.dialect.get, id)
-	records, err := scanRecords(rows, err)
-	switch {
-	case err == nil && len(records) == 0 || s.absent(err):
-		return apikey.Record{}, apikey.ErrNotFound
-	case err != nil:
-		return apikey.Record{}, err
+	statement, args := s.dialect.get, []any{id}
+	if owner != "" {
+		statement, args = s.dialect.getOwned, []any{id, owner}
 	}
-	return records[0], nil
+	rows, err := s.querier().QueryContext(ctx, statement, args...)
+	record, err := scanRecord(rows, err)
+	if s.absent(err) {
+		err = apikey.ErrNotFound
+	}
+	return record, err
 }
 
 // List implements [apikey.Store].
@@ -79,7 +53,11 @@ func (s *Store) tryList(ctx context.Context, q apikey.Query) ([]apikey.Record, e
 	}
 	statement, args := s.dialect.list(q)
 	rows, err := s.querier().QueryContext(ctx, statement, args...)
-	return scanRecords(rows, err)
+	records, err := scanList(rows, err)
+	if s.absent(err) {
+		return nil, nil
+	}
+	return records, err
 }
 
 // list returns the statement for a Query, and its parameters.
@@ -92,6 +70,9 @@ func (d *dialect) list(q apikey.Query) (string, []any) {
 	}
 	if q.Owner != "" {
 		add(d.owned, q.Owner)
+	}
+	if q.CredentialID != "" {
+		add(d.ofCredential, q.CredentialID)
 	}
 	switch {
 	case !q.DeletedBefore.IsZero():
@@ -117,30 +98,63 @@ func (d *dialect) list(q apikey.Query) (string, []any) {
 	return d.number(statement), append(args, int64(q.Limit))
 }
 
-// scanRecords reads rows of one credential each, those of a key in a row.
-func scanRecords(rows *sql.Rows, err error) ([]apikey.Record, error) {
+// scanRecord reads the rows of one record, one for each credential.
+func scanRecord(rows *sql.Rows, err error) (apikey.Record, error) {
+	if err != nil {
+		return apikey.Record{}, err
+	}
+	defer rows.Close()
+	var (
+		r    apikey.Record
+		c    apikey.Credential
+		list []apikey.Credential
+		any  bool
+	)
+	columns := append(credentialColumns(recordColumns(&r), &c), (*instant)(&c.LastUsedAt), (*number)(&c.Uses))
+	for rows.Next() {
+		if err := rows.Scan(columns...); err != nil {
+			return apikey.Record{}, ofKey(&r.Key, err)
+		}
+		if any = true; c.ID != "" {
+			list = append(list, c)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return apikey.Record{}, err
+	}
+	if !any {
+		return apikey.Record{}, sql.ErrNoRows
+	}
+	r.Credentials = list
+	return r, nil
+}
+
+// scanList reads a row for each record.
+func scanList(rows *sql.Rows, err error) ([]apikey.Record, error) {
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	var (
-		records []apikey.Record
-		r       apikey.Record
-		c       apikey.Credential
+		records  []apikey.Record
+		r        apikey.Record
+		retiring instant
 	)
-	columns := append(keyColumns(&r.Key), (*nonce)(&r.Nonce), (*blob)(&r.Seal))
-	columns = append(credentialColumns(columns, &c), (*instant)(&c.LastUsedAt), (*number)(&c.Uses))
+	columns := append(recordColumns(&r), &retiring, (*instant)(&r.Key.LastUsedAt), (*number)(&r.Key.Uses))
 	for rows.Next() {
-		if err := rows.Scan(columns...); err != nil {
+		r.Key.ID = ""
+		switch err := rows.Scan(columns...); {
+		case err != nil && r.Key.ID != "" && errors.Is(err, apikey.ErrDamaged):
+			records = append(records, apikey.Record{Key: apikey.Key{ID: r.Key.ID}, Err: ofKey(&r.Key, err)})
+			continue
+		case err != nil:
 			return nil, ofKey(&r.Key, err)
 		}
-		if n := len(records); n == 0 || records[n-1].Key.ID != r.Key.ID {
-			records = append(records, r)
+		r.Key.RetiringUntil = time.Time(retiring)
+		if r.Key.ExpiresAt.Before(r.Key.RetiringUntil) {
+			r.Key.RetiringUntil = r.Key.ExpiresAt
 		}
-		if c.ID != "" {
-			last := &records[len(records)-1]
-			last.Credentials = append(last.Credentials, c)
-		}
+		records = append(records, r)
 	}
 	return records, rows.Err()
 }
@@ -210,7 +224,13 @@ func (s *Store) tryEvents(ctx context.Context, q apikey.EventQuery) ([]apikey.Ev
 	var e apikey.Event
 	columns := eventColumns(&e)
 	for rows.Next() {
-		if err := rows.Scan(columns...); err != nil {
+		e.Position = apikey.Position{}
+		switch err := rows.Scan(columns...); {
+		case err != nil && e.Position.Seq > 0 && errors.Is(err, apikey.ErrDamaged):
+			err = fmt.Errorf("event %d: %w", e.Position.Seq, err)
+			events = append(events, apikey.Event{Position: e.Position, Err: err})
+			continue
+		case err != nil:
 			return nil, fmt.Errorf("event %d: %w", e.Position.Seq, err)
 		}
 		events = append(events, e)

@@ -2,9 +2,9 @@ package sqlstore
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/keyturn/apikey"
@@ -34,6 +34,22 @@ type (
 	integer int   // an integer
 )
 
+// damage is the error of a column that cannot be read.
+type damage string
+
+func (d damage) Error() string { return string(d) }
+
+func (d damage) Unwrap() error { return apikey.ErrDamaged }
+
+// unparsed returns the error of a column whose text cannot be parsed. It wraps
+// no *apikey.FieldError, which callers take for bad input.
+func unparsed(err error) error {
+	if err == nil {
+		return nil
+	}
+	return damage(strings.TrimPrefix(err.Error(), "apikey: "))
+}
+
 func (t *text) Scan(v any) error {
 	switch v := v.(type) {
 	case string:
@@ -43,7 +59,7 @@ func (t *text) Scan(v any) error {
 	case nil:
 		*t = ""
 	default:
-		return errors.New("is not text")
+		return damage("is not text")
 	}
 	return nil
 }
@@ -59,11 +75,11 @@ func (n *number) Scan(v any) error {
 	case []byte: // as some drivers return what they did not prepare
 		parsed, err := strconv.ParseInt(string(v), 10, 64)
 		if err != nil {
-			return errors.New("is not an integer")
+			return damage("is not an integer")
 		}
 		*n = number(parsed)
 	default:
-		return errors.New("is not an integer")
+		return damage("is not an integer")
 	}
 	return nil
 }
@@ -75,7 +91,7 @@ func (i *integer) Scan(v any) error {
 	}
 	*i = integer(n)
 	if number(*i) != n {
-		return errors.New("is out of range")
+		return damage("is out of range")
 	}
 	return nil
 }
@@ -87,7 +103,7 @@ func (s *scheme) Scan(v any) error {
 	}
 	*s = scheme(n)
 	if number(*s) != n {
-		return errors.New("is out of range")
+		return damage("is out of range")
 	}
 	return nil
 }
@@ -102,7 +118,7 @@ func (f *flag) Scan(v any) error {
 		return err
 	}
 	if n != 0 && n != 1 {
-		return errors.New("is neither 0 nor 1")
+		return damage("is neither 0 nor 1")
 	}
 	*f = n == 1
 	return nil
@@ -125,7 +141,7 @@ func (p *period) Scan(v any) error {
 	const unit = number(time.Microsecond)
 	*p = period(n * unit)
 	if number(*p)/unit != n {
-		return errors.New("is out of range")
+		return damage("is out of range")
 	}
 	return nil
 }
@@ -137,7 +153,7 @@ func (n *nonce) Scan(v any) error {
 	}
 	*n = nonce{}
 	if v != nil && len(b) != len(n) {
-		return errors.New("is not 16 bytes")
+		return damage("is not 16 bytes")
 	}
 	copy(n[:], b)
 	return nil
@@ -149,6 +165,7 @@ func (s *scopes) Scan(v any) error {
 	var parsed apikey.Scopes
 	if err == nil {
 		parsed, err = apikey.ParseScopes(string(t))
+		err = unparsed(err)
 	}
 	*s = scopes(parsed)
 	return err
@@ -160,6 +177,7 @@ func (n *networks) Scan(v any) error {
 	var parsed apikey.Networks
 	if err == nil {
 		parsed, err = apikey.ParseNetworks(string(t))
+		err = unparsed(err)
 	}
 	*n = networks(parsed)
 	return err
@@ -176,7 +194,7 @@ func (p *pairs) Scan(v any) error {
 	}
 	var m map[string]string
 	if err := json.Unmarshal([]byte(t), &m); err != nil || m == nil {
-		return errors.New("is not a JSON object of texts")
+		return damage("is not a JSON object of texts")
 	}
 	*p = pairs(apikey.NewMetadata(m))
 	return nil
@@ -193,6 +211,10 @@ func keyColumns(k *apikey.Key) []any {
 		(*text)(&k.RetiringID), (*number)(&k.Revision))
 }
 
+func recordColumns(r *apikey.Record) []any {
+	return append(keyColumns(&r.Key), (*nonce)(&r.Nonce), (*blob)(&r.IssueHash), (*blob)(&r.Seal))
+}
+
 func credentialColumns(to []any, c *apikey.Credential) []any {
 	return append(to,
 		(*text)(&c.ID), (*text)(&c.Prefix),
@@ -204,6 +226,10 @@ func ownerColumns(to []any, o *apikey.Owner) []any {
 	return append(to,
 		(*instant)(&o.DisabledAt), (*text)(&o.DisabledBy), (*text)(&o.DisabledReason),
 		(*number)(&o.Revision), (*nonce)(&o.Nonce), (*blob)(&o.Seal))
+}
+
+func onceColumns(n *apikey.OnceName) []any {
+	return []any{(*text)(&n.Name), (*text)(&n.KeyID), (*number)(&n.Seq)}
 }
 
 func eventColumns(e *apikey.Event) []any {
@@ -228,7 +254,7 @@ func keyValues(r *apikey.Record) ([]any, error) {
 		micros.Of(k.CreatedAt), micros.Of(k.DisabledAt), k.DisabledBy, k.DisabledReason,
 		zeroOne(k.Held), micros.Of(k.DeletedAt),
 		k.Prefix, k.CredentialID, micros.Of(k.IssuedAt), micros.Of(k.ExpiresAt),
-		k.RetiringID, r.Nonce[:], []byte(r.Seal),
+		k.RetiringID, r.Nonce[:], []byte(r.IssueHash), []byte(r.Seal),
 	}, nil
 }
 

@@ -26,15 +26,29 @@ const (
 		e.seq, e.nonce, e.at, e.kind, e.key_id, e.owner, e.credential_id, e.old_credential_id,
 		e.old_expires_at, e.revision, e.actor, e.reason, e.data, e.seal`
 
-	// One statement reads whole records, so that it sees each at one moment.
-	sqliteRecords = `
-		SELECT ` + sqliteKey + `, k.nonce, k.seal, ` + sqliteCredential + `, u.last_used_at, u.uses
-		FROM `
+	sqliteRecord = sqliteKey + `, k.nonce, k.issue_hash, k.seal`
 
-	sqliteRecordsJoin = `
+	// One statement reads a whole record, so that it sees it at one moment.
+	sqliteGet = `
+		SELECT ` + sqliteRecord + `, ` + sqliteCredential + `, u.last_used_at, u.uses
+		FROM (SELECT * FROM apikey_keys WHERE `
+
+	sqliteGetJoin = `) AS k
 		LEFT JOIN apikey_credentials AS c ON c.key_id = k.id
 		LEFT JOIN apikey_usage AS u ON u.credential_id = c.id
 		ORDER BY k.id, c.created_at, c.id`
+
+	// A record of a list, with sums over its credentials. No Manager stores more
+	// than 2^53 uses of a credential: more cannot make the sum overflow, which
+	// would be an error of the whole list.
+	sqliteList = `
+		SELECT ` + sqliteRecord + `,
+			(SELECT c.expires_at FROM apikey_credentials AS c WHERE c.id = k.retiring_id AND c.key_id = k.id),
+			(SELECT MAX(u.last_used_at) FROM apikey_credentials AS c
+				JOIN apikey_usage AS u ON u.credential_id = c.id WHERE c.key_id = k.id),
+			(SELECT SUM(MIN(MAX(u.uses, 0), 9007199254740992)) FROM apikey_credentials AS c
+				JOIN apikey_usage AS u ON u.credential_id = c.id WHERE c.key_id = k.id)
+		FROM (SELECT * FROM apikey_keys AS k WHERE `
 
 	// Uses of credentials that are not stored find no partner; those of one
 	// credential are added one after the other. CROSS keeps the order of the
@@ -70,16 +84,18 @@ var sqlite = dialect{
 		LEFT JOIN apikey_owners AS o ON o.id = k.owner
 		WHERE c.id = ?`,
 
-	get: sqliteRecords + `(SELECT * FROM apikey_keys WHERE id = ?) AS k` + sqliteRecordsJoin,
+	get:      sqliteGet + `id = ?` + sqliteGetJoin,
+	getOwned: sqliteGet + `id = ? AND owner = ?` + sqliteGetJoin,
 
-	listHead: sqliteRecords + `(SELECT * FROM apikey_keys AS k WHERE `,
-	listTail: ` ORDER BY k.id LIMIT ?) AS k` + sqliteRecordsJoin,
+	listHead: sqliteList,
+	listTail: ` ORDER BY k.id LIMIT ?) AS k ORDER BY k.id`,
 
 	// SQLite takes the index of expires_at for two bounds; for one, which may
 	// leave nearly all keys, it reads in the order of ids instead of sorting.
 	owned:           `k.owner = ?`,
 	after:           `k.id > ?`,
 	notDeleted:      `k.deleted_at = 0`,
+	ofCredential:    `k.id = (SELECT c.key_id FROM apikey_credentials AS c WHERE c.id = ?)`,
 	expiresFrom:     `k.expires_at >= ?`,
 	expiresBefore:   `k.expires_at < ?`,
 	expiresFromTill: `k.expires_at >= ? AND k.expires_at < ?`,
@@ -98,6 +114,10 @@ var sqlite = dialect{
 		WHERE e.key_id = ? AND e.seq > ? AND e.seq < ? ORDER BY e.seq LIMIT ?`,
 	newestKeyEvents: `SELECT ` + sqliteEvent + ` FROM apikey_events AS e
 		WHERE e.key_id = ? AND e.seq > ? AND e.seq < ? ORDER BY e.seq DESC LIMIT ?`,
+
+	onceNames: `SELECT name, key_id, seq FROM apikey_once
+		WHERE seq >= ? AND (seq > ? OR name > ?) ORDER BY seq, name LIMIT ?`,
+	onceName: `SELECT name, key_id, seq FROM apikey_once WHERE name = ?`,
 
 	peppers: `SELECT DISTINCT pepper_id FROM apikey_credentials`,
 
@@ -120,15 +140,15 @@ var sqlite = dialect{
 		INSERT INTO apikey_keys (
 			id, owner, name, scopes, networks, rate_requests, rate_period, metadata,
 			created_at, disabled_at, disabled_by, disabled_reason, held, deleted_at,
-			prefix, credential_id, issued_at, expires_at, retiring_id, nonce, seal, revision)
+			prefix, credential_id, issued_at, expires_at, retiring_id, nonce, issue_hash, seal, revision)
 		VALUES `,
-		`(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)`,
+		`(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)`,
 		` ON CONFLICT DO NOTHING`},
 	changeKey: `
 		UPDATE apikey_keys
 		SET name = ?, scopes = ?, networks = ?, rate_requests = ?, rate_period = ?, metadata = ?,
 			created_at = ?, disabled_at = ?, disabled_by = ?, disabled_reason = ?, held = ?, deleted_at = ?,
-			prefix = ?, credential_id = ?, issued_at = ?, expires_at = ?, retiring_id = ?, nonce = ?, seal = ?,
+			prefix = ?, credential_id = ?, issued_at = ?, expires_at = ?, retiring_id = ?, nonce = ?, issue_hash = ?, seal = ?,
 			revision = revision + 1
 		WHERE id = ? AND revision = ?`,
 	countKeys: `SELECT COUNT(*) FROM apikey_keys WHERE owner = ? AND deleted_at = 0`,
@@ -166,6 +186,9 @@ var sqlite = dialect{
 		VALUES `,
 		`(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		``},
+
+	addOnce:    insert{`INSERT INTO apikey_once (name, key_id, seq) VALUES `, `(?, ?, ?)`, ` ON CONFLICT DO NOTHING`},
+	removeOnce: `DELETE FROM apikey_once WHERE key_id = ? AND key_id <> ''`,
 
 	touch: []string{`
 		INSERT INTO apikey_usage (credential_id, uses, last_used_at)
@@ -235,7 +258,7 @@ func checkSQLite(ctx context.Context, conn *sql.Conn) error {
 		SELECT DISTINCT t.name || '.' || c.name || ' ' || c.coll
 		FROM sqlite_schema AS t, pragma_index_list(t.name) AS i, pragma_index_xinfo(i.name) AS c
 		WHERE t.type = 'table' AND t.name IN ('apikey_keys', 'apikey_credentials', 'apikey_owners', 'apikey_events',
-				'apikey_usage', 'apikey_usage_days')
+				'apikey_usage', 'apikey_usage_days', 'apikey_once')
 			AND c.name IS NOT NULL AND c.coll <> 'BINARY'
 		ORDER BY 1`)
 	if err != nil {

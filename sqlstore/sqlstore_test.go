@@ -24,7 +24,7 @@ func TestMadeOfNothing(t *testing.T) {
 			ctx := context.Background()
 			var errs [10]error
 			_, errs[0] = store.Lookup(ctx, "id")
-			_, errs[1] = store.Get(ctx, "id")
+			_, errs[1] = store.Get(ctx, "id", "")
 			_, errs[2] = store.List(ctx, apikey.Query{Limit: 1})
 			_, errs[3] = store.Owner(ctx, "acme")
 			_, errs[4] = store.Commit(ctx, apikey.Commit{})

@@ -79,7 +79,9 @@ func (h *hostStore) run(ctx context.Context, operation string, call func() error
 	switch err {
 	case nil, apikey.ErrNotFound, apikey.ErrConflict, apikey.ErrExists, apikey.ErrLimit:
 	default:
-		h.failed = err
+		if !errors.Is(err, apikey.ErrDamaged) { // that is one row, not the transaction
+			h.failed = err
+		}
 	}
 	return err
 }
@@ -121,8 +123,8 @@ func (h *hostStore) Lookup(ctx context.Context, credentialID string) (m apikey.M
 	return m, err
 }
 
-func (h *hostStore) Get(ctx context.Context, id string) (r apikey.Record, err error) {
-	err = h.run(ctx, "get", func() error { r, err = h.store.Get(ctx, id); return err })
+func (h *hostStore) Get(ctx context.Context, id, owner string) (r apikey.Record, err error) {
+	err = h.run(ctx, "get", func() error { r, err = h.store.Get(ctx, id, owner); return err })
 	return r, err
 }
 
@@ -147,6 +149,11 @@ func (h *hostStore) Commit(ctx context.Context, c apikey.Commit) (p apikey.Posit
 func (h *hostStore) Events(ctx context.Context, q apikey.EventQuery) (events []apikey.Event, err error) {
 	err = h.run(ctx, "events", func() error { events, err = h.store.Events(ctx, q); return err })
 	return events, err
+}
+
+func (h *hostStore) OnceNames(ctx context.Context, q apikey.OnceQuery) (names []apikey.OnceName, err error) {
+	err = h.run(ctx, "once names", func() error { names, err = h.store.OnceNames(ctx, q); return err })
+	return names, err
 }
 
 func (h *hostStore) Touch(ctx context.Context, uses []apikey.Usage) error {

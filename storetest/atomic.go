@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +26,7 @@ func allOrNothing(c *check) {
 	good := apikey.Commit{
 		Records: []apikey.Record{added, changed}, Owners: []apikey.Owner{enabled, newOwner},
 		Purge: []apikey.Ref{{ID: doomed.Key.ID, Revision: 1}},
+		Once:  []apikey.OnceName{{Name: "of the commit"}},
 	}
 	for _, test := range []struct {
 		name  string
@@ -70,6 +72,10 @@ func allOrNothing(c *check) {
 			c.Records = append(c.Records, newRecord("zeta", 1))
 			c.Limit = 3
 		}},
+		{"a name that is taken", func(s *subject, c *apikey.Commit) {
+			s.commit(apikey.Commit{Records: []apikey.Record{newRecord("zeta", 1)}, Once: []apikey.OnceName{{Name: "taken"}}})
+			c.Once = append(c.Once[:1:1], apikey.OnceName{Name: "taken"})
+		}},
 	} {
 		s := c.on(test.name)
 		s.commit(apikey.Commit{Records: []apikey.Record{kept, doomed}, Owners: []apikey.Owner{state}})
@@ -88,8 +94,11 @@ func allOrNothing(c *check) {
 			s.errorf("a record was changed: %+v", got.Key)
 		}
 		s.sameIDs("credentials", credentialIDs(got), credentialIDs(kept))
-		if _, err := s.Get(background, doomed.Key.ID); err != nil {
+		if _, err := s.Get(background, doomed.Key.ID, ""); err != nil {
 			s.errorf("Get of a record to purge: %v", err)
+		}
+		if names := s.names(apikey.OnceQuery{Name: "of the commit"}); len(names) > 0 {
+			s.errorf("a name was stored")
 		}
 		if got := s.owner("acme"); got.Nonce != state.Nonce || !got.Disabled() {
 			s.errorf("an owner was changed: %+v", got)
@@ -158,14 +167,17 @@ func untorn(c *check) {
 			switch i {
 			case 1:
 				var got apikey.Record
-				if got, err = s.Get(background, first.Key.ID); err == nil {
+				if got, err = s.Get(background, first.Key.ID, ""); err == nil {
 					whole("Get", got)
 				}
 			case 2:
 				var got []apikey.Record
 				got, err = s.List(background, apikey.Query{Limit: 10})
 				for _, r := range got {
-					whole("List", r)
+					n, _ := strconv.Atoi(r.Key.Name)
+					if made := base.Add(time.Duration(n) * time.Second); n > 0 && !r.Key.IssuedAt.Equal(made) {
+						s.errorf("List: got the key of change %d, issued at %v, want %v", n, r.Key.IssuedAt, made)
+					}
 				}
 			case 3:
 				var got apikey.Match

@@ -24,7 +24,7 @@ func Benchmark(b *testing.B, newStore func(b testing.TB) apikey.Store) {
 		}},
 		{"Get", func(b *testing.B, s apikey.Store, keys []apikey.Record) {
 			for b.Loop() {
-				_, err := s.Get(background, pick(keys).Key.ID)
+				_, err := s.Get(background, pick(keys).Key.ID, "")
 				stopOn(b, err)
 			}
 		}},

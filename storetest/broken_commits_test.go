@@ -163,8 +163,8 @@ var brokenCommits = []broken{
 			}
 			return o.Store.Commit(ctx, c)
 		}
-		o.get = func(ctx context.Context, id string) (apikey.Record, error) {
-			r, err := o.Store.Get(ctx, id)
+		o.get = func(ctx context.Context, id, owner string) (apikey.Record, error) {
+			r, err := o.Store.Get(ctx, id, owner)
 			given, _ := kept.Load(r.Nonce)
 			list, _ := given.([]apikey.Credential)
 			for i := range r.Credentials {

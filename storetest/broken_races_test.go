@@ -73,8 +73,8 @@ var brokenRaces = []broken{
 			yield(20, never)
 			return o.Store.Commit(ctx, c)
 		}
-		o.get = func(ctx context.Context, id string) (apikey.Record, error) {
-			r, err := o.Store.Get(ctx, id)
+		o.get = func(ctx context.Context, id, owner string) (apikey.Record, error) {
+			r, err := o.Store.Get(ctx, id, owner)
 			yield(100, func() bool {
 				later, _ := o.ofID(id)
 				r.Credentials = later.Credentials

@@ -25,18 +25,19 @@ type broken struct {
 type overridden struct {
 	apikey.Store
 	lookup func(context.Context, string) (apikey.Match, error)
-	get    func(context.Context, string) (apikey.Record, error)
+	get    func(context.Context, string, string) (apikey.Record, error)
 	list   func(context.Context, apikey.Query) ([]apikey.Record, error)
 	owner  func(context.Context, string) (apikey.Owner, error)
 	commit func(context.Context, apikey.Commit) (apikey.Position, error)
 	events func(context.Context, apikey.EventQuery) ([]apikey.Event, error)
 	touch  func(context.Context, []apikey.Usage) error
 	days   func(context.Context, apikey.UsageQuery) ([]apikey.Usage, error)
+	once   func(context.Context, apikey.OnceQuery) ([]apikey.OnceName, error)
 }
 
 func override(change func(*overridden)) *overridden {
 	m := memstore.New()
-	o := &overridden{m, m.Lookup, m.Get, m.List, m.Owner, m.Commit, m.Events, m.Touch, m.DailyUsage}
+	o := &overridden{m, m.Lookup, m.Get, m.List, m.Owner, m.Commit, m.Events, m.Touch, m.DailyUsage, m.OnceNames}
 	change(o)
 	return o
 }
@@ -45,8 +46,8 @@ func (o *overridden) Lookup(ctx context.Context, id string) (apikey.Match, error
 	return o.lookup(ctx, id)
 }
 
-func (o *overridden) Get(ctx context.Context, id string) (apikey.Record, error) {
-	return o.get(ctx, id)
+func (o *overridden) Get(ctx context.Context, id, owner string) (apikey.Record, error) {
+	return o.get(ctx, id, owner)
 }
 
 func (o *overridden) List(ctx context.Context, q apikey.Query) ([]apikey.Record, error) {
@@ -84,14 +85,21 @@ func (o *overridden) DailyUsage(ctx context.Context, q apikey.UsageQuery) ([]api
 	return o.days(ctx, q)
 }
 
+func (o *overridden) OnceNames(ctx context.Context, q apikey.OnceQuery) ([]apikey.OnceName, error) {
+	return o.once(ctx, q)
+}
+
 // everyRecord, ofID and ownerState read the memstore behind.
 func (o *overridden) everyRecord() []apikey.Record {
 	list, _ := o.Store.List(background, apikey.Query{Limit: all, IncludeDeleted: true})
+	for i := range list {
+		list[i], _ = o.ofID(list[i].Key.ID)
+	}
 	return list
 }
 
 func (o *overridden) ofID(id string) (apikey.Record, bool) {
-	r, err := o.Store.Get(background, id)
+	r, err := o.Store.Get(background, id, "")
 	return r, err == nil
 }
 
@@ -103,7 +111,7 @@ func (o *overridden) ownerState(id string) apikey.Owner {
 // copied returns a Commit whose slices may be changed.
 func copied(c apikey.Commit) apikey.Commit {
 	c.Records, c.Owners = slices.Clone(c.Records), slices.Clone(c.Owners)
-	c.Purge, c.Events = slices.Clone(c.Purge), slices.Clone(c.Events)
+	c.Purge, c.Events, c.Once = slices.Clone(c.Purge), slices.Clone(c.Events), slices.Clone(c.Once)
 	for i := range c.Records {
 		c.Records[i].Credentials = slices.Clone(c.Records[i].Credentials)
 	}
@@ -160,7 +168,7 @@ func TestMain(m *testing.M) {
 // each run, so that those which are not to fail are run once, and 10 times in
 // the long form.
 func TestBrokenStores(t *testing.T) {
-	table := slices.Concat(brokenReads, brokenCommits, brokenRaces, brokenUsage, brokenDays)
+	table := slices.Concat(brokenReads, brokenCommits, brokenRaces, brokenUsage, brokenDays, brokenOnce)
 	noticed := map[string]bool{}
 	names := map[string]bool{}
 	for _, b := range table {

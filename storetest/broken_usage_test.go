@@ -47,17 +47,15 @@ var brokenUsage = []broken{
 			}
 			return o.Store.Touch(ctx, uses)
 		}
-		o.list = func(ctx context.Context, q apikey.Query) ([]apikey.Record, error) {
-			list, err := o.Store.List(ctx, q)
-			for _, r := range list {
-				for i := range r.Credentials {
-					if c := &r.Credentials[i]; c.Uses > 0 {
-						at, _ := last.Load(c.ID)
-						c.LastUsedAt = at.(time.Time)
-					}
+		o.get = func(ctx context.Context, id, owner string) (apikey.Record, error) {
+			r, err := o.Store.Get(ctx, id, owner)
+			for i := range r.Credentials {
+				if c := &r.Credentials[i]; c.Uses > 0 {
+					at, _ := last.Load(c.ID)
+					c.LastUsedAt = at.(time.Time)
 				}
 			}
-			return list, err
+			return r, err
 		}
 	}},
 	{"Touch counts a credential once a batch", "touch adds uses", func(o *overridden) {

@@ -53,7 +53,7 @@ func differ(lines *[]string, path string, got, want reflect.Value) {
 	switch got.Kind() {
 	case reflect.Struct:
 		for i := range got.NumField() {
-			if f := got.Type().Field(i); f.IsExported() {
+			if f := got.Type().Field(i); f.IsExported() && f.Type.Kind() != reflect.Func {
 				differ(lines, strings.TrimPrefix(path+"."+f.Name, "."), got.Field(i), want.Field(i))
 			}
 		}

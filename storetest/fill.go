@@ -62,7 +62,7 @@ func (f *filler) fill(v reflect.Value, name string) {
 	switch v.Kind() {
 	case reflect.Struct:
 		for i := range v.NumField() {
-			if field := v.Type().Field(i); field.IsExported() {
+			if field := v.Type().Field(i); field.IsExported() && stored(field) {
 				f.fill(v.Field(i), v.Type().Name()+"."+field.Name)
 			}
 		}
@@ -88,6 +88,12 @@ func (f *filler) fill(v reflect.Value, name string) {
 	}
 }
 
+// stored reports whether a field is part of what a Store keeps. Errors and
+// functions are not.
+func stored(field reflect.StructField) bool {
+	return field.Type.Kind() != reflect.Func && field.Type != reflect.TypeFor[error]()
+}
+
 // unset returns the name of the first exported field that is zero, or "".
 func unset(v reflect.Value, name string) string {
 	if v.IsZero() {
@@ -96,7 +102,7 @@ func unset(v reflect.Value, name string) string {
 	switch v.Kind() {
 	case reflect.Struct:
 		for i := range v.NumField() {
-			if field := v.Type().Field(i); field.IsExported() {
+			if field := v.Type().Field(i); field.IsExported() && stored(field) {
 				if zero := unset(v.Field(i), name+"."+field.Name); zero != "" {
 					return zero
 				}

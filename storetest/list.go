@@ -11,6 +11,16 @@ import (
 
 var listRules = []rule{
 	{
+		"list without credentials",
+		"List returns Records without Credentials.",
+		listWithoutCredentials,
+	},
+	{
+		"sums of a list",
+		"In List, Key.LastUsedAt is the latest and Key.Uses the sum of all Credentials, and Key.RetiringUntil is the earlier ExpiresAt of the Key and of its retiring Credential, zero if there is none.",
+		listSums,
+	},
+	{
 		"order of a page",
 		"List returns Records in ascending byte order of their ids, only those after q.After, at most q.Limit.",
 		pageOrder,
@@ -25,6 +35,53 @@ var listRules = []rule{
 		"List returns only what each set field of the Query asks for, and all of it.",
 		filters,
 	},
+}
+
+func listWithoutCredentials(c *check) {
+	s := c.on("records of one to three credentials")
+	s.commit(records(newRecord("acme", 1), newRecord("acme", 2), newRecord("acme", 3)))
+	for _, r := range s.list(apikey.Query{}) {
+		if r.Credentials != nil {
+			s.errorf("List: got %d credentials of a key", len(r.Credentials))
+		}
+	}
+}
+
+func listSums(c *check) {
+	s := c.on("one to four credentials, all but the current one used")
+	var list []apikey.Record
+	var uses []apikey.Usage
+	want := map[string]apikey.Key{}
+	for n := range 4 {
+		r := newRecord("acme", n+1)
+		list = append(list, r)
+		var sums apikey.Key
+		for i, id := range credentialIDs(r)[:n] {
+			uses = append(uses, used(r, id, int64(i+5), base.Add(-time.Duration(i)*time.Hour)))
+			sums.Uses, sums.LastUsedAt = sums.Uses+int64(i+5), base
+			sums.RetiringUntil = r.Credentials[n-1].ExpiresAt
+		}
+		want[r.Key.ID] = sums
+	}
+	s.commit(records(list...))
+	s.touch(uses...)
+	for _, got := range s.list(apikey.Query{}) {
+		s.equal("List: sums of a key", viewOf(got.Key), want[got.Key.ID])
+	}
+
+	s = c.on("a key that ends before its retiring credential, and one that is not rotating")
+	early, none := newRecord("acme", 2), newRecord("acme", 3)
+	early.Credentials[1].ExpiresAt = base.Add(time.Minute)
+	setCurrent(&early)
+	none.Key.RetiringID = ""
+	s.commit(records(early, none))
+	for _, got := range s.list(apikey.Query{}) {
+		sums := apikey.Key{}
+		if got.Key.ID == early.Key.ID {
+			sums.RetiringUntil = base.Add(time.Minute)
+		}
+		s.equal("List: sums of a key", viewOf(got.Key), sums)
+	}
 }
 
 func pageOrder(c *check) {
@@ -142,6 +199,7 @@ func filters(c *check) {
 		func(q *apikey.Query) { q.IssuedBefore = issued },
 		func(q *apikey.Query) { q.DeletedBefore = deleted },
 		func(q *apikey.Query) { q.RetiredBefore = retired },
+		func(q *apikey.Query) { q.CredentialID = list[5].Credentials[0].ID },
 	}
 	for chosen := range 1 << len(fields) {
 		q := apikey.Query{}
@@ -160,6 +218,18 @@ func filters(c *check) {
 		ask(apikey.Query{DeletedBefore: around(deleted, i)})
 		ask(apikey.Query{ExpiresFrom: around(expires, i), ExpiresBefore: around(expires, i+1)})
 		ask(apikey.Query{Owner: owners[i]})
+	}
+	for _, r := range list[:9] {
+		for _, id := range credentialIDs(r) {
+			ask(apikey.Query{CredentialID: id, IncludeDeleted: true})
+			ask(apikey.Query{CredentialID: id, IncludeDeleted: true, Owner: "acme"})
+			ask(apikey.Query{CredentialID: id, IncludeDeleted: true, After: r.Key.ID})
+			for _, other := range like(id) {
+				if other != "" {
+					ask(apikey.Query{CredentialID: other, IncludeDeleted: true})
+				}
+			}
+		}
 	}
 	for _, owner := range []string{"Acme", "acm", "acme  ", " acme", "acm_", "acm%", "%"} {
 		ask(apikey.Query{Owner: owner})
@@ -184,6 +254,8 @@ func selects(q apikey.Query, r apikey.Record) bool {
 	})
 	switch {
 	case q.Owner != "" && k.Owner != q.Owner,
+		q.CredentialID != "" && !slices.Contains(credentialIDs(r), q.CredentialID),
+		k.ID <= q.After,
 		!q.ExpiresFrom.IsZero() && k.ExpiresAt.Before(q.ExpiresFrom),
 		!q.ExpiresBefore.IsZero() && !k.ExpiresAt.Before(q.ExpiresBefore),
 		!q.IssuedBefore.IsZero() && !k.IssuedAt.Before(q.IssuedBefore),
@@ -203,6 +275,12 @@ func describe(q apikey.Query) string {
 	}
 	if q.IncludeDeleted {
 		text = append(text, "IncludeDeleted")
+	}
+	if q.CredentialID != "" {
+		text = append(text, fmt.Sprintf("CredentialID %q", q.CredentialID))
+	}
+	if q.After != "" {
+		text = append(text, fmt.Sprintf("After %q", q.After))
 	}
 	for _, field := range []struct {
 		name string

@@ -152,7 +152,7 @@ func following(c *check) {
 					return
 				}
 				// What an event tells of can be read once the event can.
-				if _, err := s.Get(background, e.KeyID); err != nil {
+				if _, err := s.Get(background, e.KeyID, ""); err != nil {
 					s.errorf("position %d tells of a key that is not seen yet: %v", e.Position.Seq, err)
 					return
 				}

@@ -146,7 +146,7 @@ func (s *subject) refused(what string, want error, c apikey.Commit) {
 
 func (s *subject) get(id string) apikey.Record {
 	s.t.Helper()
-	r, err := s.Get(background, id)
+	r, err := s.Get(background, id, "")
 	if err != nil {
 		s.fatalf("Get(%q): %v", id, err)
 	}
@@ -195,6 +195,18 @@ func (s *subject) events(q apikey.EventQuery) []apikey.Event {
 	return events
 }
 
+func (s *subject) names(q apikey.OnceQuery) []apikey.OnceName {
+	s.t.Helper()
+	if q.Limit == 0 {
+		q.Limit = all
+	}
+	names, err := s.OnceNames(background, q)
+	if err != nil {
+		s.fatalf("OnceNames(%+v): %v", q, err)
+	}
+	return names
+}
+
 func (s *subject) touch(uses ...apikey.Usage) {
 	s.t.Helper()
 	if err := s.tryTouch(uses...); err != nil {
@@ -227,7 +239,7 @@ func (s *subject) revision(id string) int64 {
 // gone reports a Record or Credential that can still be read.
 func (s *subject) gone(id, credentialID string) {
 	s.t.Helper()
-	if _, err := s.Get(background, id); id != "" && !errors.Is(err, apikey.ErrNotFound) {
+	if _, err := s.Get(background, id, ""); id != "" && !errors.Is(err, apikey.ErrNotFound) {
 		s.errorf("Get(%q): got error %v, want %v", id, err, apikey.ErrNotFound)
 	}
 	if _, err := s.Lookup(background, credentialID); credentialID != "" && !errors.Is(err, apikey.ErrNotFound) {

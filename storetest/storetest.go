@@ -12,6 +12,7 @@
 package storetest
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"slices"
@@ -70,7 +71,7 @@ func (r rule) ofUsageStores() bool {
 
 func rules() []rule {
 	return slices.Concat(lookupRules, getRules, listRules, ownerRules, commitRules,
-		credentialRules, limitRules, purgeRules, logRules, touchRules, usageRules, callRules)
+		credentialRules, limitRules, purgeRules, logRules, onceRules, touchRules, usageRules, callRules)
 }
 
 // tester is what a rule needs of a *testing.T.
@@ -100,6 +101,15 @@ type subject struct {
 	*check
 	apikey.Store
 	name string
+}
+
+// Lookup returns what the Store returns, with its Key and Owner.
+func (s *subject) Lookup(ctx context.Context, credentialID string) (apikey.Match, error) {
+	m, err := s.Store.Lookup(ctx, credentialID)
+	if err == nil {
+		err = m.Complete()
+	}
+	return m, err
 }
 
 // errorf reports that the Store breaks the rule. It may be called by several

@@ -35,14 +35,9 @@ var touchRules = []rule{
 // usage reports a usage that differs, as Get and as List return it.
 func (s *subject) usage(r apikey.Record, credentialID string, uses int64, last time.Time) {
 	s.t.Helper()
-	for _, got := range append(s.list(apikey.Query{Owner: r.Key.Owner, IncludeDeleted: true}), s.get(r.Key.ID)) {
-		if got.Key.ID != r.Key.ID {
-			continue
-		}
-		kept, _ := credential(got, credentialID)
-		if kept.Uses != uses || kept.LastUsedAt != last {
-			s.errorf("usage: got %d, last %v, want %d, %v", kept.Uses, kept.LastUsedAt, uses, last)
-		}
+	kept, _ := credential(s.get(r.Key.ID), credentialID)
+	if kept.Uses != uses || kept.LastUsedAt != last {
+		s.errorf("usage: got %d, last %v, want %d, %v", kept.Uses, kept.LastUsedAt, uses, last)
 	}
 }
 
@@ -114,12 +109,8 @@ func touchAdds(c *check) {
 	}
 	s.commit(apikey.Commit{Records: list, Events: change(records(list[0])).Events})
 	s.touch(uses...)
-	stored := map[string]apikey.Credential{}
-	for _, got := range s.list(apikey.Query{}) {
-		stored[got.Key.ID] = got.Credentials[0]
-	}
 	for i, r := range list {
-		got, want, last := stored[r.Key.ID], int64(10*i+55), base.Add(time.Duration(i)*time.Microsecond)
+		got, want, last := s.get(r.Key.ID).Credentials[0], int64(10*i+55), base.Add(time.Duration(i)*time.Microsecond)
 		if got.Uses != want || !got.LastUsedAt.Equal(last) {
 			s.fatalf("usage of key %d: got %d, last %v, want %d, %v", i+1, got.Uses, got.LastUsedAt, want, last)
 		}
@@ -281,11 +272,12 @@ func endedCalls(c *check) {
 		}{
 			{"Lookup", func() error { _, err := s.Lookup(ctx, r.Key.CredentialID); return err }},
 			{"Lookup of an unknown id", func() error { _, err := s.Lookup(ctx, credentialID()); return err }},
-			{"Get", func() error { _, err := s.Get(ctx, r.Key.ID); return err }},
-			{"Get of an unknown id", func() error { _, err := s.Get(ctx, keyID()); return err }},
+			{"Get", func() error { _, err := s.Get(ctx, r.Key.ID, ""); return err }},
+			{"Get of an unknown id", func() error { _, err := s.Get(ctx, keyID(), ""); return err }},
 			{"List", func() error { _, err := s.List(ctx, apikey.Query{Limit: 10}); return err }},
 			{"Owner", func() error { _, err := s.Owner(ctx, "acme"); return err }},
 			{"Events", func() error { _, err := s.Events(ctx, apikey.EventQuery{Limit: 10}); return err }},
+			{"OnceNames", func() error { _, err := s.OnceNames(ctx, apikey.OnceQuery{Limit: 10}); return err }},
 			{"Touch", func() error { return s.Touch(ctx, []apikey.Usage{used(r, r.Key.CredentialID, 1, base)}) }},
 			{"DailyUsage", func() error {
 				store, ok := apikey.StoreAs[apikey.UsageStore](s.Store)

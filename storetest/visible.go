@@ -15,7 +15,7 @@ func seenAtOnce(c *check) {
 	r := newRecord("acme", 1)
 	id := r.Key.ID
 	read := func() (apikey.Record, apikey.Match, []apikey.Record, apikey.Owner, []apikey.Event) {
-		got, _ := s.Get(background, id)
+		got, _ := s.Get(background, id, "")
 		m, _ := s.Lookup(background, r.Key.CredentialID)
 		return got, m, s.list(apikey.Query{}), s.owner("acme"), s.events(apikey.EventQuery{})
 	}
@@ -78,7 +78,7 @@ func seenAtOnce(c *check) {
 			switch i {
 			case 0:
 				var stored apikey.Record
-				stored, err = s.Get(background, r.Key.ID)
+				stored, err = s.Get(background, r.Key.ID, "")
 				got = stored.Key.Name
 			case 1:
 				var m apikey.Match

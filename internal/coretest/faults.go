@@ -46,11 +46,11 @@ func (l *lossy) Commit(ctx context.Context, c apikey.Commit) (apikey.Position, e
 	return apikey.Position{}, errLost
 }
 
-func (l *lossy) Get(ctx context.Context, id string) (apikey.Record, error) {
+func (l *lossy) Get(ctx context.Context, id, owner string) (apikey.Record, error) {
 	if l.get != nil && len(l.plan) == 0 {
 		return apikey.Record{}, l.get
 	}
-	return l.Store.Get(ctx, id)
+	return l.Store.Get(ctx, id, "")
 }
 
 func lostAnswers(t *testing.T, newStore NewStore) {
@@ -196,7 +196,7 @@ func idempotency(t *testing.T, newStore NewStore) {
 	f.no(err)
 	for _, who := range []apikey.IssueParams{
 		{Owner: owner, Name: "test", IdempotencyKey: "order 7"},
-		{Owner: owner, Name: "another", IdempotencyKey: "order 7"},
+		{Owner: owner, Name: "test", Reason: "again", IdempotencyKey: "order 7"},
 	} {
 		again, err := f.m.Issue(f.ctx, who)
 		if !errors.Is(err, apikey.ErrExists) || !strings.Contains(err.Error(), first.Key.ID) {
@@ -208,13 +208,13 @@ func idempotency(t *testing.T, newStore NewStore) {
 	}
 	f.no(f.validate(first.Token))
 	f.issue(apikey.IssueParams{IdempotencyKey: "order 8"})
-	if _, err := f.m.Issue(f.ctx, apikey.IssueParams{Owner: owner, Name: "x", IdempotencyKey: "order 7"}); !errors.Is(err, apikey.ErrExists) {
+	if _, err := f.m.Issue(f.ctx, apikey.IssueParams{Owner: owner, Name: "test", IdempotencyKey: "order 7"}); !errors.Is(err, apikey.ErrExists) {
 		t.Errorf("a repeat at the limit: %v", err)
 	}
 	if _, err := f.m.Issue(f.ctx, apikey.IssueParams{Owner: owner, Name: "x", IdempotencyKey: "order 9"}); !errors.Is(err, apikey.ErrLimit) {
 		t.Errorf("a third at the limit: %v", err)
 	}
-	first7 := apikey.IssueParams{Owner: owner, Name: "x", IdempotencyKey: "order 7"}
+	first7 := apikey.IssueParams{Owner: owner, Name: "test", IdempotencyKey: "order 7"}
 	limited, err := apikey.New(&lossy{Store: f.store, plan: []string{"limit"}}, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, Now: f.clock.Now})
 	f.no(err)
 	if _, err := limited.Issue(f.ctx, first7); !errors.Is(err, apikey.ErrExists) {
@@ -228,7 +228,7 @@ func idempotency(t *testing.T, newStore NewStore) {
 	// A deleted key stays made.
 	_, err = f.m.Delete(f.ctx, other.Key.ID, "")
 	f.no(err)
-	if _, err := f.m.Issue(f.ctx, apikey.IssueParams{Owner: "b", Name: "x", IdempotencyKey: "order 7"}); !errors.Is(err, apikey.ErrExists) {
+	if _, err := f.m.Issue(f.ctx, apikey.IssueParams{Owner: "b", Name: "test", IdempotencyKey: "order 7"}); !errors.Is(err, apikey.ErrExists) {
 		t.Errorf("a repeat after delete: %v", err)
 	}
 }

@@ -55,7 +55,7 @@ func tampering(t *testing.T, newStore NewStore) {
 	try("access secret", issued.AccessSecret().Reveal())
 
 	// What a copy of the database holds is no token, nor a part of one.
-	record, err := f.store.Get(f.ctx, issued.Key.ID)
+	record, err := f.store.Get(f.ctx, issued.Key.ID, "")
 	f.no(err)
 	digest := string(record.Credentials[0].Digest)
 	mapped := make([]byte, len(digest))
@@ -75,7 +75,7 @@ func tampering(t *testing.T, newStore NewStore) {
 
 	// Who can write to the database cannot move a digest to another key, nor
 	// make one without the pepper: here a good one of another credential.
-	other, err := f.store.Get(f.ctx, victim.Key.ID)
+	other, err := f.store.Get(f.ctx, victim.Key.ID, "")
 	f.no(err)
 	other.Credentials[0].Digest = record.Credentials[0].Digest
 	f.commit(other)
@@ -90,7 +90,7 @@ func tampering(t *testing.T, newStore NewStore) {
 
 	// A scheme of a later version is no wrong key.
 	unknown := f.issue(apikey.IssueParams{})
-	later, err := f.store.Get(f.ctx, unknown.Key.ID)
+	later, err := f.store.Get(f.ctx, unknown.Key.ID, "")
 	f.no(err)
 	later.Credentials[0].Scheme = 1
 	f.commit(later)

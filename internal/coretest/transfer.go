@@ -82,7 +82,7 @@ func accessKey(token apikey.Secret) string {
 
 // purge removes a key as Sweep does, without waiting for it.
 func (f *fixture) purge(id string) error {
-	r, err := f.store.Get(f.ctx, id)
+	r, err := f.store.Get(f.ctx, id, "")
 	if err != nil {
 		return err
 	}
@@ -199,7 +199,7 @@ func transfers(t *testing.T, newStore NewStore) {
 			t.Errorf("tokens:\n%s", diff)
 		}
 		to.no(to.m.Check(to.ctx))
-		if _, err := to.m.Issue(to.ctx, apikey.IssueParams{Owner: owner, Name: "again", IdempotencyKey: "order 7"}); !errors.Is(err, apikey.ErrExists) {
+		if _, err := to.m.Issue(to.ctx, apikey.IssueParams{Owner: owner, Name: "idempotent", IdempotencyKey: "order 7"}); !errors.Is(err, apikey.ErrExists) {
 			t.Errorf("an idempotency key after the restore: %v", err)
 		}
 

@@ -48,7 +48,7 @@ func TestInMemory(t *testing.T) {
 	mustCommit(t, store, c)
 	_, err := store.Commit(t.Context(), c)
 	is.Equal(err, apikey.ErrExists)
-	_, err = store.Get(t.Context(), c.Records[0].Key.ID)
+	_, err = store.Get(t.Context(), c.Records[0].Key.ID, "")
 	is.NoErr(err)
 }
 
@@ -99,7 +99,7 @@ func TestWritesWhatDiffers(t *testing.T) {
 		is.NoErr(store.Touch(t.Context(), []apikey.Usage{{CredentialID: second.ID, Day: start, Uses: 1, LastUsedAt: start}}))
 		written := func(change func(*apikey.Record)) (n int) {
 			t.Helper()
-			stored, err := store.Get(t.Context(), r.Key.ID)
+			stored, err := store.Get(t.Context(), r.Key.ID, "")
 			is.NoErr(err)
 			change(&stored)
 			s.reset(nil, nil)

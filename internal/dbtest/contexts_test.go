@@ -103,7 +103,7 @@ func everyCall(t testing.TB, of set) map[string]func(context.Context, *sqlstore.
 			return err
 		},
 		"Get": func(ctx context.Context, s *sqlstore.Store) error {
-			_, err := s.Get(ctx, of.record(t, 1).Key.ID)
+			_, err := s.Get(ctx, of.record(t, 1).Key.ID, "")
 			return err
 		},
 		"List": func(ctx context.Context, s *sqlstore.Store) error {
@@ -160,7 +160,7 @@ func TestTornCalls(t *testing.T) {
 			close(ready)
 			_, err := store.Commit(ctx, commitOf(record))
 			cancel()
-			_, missing := store.Get(t.Context(), record.Key.ID)
+			_, missing := store.Get(t.Context(), record.Key.ID, "")
 			switch {
 			case err == nil && missing == nil:
 				made++

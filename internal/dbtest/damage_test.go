@@ -25,7 +25,7 @@ func TestDamage(t *testing.T) {
 		return err
 	}}
 	get := read{"Get", func(t *testing.T, s *sqlstore.Store) error {
-		_, err := s.Get(t.Context(), record.Key.ID)
+		_, err := s.Get(t.Context(), record.Key.ID, "")
 		return err
 	}}
 	list := read{"List", func(t *testing.T, s *sqlstore.Store) error {

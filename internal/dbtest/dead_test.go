@@ -35,7 +35,10 @@ func TestDeadConnections(t *testing.T) {
 				_, err := s.Lookup(ctx, record.Key.CredentialID)
 				return err
 			},
-			"Get": func(ctx context.Context, s *sqlstore.Store) error { _, err := s.Get(ctx, record.Key.ID); return err },
+			"Get": func(ctx context.Context, s *sqlstore.Store) error {
+				_, err := s.Get(ctx, record.Key.ID, "")
+				return err
+			},
 			"List": func(ctx context.Context, s *sqlstore.Store) error {
 				_, err := s.List(ctx, apikey.Query{Limit: 1})
 				return err
@@ -209,7 +212,7 @@ func TestTouchOfNoText(t *testing.T) {
 			return apikey.Usage{KeyID: r.Key.ID, CredentialID: id, Day: start, Uses: 1, LastUsedAt: start}
 		}
 		is.NoErr(store.Touch(t.Context(), []apikey.Usage{use("a\x00b"), use("x\ufffd"), use("x\xff")}))
-		got, err := store.Get(t.Context(), r.Key.ID)
+		got, err := store.Get(t.Context(), r.Key.ID, "")
 		is.NoErr(err)
 		is.Equal(got.Credentials[0].Uses, int64(1))
 	})

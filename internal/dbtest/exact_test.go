@@ -100,10 +100,10 @@ func (a *asker) record(id, owner, credential string) apikey.Record {
 // read asks for everything that a text could name.
 func (a *asker) read(text string) {
 	ctx := a.Context()
-	match, err := a.store.Lookup(ctx, text)
+	match, err := lookup(ctx, a.store, text)
 	match.Credential.LastUsedAt, match.Credential.Uses = time.Time{}, 0 // a Match may be without them
 	a.keep(fmt.Sprintf("lookup %.20q", text), match, err)
-	record, err := a.store.Get(ctx, text)
+	record, err := a.store.Get(ctx, text, "")
 	a.keep(fmt.Sprintf("get %.20q", text), record, err)
 	owner, err := a.store.Owner(ctx, text)
 	a.keep(fmt.Sprintf("owner %.20q", text), owner, err)
@@ -203,7 +203,7 @@ func (a *asker) times() {
 		}
 		a.keep("touch", nil, a.store.Touch(a.Context(), []apikey.Usage{use}))
 		a.read(id)
-		got, err := a.store.Get(a.Context(), id)
+		got, err := a.store.Get(a.Context(), id, "")
 		if want := at.Truncate(time.Microsecond); err != nil || at.Unix() != 0 && !got.Key.ExpiresAt.Equal(want) {
 			a.Errorf("%v came back as %v, %v", want, got.Key.ExpiresAt, err)
 		}

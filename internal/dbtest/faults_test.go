@@ -50,7 +50,7 @@ var writes = []write{
 		_, err := s.Commit(ctx, c)
 		return err
 	}, func(ctx context.Context, t testing.TB, s apikey.Store, of set) bool {
-		_, err := s.Get(ctx, of.record(t, 2).Key.ID)
+		_, err := s.Get(ctx, of.record(t, 2).Key.ID, "")
 		return err == nil
 	}},
 	{"issue many", func(ctx context.Context, t testing.TB, s apikey.Store, of set) error {
@@ -72,7 +72,7 @@ var writes = []write{
 		_, err := s.Commit(ctx, commitOf(r))
 		return err
 	}, func(ctx context.Context, t testing.TB, s apikey.Store, of set) bool {
-		r, err := s.Get(ctx, of.record(t, 1).Key.ID)
+		r, err := s.Get(ctx, of.record(t, 1).Key.ID, "")
 		return err == nil && r.Key.Name == "changed" && len(r.Credentials) == 2
 	}},
 	{"owner", func(ctx context.Context, t testing.TB, s apikey.Store, of set) error {
@@ -90,7 +90,7 @@ var writes = []write{
 		_, err := s.Commit(ctx, apikey.Commit{Purge: []apikey.Ref{{ID: r.Key.ID, Revision: 1}}, Events: []apikey.Event{event(r)}})
 		return err
 	}, func(ctx context.Context, t testing.TB, s apikey.Store, of set) bool {
-		_, err := s.Get(ctx, of.record(t, 1).Key.ID)
+		_, err := s.Get(ctx, of.record(t, 1).Key.ID, "")
 		return errors.Is(err, apikey.ErrNotFound)
 	}},
 	{"touch", func(ctx context.Context, t testing.TB, s apikey.Store, of set) error {
@@ -98,7 +98,7 @@ var writes = []write{
 			CredentialID: of.record(t, 1).Key.CredentialID, Day: start, Uses: 7, LastUsedAt: start,
 		}})
 	}, func(ctx context.Context, t testing.TB, s apikey.Store, of set) bool {
-		r, err := s.Get(ctx, of.record(t, 1).Key.ID)
+		r, err := s.Get(ctx, of.record(t, 1).Key.ID, "")
 		return err == nil && r.Credentials[0].Uses == 7
 	}},
 }

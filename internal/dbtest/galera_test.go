@@ -75,8 +75,8 @@ func (s *turns) Lookup(ctx context.Context, id string) (apikey.Match, error) {
 	return s.next().Lookup(ctx, id)
 }
 
-func (s *turns) Get(ctx context.Context, id string) (apikey.Record, error) {
-	return s.next().Get(ctx, id)
+func (s *turns) Get(ctx context.Context, id, owner string) (apikey.Record, error) {
+	return s.next().Get(ctx, id, owner)
 }
 
 func (s *turns) List(ctx context.Context, q apikey.Query) ([]apikey.Record, error) {
@@ -93,6 +93,10 @@ func (s *turns) Commit(ctx context.Context, c apikey.Commit) (apikey.Position, e
 
 func (s *turns) Events(ctx context.Context, q apikey.EventQuery) ([]apikey.Event, error) {
 	return s.next().Events(ctx, q)
+}
+
+func (s *turns) OnceNames(ctx context.Context, q apikey.OnceQuery) ([]apikey.OnceName, error) {
+	return s.next().OnceNames(ctx, q)
 }
 
 func (s *turns) Touch(ctx context.Context, uses []apikey.Usage) error {

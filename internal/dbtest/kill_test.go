@@ -236,7 +236,7 @@ func checkRecords(t *testing.T, store apikey.Store, events []apikey.Event) {
 		last[e.KeyID] = e
 	}
 	for id, e := range last {
-		r, err := store.Get(t.Context(), id)
+		r, err := store.Get(t.Context(), id, "")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -123,7 +123,7 @@ func (l *load) makeCallers(t *testing.T) {
 	for _, name := range []string{"unknown", "wrong secret"} {
 		other := issue(elsewhere.Manager, "acme", "orders:read")
 		if name == "wrong secret" {
-			r, err := l.store.Get(ctx, l.callers[0].key)
+			r, err := l.store.Get(ctx, l.callers[0].key, "")
 			is.NoErr(err)
 			r.Key.ID, r.Key.Revision, r.Nonce = other.Key.ID, 0, nonceOf(1)
 			r.Key.CredentialID, r.Credentials[0].ID = other.Key.CredentialID, other.Key.CredentialID
@@ -206,7 +206,7 @@ func (l *load) finish(t *testing.T) error {
 		if c.key == "" {
 			continue
 		}
-		r, err := l.store.Get(ctx, c.key)
+		r, err := l.store.Get(ctx, c.key, "")
 		if err != nil {
 			l.wrong("%w", err)
 		} else if got := r.Credentials[0].Uses; got != l.uses[c.key] || (got > 0) != (c.right.status != 401) {

@@ -54,7 +54,7 @@ func TestServerPlans(t *testing.T) {
 					return err
 				}, nil},
 				{"Get", func(ctx context.Context, s *sqlstore.Store) error {
-					_, err := s.Get(ctx, middle.ID)
+					_, err := s.Get(ctx, middle.ID, "")
 					return err
 				}, []string{"apikey_credentials_by_key"}},
 				{"Owner", func(ctx context.Context, s *sqlstore.Store) error {
@@ -91,7 +91,7 @@ func TestServerPlans(t *testing.T) {
 					return err
 				}, []string{"apikey_keys_by_owner"}},
 				{"Commit of a change", func(ctx context.Context, s *sqlstore.Store) error {
-					r, err := s.Get(ctx, middle.ID)
+					r, err := s.Get(ctx, middle.ID, "")
 					if err != nil {
 						return err
 					}

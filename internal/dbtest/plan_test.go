@@ -40,7 +40,7 @@ func TestPlans(t *testing.T) {
 			"SEARCH c USING PRIMARY KEY (id=?)", "SEARCH k USING PRIMARY KEY (id=?)", "SEARCH o USING PRIMARY KEY (id=?)",
 		}},
 		{"Get", func(ctx context.Context, s *sqlstore.Store) error {
-			_, err := s.Get(ctx, "key00000000000000001")
+			_, err := s.Get(ctx, "key00000000000000001", "")
 			return err
 		}, []string{
 			"SEARCH apikey_keys USING PRIMARY KEY (id=?)", "SEARCH c USING INDEX apikey_credentials_by_key (key_id=?)",
@@ -97,7 +97,7 @@ func TestPlans(t *testing.T) {
 			"SEARCH apikey_counter USING INTEGER PRIMARY KEY (rowid=?)",
 		}},
 		{"Commit of a change", func(ctx context.Context, s *sqlstore.Store) error {
-			r, err := s.Get(ctx, "key00000000000000001")
+			r, err := s.Get(ctx, "key00000000000000001", "")
 			if err != nil {
 				return err
 			}

@@ -119,7 +119,7 @@ func (p *pair) commit(t *rapid.T) {
 	}
 	for _, id := range rapid.SliceOfNDistinct(ids, 0, 2, rapid.ID[string]).Draw(t, "purge") {
 		if !hasRecord(c, id) {
-			r, _ := p.theirs.Get(p.Context(), id)
+			r, _ := p.theirs.Get(p.Context(), id, "")
 			c.Purge = append(c.Purge, apikey.Ref{ID: id, Revision: max(r.Key.Revision, 1) + wrong(t)})
 		}
 	}
@@ -133,6 +133,9 @@ func (p *pair) commit(t *rapid.T) {
 		})
 	}
 	c.Limit = rapid.IntRange(0, 3).Draw(t, "limit")
+	for _, name := range rapid.SliceOfNDistinct(rapid.StringMatching(`[a-z]{1,2}`), 0, 2, rapid.ID[string]).Draw(t, "once") {
+		c.Once = append(c.Once, apikey.OnceName{Name: name, KeyID: rapid.OneOf(ids, rapid.Just("")).Draw(t, "of key")})
+	}
 
 	theirs, theirErr := p.theirs.Commit(p.Context(), c)
 	ours, ourErr := p.ours.Commit(p.Context(), c)
@@ -164,7 +167,7 @@ func hasRecord(c apikey.Commit, id string) bool {
 }
 
 func (p *pair) record(t *rapid.T, id string, given map[string]bool) apikey.Record {
-	stored, err := p.theirs.Get(p.Context(), id)
+	stored, err := p.theirs.Get(p.Context(), id, "")
 	owner := stored.Key.Owner
 	if err != nil {
 		owner = owners.Draw(t, "owner")
@@ -317,9 +320,20 @@ func (p *pair) all() {
 			p.Fatalf("days of %s (- in memory, + here):\n%s", id, diff)
 		}
 	}
+	ourNames, err := p.ours.OnceNames(p.Context(), apikey.OnceQuery{Limit: 1000})
+	if err != nil {
+		p.Fatal(err)
+	}
+	theirNames, err := p.theirs.OnceNames(p.Context(), apikey.OnceQuery{Limit: 1000})
+	if err != nil {
+		p.Fatal(err)
+	}
+	if diff := cmp.Diff(theirNames, ourNames, asStored); diff != "" {
+		p.Fatalf("names (- in memory, + here):\n%s", diff)
+	}
 	for _, id := range []string{"c1", "C1", "c2", "c3", "c4", "c5", "c6", "c7"} {
-		ours, ourErr := p.ours.Lookup(p.Context(), id)
-		theirs, theirErr := p.theirs.Lookup(p.Context(), id)
+		ours, ourErr := lookup(p.Context(), p.ours, id)
+		theirs, theirErr := lookup(p.Context(), p.theirs, id)
 		if ourErr != theirErr {
 			p.Fatalf("lookup: memory: %v, here: %v", theirErr, ourErr)
 		}

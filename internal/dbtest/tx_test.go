@@ -53,8 +53,8 @@ func (c committing) Lookup(ctx context.Context, id string) (apikey.Match, error)
 	return within(ctx, c, func(s apikey.Store) (apikey.Match, error) { return s.Lookup(ctx, id) })
 }
 
-func (c committing) Get(ctx context.Context, id string) (apikey.Record, error) {
-	return within(ctx, c, func(s apikey.Store) (apikey.Record, error) { return s.Get(ctx, id) })
+func (c committing) Get(ctx context.Context, id, owner string) (apikey.Record, error) {
+	return within(ctx, c, func(s apikey.Store) (apikey.Record, error) { return s.Get(ctx, id, owner) })
 }
 
 func (c committing) List(ctx context.Context, q apikey.Query) ([]apikey.Record, error) {
@@ -73,6 +73,10 @@ func (c committing) Events(ctx context.Context, q apikey.EventQuery) ([]apikey.E
 	return within(ctx, c, func(s apikey.Store) ([]apikey.Event, error) { return s.Events(ctx, q) })
 }
 
+func (c committing) OnceNames(ctx context.Context, q apikey.OnceQuery) ([]apikey.OnceName, error) {
+	return within(ctx, c, func(s apikey.Store) ([]apikey.OnceName, error) { return s.OnceNames(ctx, q) })
+}
+
 func (c committing) Touch(ctx context.Context, uses []apikey.Usage) error {
 	_, err := within(ctx, c, func(s apikey.Store) (struct{}, error) { return struct{}{}, s.Touch(ctx, uses) })
 	return err
@@ -80,6 +84,15 @@ func (c committing) Touch(ctx context.Context, uses []apikey.Usage) error {
 
 func (c committing) DailyUsage(ctx context.Context, q apikey.UsageQuery) ([]apikey.Usage, error) {
 	return within(ctx, c, func(s apikey.Store) ([]apikey.Usage, error) { return dailyUsage(ctx, s, q) })
+}
+
+// lookup asks for all that Lookup returns.
+func lookup(ctx context.Context, s apikey.Store, credentialID string) (apikey.Match, error) {
+	m, err := s.Lookup(ctx, credentialID)
+	if err == nil {
+		err = m.Complete()
+	}
+	return m, err
 }
 
 // dailyUsage asks a Store that tells uses by day.
@@ -214,7 +227,7 @@ var refusals = map[string]struct {
 	call func(h *hosted, s apikey.Store, m *apikey.Manager, id string) error
 }{
 	"conflict": {apikey.ErrConflict, func(h *hosted, s apikey.Store, _ *apikey.Manager, id string) error {
-		stale, err := s.Get(h.ctx, id)
+		stale, err := s.Get(h.ctx, id, "")
 		h.NoErr(err)
 		stale.Key.Revision = 7
 		fresh := newRecord(h.t, "acme", 1) // which is written first
@@ -280,7 +293,7 @@ func TestTxFails(t *testing.T) {
 		h.True(errors.Is(err, apikey.ErrNotFound)) // which is no failure
 		gone, cancel := context.WithCancel(h.ctx)
 		cancel()
-		_, err = store.Get(gone, issued.Key.ID)
+		_, err = store.Get(gone, issued.Key.ID, "")
 		h.True(errors.Is(err, context.Canceled))
 
 		_, err = m.Issue(h.ctx, apikey.IssueParams{Owner: "later", Name: "n"})
@@ -321,7 +334,7 @@ func TestTxUndoes(t *testing.T) {
 func everyCallOf(t testing.TB, s apikey.Store) map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{
 		"Lookup": func(ctx context.Context) error { _, err := s.Lookup(ctx, "0000000000000000"); return err },
-		"Get":    func(ctx context.Context) error { _, err := s.Get(ctx, "00000000000000000000"); return err },
+		"Get":    func(ctx context.Context) error { _, err := s.Get(ctx, "00000000000000000000", ""); return err },
 		"List":   func(ctx context.Context) error { _, err := s.List(ctx, apikey.Query{Limit: 1}); return err },
 		"Owner":  func(ctx context.Context) error { _, err := s.Owner(ctx, "acme"); return err },
 		"Commit": func(ctx context.Context) error {

@@ -45,6 +45,7 @@ CREATE TABLE IF NOT EXISTS apikey_keys (
     retiring_id     VARBINARY(255)  NOT NULL,
     revision        BIGINT          NOT NULL,
     nonce           VARBINARY(16)   NOT NULL,
+    issue_hash      VARBINARY(255)  NOT NULL, -- of the parameters of Issue, if they can come again
     seal            VARBINARY(1000) NOT NULL,
 
     -- An owner's keys in pages, and how many of them are not deleted.
@@ -106,6 +107,16 @@ CREATE TABLE IF NOT EXISTS apikey_events (
     seal              VARBINARY(1000) NOT NULL,
 
     INDEX apikey_events_by_key (key_id, seq)
+) ENGINE = InnoDB;
+
+-- Names that can be committed once.
+CREATE TABLE IF NOT EXISTS apikey_once (
+    name   VARBINARY(255) NOT NULL PRIMARY KEY,
+    key_id VARBINARY(255) NOT NULL, -- goes with this key; '' = permanent
+    seq    BIGINT         NOT NULL, -- of the last event of its change
+
+    INDEX apikey_once_by_seq (seq, name),
+    INDEX apikey_once_by_key (key_id)
 ) ENGINE = InnoDB;
 
 CREATE TABLE IF NOT EXISTS apikey_counter (

@@ -42,6 +42,7 @@ CREATE TABLE IF NOT EXISTS apikey_keys (
     retiring_id     TEXT COLLATE "C" NOT NULL,
     revision        BIGINT NOT NULL,
     nonce           BYTEA NOT NULL,
+    issue_hash      BYTEA NOT NULL, -- of the parameters of Issue, if they can come again
     seal            BYTEA NOT NULL
 );
 
@@ -106,6 +107,17 @@ CREATE TABLE IF NOT EXISTS apikey_events (
 );
 
 CREATE INDEX IF NOT EXISTS apikey_events_by_key ON apikey_events (key_id, seq);
+
+-- Names that can be committed once.
+CREATE TABLE IF NOT EXISTS apikey_once (
+    name   TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    key_id TEXT COLLATE "C" NOT NULL, -- goes with this key; '' = permanent
+    seq    BIGINT NOT NULL -- of the last event of its change
+);
+
+CREATE INDEX IF NOT EXISTS apikey_once_by_seq ON apikey_once (seq, name);
+
+CREATE INDEX IF NOT EXISTS apikey_once_by_key ON apikey_once (key_id) WHERE key_id <> '';
 
 CREATE TABLE IF NOT EXISTS apikey_counter (
     id  BIGINT NOT NULL PRIMARY KEY CHECK (id = 1),

@@ -42,6 +42,7 @@ CREATE TABLE IF NOT EXISTS apikey_keys (
     retiring_id     TEXT    NOT NULL,
     revision        INTEGER NOT NULL,
     nonce           BLOB    NOT NULL,
+    issue_hash      BLOB    NOT NULL, -- of the parameters of Issue, if they can come again
     seal            BLOB    NOT NULL
 ) STRICT, WITHOUT ROWID;
 
@@ -106,6 +107,17 @@ CREATE TABLE IF NOT EXISTS apikey_events (
 ) STRICT;
 
 CREATE INDEX IF NOT EXISTS apikey_events_by_key ON apikey_events (key_id, seq);
+
+-- Names that can be committed once.
+CREATE TABLE IF NOT EXISTS apikey_once (
+    name   TEXT    NOT NULL PRIMARY KEY,
+    key_id TEXT    NOT NULL, -- goes with this key; '' = permanent
+    seq    INTEGER NOT NULL -- of the last event of its change
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX IF NOT EXISTS apikey_once_by_seq ON apikey_once (seq, name);
+
+CREATE INDEX IF NOT EXISTS apikey_once_by_key ON apikey_once (key_id) WHERE key_id <> '';
 
 CREATE TABLE IF NOT EXISTS apikey_counter (
     id  INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),

@@ -1,0 +1,99 @@
+package apikey
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// ErrDamaged means that something is stored which no version of this package
+// has written: an edit by hand, or a fault of the disk. Repair or remove the
+// row. See DamagedError.
+var ErrDamaged = errors.New("apikey: stored data is damaged")
+
+// DamagedError names what could not be read because it is damaged. A call that
+// reads several keys returns it together with the keys that it could read. It
+// is an ErrDamaged.
+type DamagedError struct {
+	IDs    []string // of keys, ascending
+	Owners []string // ascending; not in the text of the error
+	Events []int64  // positions, ascending
+
+	first error
+}
+
+// maxNamed bounds how much the text of a DamagedError names.
+const maxNamed = 100
+
+func (e *DamagedError) Error() string {
+	var parts []string
+	list := func(what string, n int, names string) {
+		if n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s%s", n, what, names))
+		}
+	}
+	list("keys", len(e.IDs), named(e.IDs))
+	list("owners", len(e.Owners), "")
+	list("events", len(e.Events), named(e.Events))
+	text := ErrDamaged.Error() + ": " + strings.Join(parts, ", ")
+	if e.first != nil {
+		text += "; the first: " + strings.TrimPrefix(e.first.Error(), "apikey: ")
+	}
+	return text
+}
+
+// named returns a list in parentheses.
+func named[T any](list []T) string {
+	more := ""
+	if len(list) > maxNamed {
+		more = fmt.Sprintf(" and %d more", len(list)-maxNamed)
+		list = list[:maxNamed]
+	}
+	return " (" + strings.Trim(fmt.Sprint(list), "[]") + more + ")"
+}
+
+func (e *DamagedError) Unwrap() []error { return []error{ErrDamaged, e.first} }
+
+// key, owner and event add what is damaged.
+func (e *DamagedError) key(id string, err error) {
+	if checkID(id) != nil {
+		id = "unknown" // it could be any text, also a token
+	}
+	if at, found := slices.BinarySearch(e.IDs, id); !found {
+		e.IDs = slices.Insert(e.IDs, at, id)
+	}
+	e.because(err)
+}
+
+func (e *DamagedError) owner(id string, err error) {
+	if at, found := slices.BinarySearch(e.Owners, id); !found {
+		e.Owners = slices.Insert(e.Owners, at, id)
+	}
+	e.because(err)
+}
+
+func (e *DamagedError) event(seq int64, err error) {
+	if at, found := slices.BinarySearch(e.Events, seq); !found {
+		e.Events = slices.Insert(e.Events, at, seq)
+	}
+	e.because(err)
+}
+
+func (e *DamagedError) because(err error) {
+	if e.first == nil {
+		e.first = err
+	}
+}
+
+// with returns an error that ended the reading early, together with what was
+// found to be damaged before; nil if there is neither.
+func (e *DamagedError) with(err error) error {
+	switch {
+	case e.first == nil:
+		return err
+	case err == nil:
+		return e
+	}
+	return fmt.Errorf("%w; %w", err, e)
+}

@@ -55,6 +55,14 @@ func named[T any](list []T) string {
 
 func (e *DamagedError) Unwrap() []error { return []error{ErrDamaged, e.first} }
 
+// readable returns why a record of a list cannot be used, or nil.
+func (r *Record) readable() error {
+	if r.Err == nil && checkID(r.Key.ID) != nil {
+		return fmt.Errorf("%w: the id of a key", ErrDamaged)
+	}
+	return r.Err
+}
+
 // key, owner and event add what is damaged.
 func (e *DamagedError) key(id string, err error) {
 	if checkID(id) != nil {

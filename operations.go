@@ -180,7 +180,7 @@ func (a access) tryList(ctx context.Context, action Action, q Query, keep func(K
 			return nil, err
 		}
 		for i := range page {
-			if err := page[i].Err; err != nil {
+			if err := page[i].readable(); err != nil {
 				damaged.key(page[i].Key.ID, err)
 				continue
 			}

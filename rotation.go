@@ -253,7 +253,7 @@ func (m *Manager) eachOf(ctx context.Context, q Query, damaged *DamagedError, do
 		}
 		for _, r := range page {
 			q.After = r.Key.ID
-			err := r.Err
+			err := r.readable()
 			if err == nil {
 				err = do(r)
 			}

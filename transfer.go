@@ -197,8 +197,8 @@ func (x *exporter) records(ctx context.Context) error {
 		}
 		for _, r := range page {
 			q.After = r.Key.ID
-			if r.Err != nil {
-				x.damaged.key(r.Key.ID, r.Err)
+			if err := r.readable(); err != nil {
+				x.damaged.key(r.Key.ID, err)
 				continue
 			}
 			x.owners[r.Key.Owner] = true

@@ -115,3 +115,18 @@ func FromContext(ctx context.Context) (Key, bool) {
 	}
 	return Key{}, false
 }
+
+// noKeyContext hides the key of an outer context.
+type noKeyContext struct{ context.Context }
+
+func (c noKeyContext) Value(name any) any {
+	if name == (validatedKey{}) {
+		return nil
+	}
+	return c.Context.Value(name)
+}
+
+// WithoutKey returns a context in which FromContext finds no key. Middleware
+// calls it for an anonymous request whose context comes from an authenticated
+// one.
+func WithoutKey(ctx context.Context) context.Context { return noKeyContext{ctx} }

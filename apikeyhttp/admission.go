@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
-	"reflect"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"github.com/keyturn/apikey"
@@ -41,31 +41,34 @@ func Revalidate(ctx context.Context) (apikey.Key, error) {
 	return now, nil
 }
 
-// admission is the context of a request behind Authenticate, and what it found
-// out. It belongs to one request and is written before the handlers behind it
-// run, but for what is atomic.
+// admission is the context of a request behind a guard (Authenticate or
+// Optional), and what that guard found out. It belongs to one request. All
+// fields but the atomic ones are written before the handlers behind the guard
+// run.
 type admission struct {
 	context.Context
 	config *config
-	outer  *admission // of the Authenticate before this one, if any
+	outer  *admission // of the guard before this one, if any
 
-	// request is the Header of the request, which tells requests apart: a
-	// handler may make others with the context of its own, and serve them,
-	// while middlewares pass the Header on. The pointer hides it from fmt.
-	request unsafe.Pointer
+	// identity and joined are explained in reuse.go. The pointer hides the
+	// strings of the identity from fmt.
+	identity *identity
+	joined   *admission // outer, if that has the same request
+	passed   atomic.Bool
 
 	withKey context.Context // this, with the key that is valid; nil without one
 	token   heldToken       // of that key
-	carrier Carrier         // which it came by
+	carrier Carrier         // of that token
+	checked time.Time       // when the Validator was asked about that token
 	limited bool            // config.limiter has taken the request
 	client  netip.Addr
 	failed  *failure // nil as long as all went well
 
-	// needs is held here because it would take an allocation of its own.
+	// needs is here because it would take an allocation of its own.
 	needs [1]apikey.Need
 
 	// result is what became of the request, if that was not decided here, or
-	// it was refused. A handler may serve parts of its request at the same
+	// it was rejected. A handler may serve parts of its request at the same
 	// time.
 	result atomic.Pointer[result]
 }
@@ -115,9 +118,9 @@ func admissionIn(ctx context.Context) *admission {
 	return a
 }
 
-// take takes down a key that is valid.
-func (a *admission) take(token string, carrier Carrier, key apikey.Key) {
-	a.token, a.carrier = hold(token), carrier
+// take records a key that is valid, and when the Validator was asked about it.
+func (a *admission) take(token string, carrier Carrier, key apikey.Key, checked time.Time) {
+	a.token, a.carrier, a.checked = hold(token), carrier, checked
 	a.withKey = apikey.NewContext(a, key)
 }
 
@@ -127,70 +130,19 @@ func (a *admission) key() apikey.Key {
 	return key
 }
 
-// valid returns the admission whose key handlers get here, or nil: of the last
-// Authenticate that found one. No handler sees that of a key that a Limiter
-// then refused.
+// valid returns the admission if it has a key for the handlers behind it, or
+// nil. No handler sees the admission of a key that a Limiter then rejected.
 func (a *admission) valid() *admission {
-	for a != nil && a.withKey == nil {
-		a = a.outer
+	if a == nil || a.withKey == nil {
+		return nil
 	}
 	return a
 }
 
-// before returns the admission of the Authenticate before, if that had the
-// same request.
-func (a *admission) before() *admission {
-	if o := a.outer; o != nil && o.request == a.request && a.request != nil {
-		return o
-	}
-	return nil
-}
-
-// observed reports whether someone is told of the request, further out.
-func (a *admission) observed() bool {
-	for a = a.before(); a != nil; a = a.before() {
-		if a.config.observe != nil {
-			return true
-		}
-	}
-	return false
-}
-
-// decided returns the admission that let the request in before with the same
-// token, from the same address, by the same Validator, or nil. That the two
-// texts are compared in a time that depends on them tells nothing: the client
-// has sent both.
-func (a *admission) decided(token string) *admission {
-	before := a.before().valid()
-	if before != nil && before.token.reveal() == token && before.client == a.client && before.sameValidator(a.config) {
-		return before
-	}
-	return nil
-}
-
-func (a *admission) sameValidator(c *config) bool { return same(a.config.validator, c.validator) }
-
-// limitedBy reports whether a Limiter has taken the request from a key before.
-// Stacked Authenticates may read different keys.
-func (a *admission) limitedBy(l Limiter, keyID string) bool {
-	for a = a.before(); a != nil; a = a.before() {
-		if a.limited && same(a.config.limiter, l) && a.key().ID == keyID {
-			return true
-		}
-	}
-	return false
-}
-
-// same compares interfaces whose values may not be comparable: == panics if
-// neither is.
-func same(a, b any) bool {
-	return reflect.ValueOf(b).Comparable() && a == b
-}
-
-// tell tells the Authenticates before, one of which may observe, of a key that
-// was let in or, with an answer, of a refusal.
+// tell reports a key that was let in or, with an answer, a rejection to the
+// guards before, one of which may observe.
 func (a *admission) tell(refused *answer) {
-	for each := a; each != nil; each = each.before() {
+	for each := a; each != nil; each = each.joined {
 		was := each.result.Load()
 		if was == nil || was.refused == nil {
 			each.result.CompareAndSwap(was, &result{a, refused})

@@ -3,7 +3,6 @@ package apikeyhttp
 import (
 	"net/http"
 	"net/netip"
-	"reflect"
 
 	"github.com/keyturn/apikey"
 )
@@ -19,11 +18,21 @@ import (
 // the Validator is nil or an option is refused, every request is answered with
 // status 500 and the reason. Options.Check tells it at start-up.
 //
-// Authenticates may be stacked. One behind another with the same Validator
-// does not check the same token from the same address again, and a Limiter
-// takes each request of a key once. Of different ones the innermost decides
-// which key a handler gets. Another request that a handler makes with the
-// context of its own, and has served, is checked anew.
+// Authenticate and Optional can be stacked. A guard uses the decision of the
+// guard before it if that has the same Validator and both see the same request:
+// method, URL, header map, response header map, RemoteAddr, client address and
+// token are the same. A decision is used once, only while the handler of the
+// guard that made it runs, and for at most 5 seconds after the Validator was
+// asked. So three guards in one request cause one Validate, one use of the key,
+// one request to the Limiter and one observation. Of guards with different
+// keys the innermost decides which key a handler gets.
+//
+// Any other request is checked, limited and observed by itself. That includes
+// requests that your handler makes and serves under its own context, such as
+// the parts of a batch, and a request behind a middleware that replaces its URL
+// (http.StripPrefix) or its header map (Request.Clone): there it is validated
+// twice. Give each guard the same Observe, so that none of its rejections is
+// lost.
 func Authenticate(v apikey.Validator, options *Options) func(http.Handler) http.Handler {
 	return middleware(v, options, false)
 }
@@ -35,8 +44,11 @@ func Authenticate(v apikey.Validator, options *Options) func(http.Handler) http.
 // Authorization of a scheme that is not known, unless no carrier uses that
 // header.
 //
-// Behind an Authenticate with another Validator, whose key the handler would
-// take for one of this, a request without a credential is refused.
+// An Optional that finds no credential in a request that the guard before it
+// let in, with the same Validator, uses the credential of that guard. If the
+// Validators differ, the request is rejected, because the handler would take
+// the key for one of the other Validator. A request without a credential that
+// your handler serves under the context of an authenticated one is anonymous.
 func Optional(v apikey.Validator, options *Options) func(http.Handler) http.Handler {
 	return middleware(v, options, true)
 }
@@ -56,10 +68,8 @@ func middleware(v apikey.Validator, options *Options, optional bool) func(http.H
 }
 
 func (c *config) serve(next http.Handler, w http.ResponseWriter, r *http.Request) {
-	a := &admission{
-		Context: r.Context(), config: c, outer: admissionIn(r.Context()),
-		request: reflect.ValueOf(r.Header).UnsafePointer(),
-	}
+	a := newAdmission(c, w, r)
+	defer a.end()
 	if c.observe != nil && !a.observed() {
 		defer func() { c.observe(r, a.observation()) }()
 	}
@@ -67,7 +77,7 @@ func (c *config) serve(next http.Handler, w http.ResponseWriter, r *http.Request
 	case refused != nil:
 		a.refuse(w, r, refused)
 	case a.withKey != nil:
-		if a.outer != nil {
+		if a.joined != nil {
 			a.tell(nil)
 		}
 		if a.carrier == Query {
@@ -76,6 +86,10 @@ func (c *config) serve(next http.Handler, w http.ResponseWriter, r *http.Request
 			w.Header().Set("Referrer-Policy", "no-referrer")
 		}
 		next.ServeHTTP(w, r.WithContext(a.withKey))
+	case a.outer.valid() != nil:
+		// An anonymous request, served by a handler behind another guard. The
+		// key of that handler's own request is not this one's.
+		next.ServeHTTP(w, r.WithContext(apikey.WithoutKey(a)))
 	default:
 		next.ServeHTTP(w, r.WithContext(a))
 	}
@@ -88,15 +102,17 @@ func (c *config) admit(a *admission, h http.Header, r *http.Request) *answer {
 	var near netip.Addr
 	a.client, near = c.client(r)
 	token, carrier, refused := c.credential(r)
-	if refused == answerNoCredential && c.optional {
-		return c.anonymous(a, r)
+	if refused == answerNoCredential && c.optional && !c.unknownScheme(r) {
+		if token, carrier, refused = a.inherited(r); refused != nil {
+			return c.anonymous(a)
+		}
 	}
 	if refused != nil && refused != answerInvalidToken {
 		return refused
 	}
 	if refused == nil {
 		if before := a.decided(token); before != nil {
-			a.take(token, carrier, before.key())
+			a.take(token, carrier, before.key(), before.checked)
 			return c.limitKey(a, h)
 		}
 	}
@@ -108,6 +124,7 @@ func (c *config) admit(a *admission, h http.Header, r *http.Request) *answer {
 	}
 
 	a.needs[0] = apikey.From(a.client)
+	checked := c.now()
 	key, err := c.validator.Validate(a.Context, token, a.needs[:]...)
 	if err != nil {
 		a.failed = &failure{err: err}
@@ -121,18 +138,19 @@ func (c *config) admit(a *admission, h http.Header, r *http.Request) *answer {
 		}
 		return refused
 	}
-	a.take(token, carrier, key)
+	a.take(token, carrier, key, checked)
 	return c.limitKey(a, h)
 }
 
+// unknownScheme reports whether a request without a credential has an
+// Authorization header nevertheless. Its sender does not mean to be anonymous.
+func (c *config) unknownScheme(r *http.Request) bool {
+	return c.carriers&(Bearer|Basic) != 0 && r.Header["Authorization"] != nil
+}
+
 // anonymous decides about a request without a credential before Optional.
-func (c *config) anonymous(a *admission, r *http.Request) *answer {
-	if before := a.outer.valid(); before != nil && !before.sameValidator(c) {
-		return answerNoCredential
-	}
-	if c.carriers&(Bearer|Basic) != 0 && r.Header["Authorization"] != nil {
-		// Of a scheme that is not known, or none at all. Who sends it does not
-		// mean to be anonymous.
+func (c *config) anonymous(a *admission) *answer {
+	if before := a.joined.valid(); before != nil && !before.sameValidator(c) {
 		return answerNoCredential
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/keyturn/apikey"
 )
@@ -52,6 +53,10 @@ type Options struct {
 	// has them. It is called at the same time by many requests.
 	WriteProblem func(r *http.Request, p Problem) (contentType string, body []byte)
 
+	// Now returns the time. Default time.Now. It bounds how long stacked guards
+	// use one decision.
+	Now func() time.Time
+
 	// Observe, if set, is told once of each request, when it has been
 	// answered, also if the handler panicked. It is called at the same time
 	// by many requests. Of stacked Authenticates the outermost that has one
@@ -83,12 +88,13 @@ type config struct {
 	limiter      Limiter
 	writeProblem func(*http.Request, Problem) (string, []byte)
 	observe      func(*http.Request, Observation)
+	now          func() time.Time
 }
 
 // defaults is the config of handlers that no Authenticate stands before.
 var defaults = &config{
 	carriers: Bearer | Header | Basic, header: "X-Api-Key", headerName: "X-API-Key", parameter: "api_key", realm: "api",
-	proxyHeader: "X-Forwarded-For",
+	proxyHeader: "X-Forwarded-For", now: time.Now,
 }
 
 func newConfig(options *Options) (*config, error) {
@@ -141,6 +147,9 @@ func newConfig(options *Options) (*config, error) {
 	}
 	if isNil(options.Limiter) && options.Limiter != nil {
 		return refuse("limiter", "must not be a nil pointer")
+	}
+	if options.Now != nil {
+		c.now = options.Now
 	}
 	c.limiter, c.writeProblem, c.observe = options.Limiter, options.WriteProblem, options.Observe
 	return &c, nil

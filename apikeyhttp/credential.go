@@ -113,13 +113,16 @@ func is(scheme, want string) bool {
 }
 
 // isScheme reports whether a text is a token as in RFC 9110, section 5.6.2.
-func isScheme(text string) bool {
+func isScheme(text string) bool { return text != "" && tokenLength(text) == len(text) }
+
+// tokenLength returns the length of the token at the beginning of a text.
+func tokenLength(text string) int {
 	for i := range len(text) {
-		if c := text[i]; notInHeader(rune(c)) && !strings.ContainsRune("!#$%&'*+.^_`|~", rune(c)) {
-			return false
+		if c := text[i]; notInHeader(rune(c)) && strings.IndexByte("!#$%&'*+.^_`|~", c) < 0 {
+			return i
 		}
 	}
-	return text != ""
+	return len(text)
 }
 
 // single takes the text of one credential.

@@ -1,6 +1,10 @@
 package apikeyhttp
 
-import "context"
+import (
+	"context"
+	"net/http"
+	"net/netip"
+)
 
 // Codes are those of all refusals of Validate, for tests that must have a case
 // for each.
@@ -14,3 +18,13 @@ func Codes() []string {
 
 // Unwrap returns the context of Authenticate's own in a request's.
 func Unwrap(ctx context.Context) context.Context { return admissionIn(ctx) }
+
+// ClientAddress returns a function that returns the address of a request's
+// client, and the address that counts for it at a Limiter.
+func ClientAddress(o *Options) func(*http.Request) (client, near netip.Addr) {
+	c, err := newConfig(o)
+	if err != nil {
+		panic(err)
+	}
+	return c.client
+}

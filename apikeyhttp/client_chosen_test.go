@@ -24,9 +24,9 @@ func arrangements(n int, yield func(string)) {
 }
 
 // quotedString writes a quoted-string of RFC 9110.
-func quotedString(text string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text) + `"`
-}
+func quotedString(text string) string { return `"` + escape.Replace(text) + `"` }
+
+var escape = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 
 // chosen checks that the client of a request from a proxy is the one that the
 // proxy named, or, unless exactly is set, nobody.

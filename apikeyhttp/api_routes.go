@@ -304,7 +304,7 @@ func (c *apiCall) issued(issued apikey.Issued, err error) (reply, error) {
 		p := answerOutcomeUnknown.problem
 		p.KeyID = issued.Key.ID
 		return reply{
-			status: p.Status, contentType: mediaTypes[0], body: unknownView{p, token},
+			status: p.Status, contentType: problemType, body: unknownView{p, token},
 		}, nil
 	case err != nil:
 		return reply{}, err

@@ -32,14 +32,13 @@ func ExampleOptional() {
 	for _, token := range []apikey.Secret{issued.Token, {}, apikey.NewSecret("bad")} {
 		w := httptest.NewRecorder()
 		r := apikeytest.Request(t, "GET", "/", token)
-		r.Header.Set("Accept", "text/plain")
 		handler.ServeHTTP(w, r)
 		fmt.Print(w.Code, " ", w.Body)
 	}
 	// Output:
 	// 200 hello, ada
 	// 200 hello
-	// 401 The API key is not valid.
+	// 401 {"type":"about:blank","title":"Unauthorized","status":401,"code":"invalid_token","detail":"The API key is not valid."}
 }
 
 // A stream that ends when its key does.

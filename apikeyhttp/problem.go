@@ -32,17 +32,19 @@ type Problem struct {
 	ViolatedPolicies []string `json:"violated-policies,omitempty"`
 }
 
-// answer is a refusal, written out once in each media type.
+// answer is a refusal, written out once.
 type answer struct {
 	problem Problem
 	bearer  string // the error in the challenge; "" = none, noChallenge = no challenge
-	bodies  [len(mediaTypes)][]byte
+	body    []byte // the problem in JSON
 }
 
 const noChallenge = "-"
 
-// mediaTypes are what a refusal can be written as, the preferred one first.
-var mediaTypes = [...]string{"application/problem+json", "application/json", "text/plain"}
+// problemType is the media type of all refusals, whatever the request accepts.
+// RFC 9110, section 12.4.1 allows that, and a client that does not know the type
+// has the status.
+const problemType = "application/problem+json"
 
 func newAnswer(status int, code, bearer, detail string) *answer {
 	return newProblemAnswer(Problem{Status: status, Code: code, Detail: detail}, bearer)
@@ -53,12 +55,9 @@ func newProblemAnswer(p Problem, bearer string) *answer {
 	if p.Type == "" {
 		p.Type, p.Title = "about:blank", http.StatusText(p.Status)
 	}
-	a := &answer{problem: p, bearer: bearer}
 	// Texts and a number: Marshal does not fail.
 	object, _ := json.Marshal(p)
-	object = append(object, '\n')
-	a.bodies = [...][]byte{object, object, []byte(p.Detail + "\n")}
-	return a
+	return &answer{problem: p, bearer: bearer, body: append(object, '\n')}
 }
 
 // ofAnotherBody are headers that a handler before may have set for the answer
@@ -68,8 +67,7 @@ var ofAnotherBody = []string{
 	"Content-Range", "Etag", "Last-Modified", "Location", "Repr-Digest", "Trailer", "Transfer-Encoding",
 }
 
-// refuse writes an answer: its headers, and its body in a form that the
-// request accepts.
+// refuse writes an answer.
 func (c *config) refuse(w http.ResponseWriter, r *http.Request, a *answer) {
 	contentType, body := c.body(r, a)
 	h := w.Header()
@@ -80,7 +78,6 @@ func (c *config) refuse(w http.ResponseWriter, r *http.Request, a *answer) {
 		h.Set("Retry-After", "1")
 	}
 	h.Set("Cache-Control", "no-store")
-	h.Add("Vary", "Accept")
 	h.Set("Content-Type", contentType)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -101,12 +98,7 @@ func (c *config) body(r *http.Request, a *answer) (contentType string, body []by
 			return contentType, body
 		}
 	}
-	i := preferred(r.Header["Accept"])
-	contentType = mediaTypes[i]
-	if contentType == "text/plain" {
-		contentType = "text/plain; charset=utf-8"
-	}
-	return contentType, a.bodies[i]
+	return problemType, a.body
 }
 
 // challenges returns the WWW-Authenticate lines of an answer, one for each

@@ -14,54 +14,23 @@ import (
 	"github.com/matryer/is"
 )
 
+// TestAccept checks that the answer does not depend on Accept.
 func TestAccept(t *testing.T) {
-	const problem, object, text = "application/problem+json", "application/json", "text/plain; charset=utf-8"
-	many := strings.Repeat("a/b, ", 30)
-	tests := []struct {
-		accept []string
-		want   string
-	}{
-		{nil, problem},
-		{[]string{""}, problem},
-		{[]string{"*/*"}, problem},
-		{[]string{"application/problem+json"}, problem},
-		{[]string{"application/json"}, object},
-		{[]string{"APPLICATION/JSON"}, object},
-		{[]string{"text/plain"}, text},
-		{[]string{"text/*"}, text},
-		{[]string{"application/*"}, problem},
-		{[]string{"text/html, application/xhtml+xml, */*;q=0.8"}, problem},
-		{[]string{"text/html, text/plain;q=0.9, */*;q=0.8"}, text},
-		{[]string{"text/plain;q=0.5, application/json;q=0.6"}, object},
-		{[]string{"text/plain ; q=0.5 , application/json ; q=0.4"}, text},
-		{[]string{"application/json;q=0, application/*"}, problem},
-		{[]string{"application/problem+json;q=0, */*"}, object},
-		{[]string{"application/json;charset=utf-8"}, object},
-		{[]string{"application/json;Q=0.1, text/plain;q=0.2"}, text},
-		{[]string{"image/png"}, problem}, // in some form rather than not at all
-		{[]string{"text/plain;q=2, application/json"}, object},
-		{[]string{"text/plain;q=NaN, application/json;q=0.1"}, object},
-		{[]string{"text/plain;q=x"}, problem},
-		{[]string{"image/png", "text/plain"}, text},
-		{[]string{many + "text/plain"}, problem}, // not looked at any more
-		{[]string{";;;,,,///"}, problem},
-	}
 	handler := apikeyhttp.Authenticate(apikeytest.Deny(nil), nil)(newHandler())
-	for _, test := range tests {
-		t.Run(strings.Join(test.accept, "; "), func(t *testing.T) {
-			is := is.New(t)
-			r := httptest.NewRequest(http.MethodGet, "/", nil)
-			r.Header["Accept"] = test.accept
-			got := serve(handler, r)
-			is.Equal(got.Header.Get("Content-Type"), test.want)
-			is.Equal(got.Header.Get("Vary"), "Accept")
-			body := read(t, got)
-			if test.want == text {
-				is.Equal(body, "The request holds no API key.\n")
-			} else {
-				is.True(json.Valid([]byte(body)))
-			}
-		})
+	want := read(t, serve(handler, httptest.NewRequest(http.MethodGet, "/", nil)))
+	for _, accept := range [][]string{
+		nil, {""}, {"*/*"}, {"text/plain"}, {"application/json"}, {"image/png", "text/html"}, {"application/problem+json;q=0"},
+		{strings.Repeat("text/plain;q=0.5,", 50_000)},
+	} {
+		is := is.New(t)
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header["Accept"] = accept
+		got := serve(handler, r)
+		is.Equal(got.Header.Get("Content-Type"), "application/problem+json")
+		is.Equal(got.Header.Get("Vary"), "")
+		body := read(t, got)
+		is.Equal(body, want)
+		is.True(json.Valid([]byte(body)))
 	}
 }
 
@@ -83,7 +52,7 @@ func TestHeadersOfOthers(t *testing.T) {
 	}
 	handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
 	got := w.Result().Header
-	is.Equal(got.Values("Vary"), []string{"before", "Accept"})
+	is.Equal(got.Values("Vary"), []string{"before"})
 	is.Equal(got.Get("Access-Control-Allow-Origin"), "before")
 	is.Equal(got.Get("Strict-Transport-Security"), "before")
 	for _, name := range gone {

@@ -11,6 +11,7 @@ var (
 	answerInvalidRequest = newAnswer(400, "invalid_request", "invalid_request", "The request must hold exactly one API key.")
 	answerNoCredential   = newAnswer(401, "no_credential", "", "The request holds no API key.")
 	answerInvalidToken   = newAnswer(401, "invalid_token", "invalid_token", "The API key is not valid.")
+	answerOtherSite      = newAnswer(403, "cross_origin", noChallenge, "Requests from pages of other sites must not use Basic credentials.")
 	answerNoAuthenticate = newAnswer(500, "server_error", noChallenge, "The server is not set up right: this handler stands without Authenticate before it.")
 	answerServerError    = newAnswer(500, "server_error", noChallenge, "The server is not set up right.")
 	answerUnavailable    = newAnswer(503, "unavailable", noChallenge, "The API key cannot be checked now. Try again later.")

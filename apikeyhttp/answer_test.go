@@ -47,7 +47,7 @@ func TestEveryErrorHasItsAnswer(t *testing.T) {
 			r := httptest.NewRequest(http.MethodGet, "/", nil)
 			r.Header.Set("Authorization", "Bearer any")
 			want := expectation{status: test.status, code: test.code}
-			want.complete()
+			want.complete(0)
 			checkResponse(t, want, serve(handler, r), r.Method, served.calls)
 		})
 	}
@@ -73,21 +73,23 @@ type expectation struct {
 	principal  string // the id of the key that the handler gets
 }
 
-// complete adds the challenges that go with a code, of a middleware with all
-// defaults.
-func (e *expectation) complete() {
-	const basic = `Basic realm="api", charset="UTF-8"`
+// complete adds the challenges that go with a code, of a middleware that reads
+// Bearer and other carriers.
+func (e *expectation) complete(carriers apikeyhttp.Carrier) {
 	switch {
 	case e.code == "no_credential":
-		e.challenges = []string{`Bearer realm="api"`, basic}
+		e.challenges = []string{`Bearer realm="api"`}
 	case e.code == "invalid_request":
 		e.challenges = []string{`Bearer realm="api", error="invalid_request"`}
 	case e.status == 401:
-		e.challenges = []string{`Bearer realm="api", error="invalid_token"`, basic}
+		e.challenges = []string{`Bearer realm="api", error="invalid_token"`}
 	case e.scope != "":
 		e.challenges = []string{`Bearer realm="api", error="insufficient_scope", scope="` + e.scope + `"`}
 	case e.code == "insufficient_scope":
 		e.challenges = []string{`Bearer realm="api", error="insufficient_scope"`}
+	}
+	if carriers&apikeyhttp.Basic != 0 && e.status == 401 {
+		e.challenges = append(e.challenges, `Basic realm="api", charset="UTF-8"`)
 	}
 }
 

@@ -102,6 +102,9 @@ func (c *config) admit(a *admission, h http.Header, r *http.Request) *answer {
 	var near netip.Addr
 	a.client, near = c.client(r)
 	token, carrier, refused := c.credential(r)
+	if carrier == Basic && fromOtherSite(r) {
+		return answerOtherSite
+	}
 	if refused == answerNoCredential && c.optional && !c.unknownScheme(r) {
 		if token, carrier, refused = a.inherited(r); refused != nil {
 			return c.anonymous(a)

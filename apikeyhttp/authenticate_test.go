@@ -170,7 +170,9 @@ func TestNothingIsReflected(t *testing.T) {
 func TestOverTheWire(t *testing.T) {
 	keys := apikeytest.New(t)
 	issued := keys.MustIssue(t, apikey.IssueParams{Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
-	server := httptest.NewServer(apikeyhttp.Authenticate(keys, nil)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
+	server := httptest.NewServer(apikeyhttp.Authenticate(keys, &apikeyhttp.Options{
+		Carriers: apikeyhttp.Bearer | apikeyhttp.Header | apikeyhttp.Basic,
+	})(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
 	defer server.Close()
 	fill := strings.NewReplacer("TOKEN", issued.Token.Reveal(),
 		"B64", base64Of(issued.AccessKey()+":"+issued.AccessSecret().Reveal()))

@@ -47,7 +47,7 @@ func Example() {
 	fmt.Println(w.Code, w.Header().Values("WWW-Authenticate"))
 	// Output:
 	// 200 orders of ada
-	// 401 [Bearer realm="api" Basic realm="api", charset="UTF-8"]
+	// 401 [Bearer realm="api"]
 }
 
 // The access key as user and the access secret as password, as in
@@ -55,7 +55,8 @@ func Example() {
 func ExampleAuthenticate_basic() {
 	keys := apikeytest.New(t)
 	issued := keys.MustIssue(t, apikey.IssueParams{Owner: "ada"})
-	handler := apikeyhttp.Authenticate(keys, nil)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	options := &apikeyhttp.Options{Carriers: apikeyhttp.Bearer | apikeyhttp.Basic} // Basic is off by default
+	handler := apikeyhttp.Authenticate(keys, options)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		key, _ := apikey.FromContext(r.Context())
 		fmt.Println("called by", key.Owner)
 	}))

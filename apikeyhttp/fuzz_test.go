@@ -64,7 +64,7 @@ func FuzzAuthorization(f *testing.F) {
 			t.Fatalf("token %q", token)
 		}
 		if on == 0 {
-			on = 7
+			on = uint8(apikeyhttp.Bearer | apikeyhttp.Header)
 		}
 		if on&uint8(apikeyhttp.Header) == 0 {
 			own = nil
@@ -116,7 +116,7 @@ func FuzzBasic(f *testing.F) {
 			text = base64.StdEncoding.EncodeToString([]byte(text))
 		}
 		header := http.Header{"Authorization": {"Basic " + text}}
-		v, got := authenticateWith(header, 0)
+		v, got := authenticateWith(header, apikeyhttp.Basic)
 		if got.Code == 200 {
 			checkBasic(t, strings.TrimLeft(text, " "), v.tokens[0])
 			return

@@ -161,7 +161,7 @@ func TestMatrix(t *testing.T) {
 
 func checkRoute(t *testing.T, protect func(apikey.Validator, http.Handler) http.Handler, keys *apikeytest.Manager, want expectation, r *http.Request) {
 	t.Helper()
-	want.complete()
+	want.complete(apikeyhttp.Basic)
 	served := newHandler()
 	issued, err := keys.List(t.Context(), apikey.Query{})
 	if err == nil && want.calls == 1 && len(issued) == 1 {

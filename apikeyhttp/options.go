@@ -15,7 +15,7 @@ import (
 // default.
 type Options struct {
 	// Carriers are the ways in which a request may carry its key. Default
-	// Bearer | Header | Basic.
+	// Bearer | Header.
 	Carriers Carrier
 
 	// Header is the name of the header that the carrier Header reads. Default
@@ -93,7 +93,7 @@ type config struct {
 
 // defaults is the config of handlers that no Authenticate stands before.
 var defaults = &config{
-	carriers: Bearer | Header | Basic, header: "X-Api-Key", headerName: "X-API-Key", parameter: "api_key", realm: "api",
+	carriers: Bearer | Header, header: "X-Api-Key", headerName: "X-API-Key", parameter: "api_key", realm: "api",
 	proxyHeader: "X-Forwarded-For", now: time.Now,
 }
 

@@ -226,7 +226,7 @@ func hostileCarriers(k *hostileKeys) []hostileCarrier {
 	all := apikeyhttp.Bearer | apikeyhttp.Header | apikeyhttp.Basic | apikeyhttp.Query
 	carriers := []hostileCarrier{
 		{name: "Bearer", scheme: "Bearer ", place: bearer, raw: authorization, beside: placers{basic, header}},
-		{name: "Basic", scheme: "Basic ", place: basic, raw: authorization, beside: placers{bearer, header}},
+		{name: "Basic", scheme: "Basic ", place: basic, raw: authorization, beside: placers{bearer, header}, options: apikeyhttp.Options{Carriers: all &^ apikeyhttp.Query}},
 		{name: "X-API-Key", place: header, raw: header, beside: placers{bearer, basic}},
 		{name: "Shop-Key", place: shop, raw: shop, beside: placers{bearer, basic}, options: apikeyhttp.Options{Header: "shop-key"}},
 		{name: "Query", place: parameter, raw: parameter, beside: placers{bearer, basic, header}, options: apikeyhttp.Options{Carriers: all}},
@@ -301,9 +301,12 @@ func hostileInputs(k *hostileKeys, c hostileCarrier) []hostileInput {
 	}
 	for i, accept := range hostileAccepts {
 		parts := both(c.place(k.bad[i%len(k.bad)]), hostileParts{lines: []string{"Accept: " + accept}})
-		add("content negotiation", c.wrong, hostileInput{text: accept, hostileParts: parts})
+		add("Accept", c.wrong, hostileInput{text: accept, hostileParts: parts})
 	}
 	for _, line := range hostileOrigins {
+		if c.scheme == "Basic " && strings.HasPrefix(line, "Origin:") {
+			continue // rejected before the key is checked
+		}
 		parts := both(c.place(k.bound), hostileParts{lines: []string{line}})
 		add("forged address", unless("address_not_allowed"), hostileInput{text: k.bound, hostileParts: parts})
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+
+	"github.com/keyturn/apikey/apikeyhttp"
 )
 
 // This file lists hostile requests that are bad by something else than the
@@ -53,7 +55,7 @@ func hostilePlaces(k *hostileKeys, c hostileCarrier) []hostileInput {
 	queries := []string{
 		"access_token=K", "token=K", "key=K", "apikey=K", "api-key=K", "API_KEY=K", "Api_Key=K", "X-API-Key=K", "Authorization=Bearer+K", "authorization=K", "api_key[]=K", "api_key%5B%5D=K", "api_key%00=K", "api_key.=K", "api_key%20=K", "%20api_key=K", "+api_key=K", "K", "K=api_key", "q=api_key%3DK", "q=1%26api_key=K", "_api_key=K", "api__key=K", "api\u017fkey=K", "a=b&apikey=K",
 	}
-	if c.options.Carriers == 0 {
+	if c.options.Carriers&apikeyhttp.Query == 0 {
 		queries = append(queries, "api_key=K", "%61pi_key=K", "a=b&api_key=K", "a=b;api_key=K", "api_key=K&api_key=K")
 	}
 	for _, query := range queries {
@@ -72,7 +74,7 @@ func hostilePlaces(k *hostileKeys, c hostileCarrier) []hostileInput {
 	return inputs
 }
 
-// hostileAccepts are media types to refuse in.
+// hostileAccepts are values of Accept, which no answer depends on.
 var hostileAccepts = []string{
 	"", ",", ";", "/", "*", "*/", "/*", "*/*;q=", "*/*;q=NaN", "*/*;q=Inf", "*/*;q=-1", "*/*;q=1e400", "*/*;q=0x1p-2", "text/html", "text/html,<script>alert(1)</script>", "application/problem+json;q=0", "application/problem+json;q=0, application/json;q=0, text/plain;q=0", "text/plain;q=2", "text/plain;charset=utf-16", "text/plain;q=0.1;q=1", "APPLICATION/JSON",
 	"application/json\t;\tq=1", "application/json;\"q\"=1", "application/xml", "image/png", "%s%n", "../../etc/passwd", "application/problem+xml", "\xff\xfe/*", "text/\u00a0plain", "text/plain,", strings.Repeat("text/plain;q=0.5,", 500), strings.Repeat(";q=1", 1000), strings.Repeat("a", 5000) + "/*", "{{7*7}}/*", "application/json\r\nAccept: text/plain", "text/plain\r\n\t;q=1",

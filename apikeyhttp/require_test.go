@@ -18,7 +18,7 @@ func TestRequireWithoutAuthenticate(t *testing.T) {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.Header.Set("Authorization", "Bearer any") // nobody checked it
 		want := expectation{status: 500, code: "server_error"}
-		want.complete()
+		want.complete(0)
 		checkResponse(t, want, serve(apikeyhttp.Require(scopes...)(served), r), r.Method, served.calls)
 	}
 }
@@ -34,7 +34,7 @@ func TestRequireOfAnotherMiddleware(t *testing.T) {
 	is.Equal(served.calls, 1)
 
 	want := expectation{status: 403, code: "insufficient_scope", scope: "users:read"}
-	want.complete()
+	want.complete(0)
 	served = newHandler()
 	checkResponse(t, want, serve(apikeyhttp.Require("users:read")(served), r), r.Method, served.calls)
 }
@@ -58,11 +58,10 @@ func TestRequireKnowsTheOptions(t *testing.T) {
 		switch test.options.Carriers {
 		case apikeyhttp.Header:
 			r.Header.Set("Shop-Key", "any")
-		default:
+		case apikeyhttp.Basic:
 			r.SetBasicAuth("any", "any")
-			if test.options.Carriers == 0 {
-				r.Header.Set("Authorization", "Bearer any")
-			}
+		default:
+			r.Header.Set("Authorization", "Bearer any")
 		}
 		got := serve(handler, r)
 		is.Equal(got.StatusCode, 403)
@@ -119,7 +118,7 @@ func TestRequireMalformedScope(t *testing.T) {
 				want := expectation{status: 500, code: "server_error"}
 				if header == "Other" { // Authenticate comes first
 					want = expectation{status: 401, code: "no_credential"}
-					want.complete()
+					want.complete(0)
 				}
 				checkResponse(t, want, serve(handler, r), r.Method, served.calls)
 			}

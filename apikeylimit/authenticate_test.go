@@ -40,7 +40,7 @@ func newStack(t *testing.T, o apikeylimit.Options, middlewares ...func(http.Hand
 	var err error
 	s.limiter, err = apikeylimit.New(&o)
 	must(t, err)
-	s.options = &apikeyhttp.Options{Limiter: s.limiter}
+	s.options = &apikeyhttp.Options{Limiter: s.limiter, Carriers: apikeyhttp.Bearer | apikeyhttp.Header | apikeyhttp.Basic}
 	s.handler = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { s.calls++ })
 	for _, m := range middlewares {
 		s.handler = m(s.handler)

@@ -20,7 +20,9 @@ func orders(keys apikey.Validator) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /orders", apikeyhttp.Require("orders:read")(http.HandlerFunc(listOrders)))
 	mux.Handle("POST /orders", apikeyhttp.Require("orders:write")(http.HandlerFunc(placeOrder)))
-	return apikeyhttp.Authenticate(keys, nil)(mux)
+	// Basic is off by default. It is for programs such as curl --user.
+	options := &apikeyhttp.Options{Carriers: apikeyhttp.Bearer | apikeyhttp.Header | apikeyhttp.Basic}
+	return apikeyhttp.Authenticate(keys, options)(mux)
 }
 
 func listOrders(w http.ResponseWriter, r *http.Request) {

@@ -3,7 +3,6 @@ package apikeyhttp
 import (
 	"encoding/base64"
 	"net/http"
-	"net/url"
 	"strings"
 )
 
@@ -19,7 +18,12 @@ const (
 	Header
 
 	// Basic is Authorization: Basic, RFC 7617, with the access key as user
-	// and the access secret as password.
+	// and the access secret as password. It is not among the defaults: its
+	// challenge makes browsers ask for a password, also for a request that a
+	// script of a page makes, and browsers send a password that they have
+	// stored with requests that other sites cause. A request with Basic
+	// credentials must therefore pass [http.CrossOriginProtection]; see the
+	// package comment.
 	Basic
 
 	// Query is a parameter of the query; see Options.Parameter. It is not
@@ -66,12 +70,11 @@ func (c *config) credential(r *http.Request) (string, Carrier, *answer) {
 		own = r.Header[c.header]
 	}
 	if c.carriers&Query != 0 && r.URL != nil && r.URL.RawQuery != "" {
-		values, err := url.ParseQuery(r.URL.RawQuery)
-		if err != nil {
+		var ok bool
+		if parameters, ok = queryValues(r.URL.RawQuery, c.parameter); !ok {
 			// What others would read in it is not known.
 			return "", 0, answerInvalidRequest
 		}
-		parameters = values[c.parameter]
 	}
 	switch {
 	case len(authorization)+len(own)+len(parameters) > 1:

@@ -28,3 +28,6 @@ func ClientAddress(o *Options) func(*http.Request) (client, near netip.Addr) {
 	}
 	return c.client
 }
+
+// QueryValues reads a query.
+var QueryValues = queryValues

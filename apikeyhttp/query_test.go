@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -119,6 +120,28 @@ func FuzzQuery(f *testing.F) {
 		}
 		if uri := strings.TrimSuffix("/?"+served.request.URL.RawQuery, "?"); served.request.RequestURI != uri {
 			t.Fatalf("URI %q, want %q", served.request.RequestURI, uri)
+		}
+	})
+}
+
+// FuzzQueryValues compares what is read of a query with url.ParseQuery.
+func FuzzQueryValues(f *testing.F) {
+	for _, seed := range []string{
+		"", "&", "api_key=x", "api_key", "api_key=", "a=1&api_key=x", "api_key=x&api_key=y&api_key=z", "%61pi_key=%78", "api_key=a=b", "api_key=+", "a+b=%20",
+		"a;b", "api_key=x;", "%", "%a", "%zz=1", "a=%", "a=%f", "%61%70%69%5f%6b%65%79=x", "%61%70%69%5F%6B%65%79", "=x", "é=é", "%00",
+		strings.Repeat("&", 9_999), strings.Repeat("&", 10_000),
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, query string) {
+		got, ok := apikeyhttp.QueryValues(query, "api_key")
+		all, err := url.ParseQuery(query)
+		if ok != (err == nil) {
+			t.Fatalf("well-formed %v, want %v", ok, err == nil)
+		}
+		want := all["api_key"]
+		if want = want[:min(len(want), 2)]; ok && !slices.Equal(got, want) {
+			t.Fatalf("got %q, want %q", got, want)
 		}
 	})
 }

@@ -3,7 +3,7 @@ package apikeyhttp
 import (
 	"maps"
 	"net/http"
-	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -57,20 +57,7 @@ func (c *config) remove(r *http.Request) {
 		r.Form.Del(c.parameter)
 	}
 	// A page that was asked for with the key names itself here.
-	if from, err := url.Parse(r.Header.Get("Referer")); err != nil || from.Query().Has(c.parameter) {
+	if slices.ContainsFunc(r.Header["Referer"], func(page string) bool { return refersTo(page, c.parameter) }) {
 		r.Header.Del("Referer")
 	}
-}
-
-// withoutParameter takes a parameter out of a query and leaves the rest as it
-// was written.
-func withoutParameter(query, name string) string {
-	var kept []string
-	for pair := range strings.SplitSeq(query, "&") {
-		written, _, _ := strings.Cut(pair, "=")
-		if read, err := url.QueryUnescape(written); err != nil || read != name {
-			kept = append(kept, pair)
-		}
-	}
-	return strings.Join(kept, "&")
 }

@@ -52,6 +52,11 @@ type Observation struct {
 	KeyID string
 	Owner string
 
+	// Canceled is set if ctx had been canceled when Validate returned. With
+	// ErrUnavailable it distinguishes a client that hung up from a store
+	// failure. A deadline does not set it.
+	Canceled bool
+
 	Flush bool  // set for a flush; all but Err is empty then
 	Err   error // what Validate, or Flush, returned
 }
@@ -95,7 +100,7 @@ func (m *Manager) Validate(ctx context.Context, token string, needs ...Need) (ke
 		}
 	}
 	if m.options.Observe != nil {
-		o.Err = err
+		o.Err, o.Canceled = err, errors.Is(ctx.Err(), context.Canceled)
 		m.options.Observe(ctx, o)
 	}
 	return key, err

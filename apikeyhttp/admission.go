@@ -64,6 +64,9 @@ type admission struct {
 	client  netip.Addr
 	failed  *failure // nil as long as all went well
 
+	noAddress bool // neither the client nor the connection has an address
+	canceled  bool // the context had been canceled when the request was decided
+
 	// needs is here because it would take an allocation of its own.
 	needs [1]apikey.Need
 

@@ -234,7 +234,7 @@ func (a *api) admit(w http.ResponseWriter, c *apiCall, route *apiRoute) error {
 
 // observation says what became of a call.
 func (c *apiCall) observation(done reply, refused *answer, err error) Observation {
-	o := Observation{Owner: c.owner, Err: err}
+	o := Observation{Owner: c.owner, Err: err, Canceled: errors.Is(c.request.Context().Err(), context.Canceled)}
 	if isID(c.id) {
 		o.KeyID = c.id
 	}

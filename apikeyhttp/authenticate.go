@@ -1,6 +1,8 @@
 package apikeyhttp
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"net/netip"
 
@@ -73,7 +75,9 @@ func (c *config) serve(next http.Handler, w http.ResponseWriter, r *http.Request
 	if c.observe != nil && !a.observed() {
 		defer func() { c.observe(r, a.observation()) }()
 	}
-	switch refused := c.admit(a, w.Header(), r); {
+	refused := c.admit(a, w.Header(), r)
+	a.canceled = errors.Is(r.Context().Err(), context.Canceled)
+	switch {
 	case refused != nil:
 		a.refuse(w, r, refused)
 	case a.withKey != nil:
@@ -101,6 +105,7 @@ func (c *config) serve(next http.Handler, w http.ResponseWriter, r *http.Request
 func (c *config) admit(a *admission, h http.Header, r *http.Request) *answer {
 	var near netip.Addr
 	a.client, near = c.client(r)
+	a.noAddress = !near.IsValid()
 	token, carrier, refused := c.credential(r)
 	if carrier == Basic && fromOtherSite(r) {
 		return answerOtherSite
@@ -119,29 +124,11 @@ func (c *config) admit(a *admission, h http.Header, r *http.Request) *answer {
 			return c.limitKey(a, h)
 		}
 	}
-	if limited := c.limitClient(a, h, near); limited != nil {
-		return limited
-	}
+	key, refused := c.attempt(a, h, near, token, refused)
 	if refused != nil {
-		return c.countInvalid(a, refused, near)
-	}
-
-	a.needs[0] = apikey.From(a.client)
-	checked := c.now()
-	key, err := c.validator.Validate(a.Context, token, a.needs[:]...)
-	if err != nil {
-		a.failed = &failure{err: err}
-		refused = answerTo(err)
-		if refused == answerInvalidToken {
-			return c.countInvalid(a, refused, near)
-		}
-		if refused.problem.Status == 401 || refused.problem.Status == 403 {
-			// The secret was right, so that this is the name of a key.
-			a.failed.accessKey, _ = apikey.AccessKey(token)
-		}
 		return refused
 	}
-	a.take(token, carrier, key, checked)
+	a.take(token, carrier, key, a.checked)
 	return c.limitKey(a, h)
 }
 

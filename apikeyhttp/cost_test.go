@@ -25,6 +25,21 @@ func (v *one) Validate(context.Context, string, ...apikey.Need) (apikey.Key, err
 	return v.key, nil
 }
 
+// unlimited is a Limiter that costs nothing.
+type unlimited struct{}
+
+func (unlimited) AllowKey(context.Context, apikey.Key) (apikeyhttp.Quota, error) {
+	return apikeyhttp.Quota{Allowed: true}, nil
+}
+
+func (unlimited) StartAttempt(context.Context, apikeyhttp.Attempt) (apikeyhttp.Quota, error) {
+	return apikeyhttp.Quota{Allowed: true}, nil
+}
+
+func (unlimited) EndAttempt(context.Context, apikeyhttp.Attempt, apikeyhttp.Outcome) error {
+	return nil
+}
+
 // bare is what a handler costs by itself. It is called through the interface,
 // as a mux does.
 var bare http.Handler = http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
@@ -53,6 +68,7 @@ func TestAllocations(t *testing.T) {
 		{"bare", bare, 0},
 		{"Authenticate", apikeyhttp.Authenticate(free, nil)(bare), 3},
 		{"Authenticate and Require", apikeyhttp.Authenticate(free, nil)(apikeyhttp.Require("orders:read")(bare)), 3},
+		{"with a Limiter", apikeyhttp.Authenticate(free, &apikeyhttp.Options{Limiter: unlimited{}})(bare), 3},
 		{"with a Manager", apikeyhttp.Authenticate(keys.Manager, nil)(bare), 3},
 	}
 	for _, test := range tests {

@@ -60,7 +60,8 @@ const maxCredential = 4096
 
 // credential returns the token that a request carries and what it came by, or
 // the refusal of the request. The token is a part of the request's text,
-// except by Basic.
+// except by Basic. With answerInvalidToken it is the text in the place of a
+// token, so that equal ones are recognized; it must not be used as a token.
 func (c *config) credential(r *http.Request) (string, Carrier, *answer) {
 	var authorization, own, parameters []string
 	if c.carriers&(Bearer|Basic) != 0 {
@@ -98,7 +99,7 @@ func (c *config) credential(r *http.Request) (string, Carrier, *answer) {
 	case c.carriers&Basic != 0 && is(scheme, "Basic"):
 		text, refused := single(rest)
 		if refused != nil {
-			return "", Basic, refused
+			return text, Basic, refused
 		}
 		token, refused := pair(text)
 		return token, Basic, refused
@@ -141,7 +142,7 @@ func single(text string) (string, *answer) {
 	case found&separator != 0:
 		return "", answerInvalidRequest
 	case found&invisible != 0 || len(text) > maxCredential:
-		return "", answerInvalidToken
+		return text, answerInvalidToken
 	}
 	return text, nil
 }
@@ -168,17 +169,17 @@ const (
 func pair(encoded string) (string, *answer) {
 	text, err := base64.StdEncoding.Strict().DecodeString(encoded)
 	if err != nil {
-		return "", answerInvalidToken
+		return encoded, answerInvalidToken
 	}
 	// A token could be cut in two at any underscore. The access secret is
 	// what follows the last one.
 	user, password, _ := strings.Cut(string(text), ":")
 	if user == "" || password == "" || strings.Contains(password, "_") {
-		return "", answerInvalidToken
+		return encoded, answerInvalidToken
 	}
 	token := user + "_" + password
 	if !visible(token) {
-		return "", answerInvalidToken
+		return encoded, answerInvalidToken
 	}
 	return token, nil
 }

@@ -2,6 +2,8 @@ package apikeyhttp
 
 import (
 	"context"
+	"fmt"
+	"hash/maphash"
 	"math"
 	"net/http"
 	"net/netip"
@@ -11,26 +13,64 @@ import (
 	"github.com/keyturn/apikey"
 )
 
-// Limiter decides how many requests may be made. Authenticate asks it, and
-// answers for it. All methods are called at the same time by many requests.
+// A Limiter decides how many requests a key may make, and how many bad keys a
+// client may try. Authenticate asks it and writes the responses. All methods
+// are called concurrently.
 //
-// An error is trouble of the Limiter's, and no permission: the request is
-// answered with status 503.
+// An error means that the Limiter could not decide. It is never a permission:
+// the response has status 503.
 type Limiter interface {
-	// AllowKey takes one request from what a valid key may make. A request
-	// that it denies takes nothing.
+	// AllowKey takes one request from the limit of a valid key. A request that
+	// it denies takes nothing.
 	AllowKey(ctx context.Context, key apikey.Key) (Quota, error)
 
-	// AllowClient reports whether a client may try a key. It takes nothing:
-	// good keys are none of its business. Of a client that a trusted proxy
-	// did not name it is the proxy's address. The zero Addr stands for all
-	// clients whose connection has no address.
-	AllowClient(ctx context.Context, client netip.Addr) (Quota, error)
+	// StartAttempt decides whether a client may try a token. It must reserve
+	// one bad key until EndAttempt reports the outcome. Otherwise many
+	// attempts at the same time exceed the limit. If all remaining bad keys
+	// are reserved, it waits until an attempt ends. A wait that takes too
+	// long is an error, and an attempt whose ctx ends reserves nothing.
+	StartAttempt(ctx context.Context, a Attempt) (Quota, error)
 
-	// CountInvalid takes one from what AllowClient allows: the client has
-	// tried a key that is not valid.
-	CountInvalid(ctx context.Context, client netip.Addr) error
+	// EndAttempt reports the outcome of an attempt. It is called exactly once
+	// for each attempt that StartAttempt has allowed, also if the client hung
+	// up or the Validator panicked. ctx has the values of the request's
+	// context, but is never canceled and has no deadline.
+	EndAttempt(ctx context.Context, a Attempt, o Outcome) error
 }
+
+// Attempt is a token that a client tries.
+type Attempt struct {
+	// Client is the client's address. If a trusted proxy did not name the
+	// client, it is the proxy's address. The zero Addr stands for all
+	// connections without an address, for example over a Unix socket.
+	Client netip.Addr
+
+	// Token identifies the token without containing it: a hash with a random
+	// key that is different in each process. Equal tokens have equal values.
+	Token uint64
+}
+
+// Outcome is the result of an Attempt.
+type Outcome uint8
+
+const (
+	// OutcomeInvalid means that the token was wrong. An attempt also counts as
+	// wrong if the request's context ended during the check and the Validator
+	// returned no decision, because the Store may have been asked. Otherwise
+	// clients could guess for free by hanging up.
+	OutcomeInvalid Outcome = iota
+
+	// OutcomeValid means that the Validator accepted the token.
+	OutcomeValid
+
+	// OutcomeRejected means that the secret was right but the key was
+	// rejected, for example because it has expired.
+	OutcomeRejected
+
+	// OutcomeUnknown means that the Validator failed, or was not asked because
+	// the request's context had already ended.
+	OutcomeUnknown
+)
 
 // Quota is what a Limiter decided. The zero Quota denies.
 type Quota struct {
@@ -77,14 +117,61 @@ func (c *config) limitKey(a *admission, h http.Header) *answer {
 	return q.answer(h, "The API key has made too many requests. Try again later.")
 }
 
-// limitClient returns the answer to a client that has tried too many bad keys.
-// It comes before the key is looked at: else a good guess would be told from
-// the answer.
-func (c *config) limitClient(a *admission, h http.Header, near netip.Addr) *answer {
-	if c.limiter == nil {
-		return nil
+// attempt checks a token. malformed is the response to a token that needs no
+// check. It counts as a bad key like any other.
+//
+// A client that has tried too many bad keys is rejected before its key is
+// looked up. Otherwise the response would reveal a good guess.
+func (c *config) attempt(a *admission, h http.Header, near netip.Addr, token string, malformed *answer) (key apikey.Key, refused *answer) {
+	outcome := OutcomeInvalid // also if the Validator panics
+	if c.limiter != nil {
+		try := Attempt{Client: near, Token: maphash.String(fingerprints, token)}
+		if refused := c.start(a, h, try); refused != nil {
+			return apikey.Key{}, refused
+		}
+		defer func() {
+			if err := c.limiter.EndAttempt((*detached)(a), try, outcome); err != nil {
+				a.failed = &failure{err: err}
+				key, refused = apikey.Key{}, answerUnavailable
+			}
+		}()
 	}
-	q, err := c.limiter.AllowClient(a.Context, near)
+	if malformed != nil {
+		return apikey.Key{}, malformed
+	}
+	if err := a.Context.Err(); err != nil {
+		outcome = OutcomeUnknown
+		a.failed = &failure{err: fmt.Errorf("%w: %w", apikey.ErrUnavailable, err)}
+		return apikey.Key{}, answerUnavailable
+	}
+	a.needs[0] = apikey.From(a.client)
+	a.checked = c.now()
+	key, err := c.validator.Validate(a.Context, token, a.needs[:]...)
+	if err == nil {
+		outcome = OutcomeValid
+		return key, nil
+	}
+	a.failed = &failure{err: err}
+	refused = answerTo(err)
+	switch {
+	case refused == answerInvalidToken:
+	case refused.problem.Status == 401 || refused.problem.Status == 403:
+		// The secret was right, so the access key names an existing key.
+		outcome = OutcomeRejected
+		a.failed.accessKey, _ = apikey.AccessKey(token)
+	case a.Context.Err() == nil:
+		outcome = OutcomeUnknown
+	}
+	return apikey.Key{}, refused
+}
+
+// fingerprints is the key of Attempt.Token.
+var fingerprints = maphash.MakeSeed()
+
+// start asks the Limiter for an attempt, and returns the response if there is
+// none.
+func (c *config) start(a *admission, h http.Header, try Attempt) *answer {
+	q, err := c.limiter.StartAttempt(a.Context, try)
 	switch {
 	case err != nil:
 		a.failed = &failure{err: err}
@@ -96,17 +183,15 @@ func (c *config) limitClient(a *admission, h http.Header, near netip.Addr) *answ
 	return q.answer(h, "Too many API keys that are not valid came from this address. Try again later.")
 }
 
-// countInvalid tells the Limiter of a bad key, and returns the answer to it.
-func (c *config) countInvalid(a *admission, refused *answer, near netip.Addr) *answer {
-	if c.limiter == nil {
-		return refused
-	}
-	if err := c.limiter.CountInvalid(a.Context, near); err != nil {
-		a.failed = &failure{err: err}
-		return answerUnavailable
-	}
-	return refused
-}
+// detached is the context of an admission without its end. Its own type costs
+// no allocation, unlike context.WithoutCancel.
+type detached admission
+
+func (d *detached) Deadline() (deadline time.Time, ok bool) { return time.Time{}, false }
+func (d *detached) Done() <-chan struct{}                   { return nil }
+func (d *detached) Err() error                              { return nil }
+func (d *detached) Value(name any) any                      { return d.Context.Value(name) }
+func (d *detached) String() string                          { return "apikeyhttp.request" }
 
 // describe sets the fields of draft-ietf-httpapi-ratelimit-headers-10. Of
 // several limits each has its own line, which together are a list.

@@ -7,7 +7,6 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -165,7 +164,7 @@ func violated(t *testing.T, body string) []string {
 // failing is a limiter of which single methods fail.
 type failing struct {
 	limiter
-	failKey, failClient, failInvalid error
+	failKey, failStart, failEnd error
 }
 
 func (f *failing) AllowKey(ctx context.Context, key apikey.Key) (apikeyhttp.Quota, error) {
@@ -173,12 +172,15 @@ func (f *failing) AllowKey(ctx context.Context, key apikey.Key) (apikeyhttp.Quot
 	return q, f.failKey
 }
 
-func (f *failing) AllowClient(ctx context.Context, client netip.Addr) (apikeyhttp.Quota, error) {
-	q, _ := f.limiter.AllowClient(ctx, client)
-	return q, f.failClient
+func (f *failing) StartAttempt(ctx context.Context, a apikeyhttp.Attempt) (apikeyhttp.Quota, error) {
+	q, _ := f.limiter.StartAttempt(ctx, a)
+	return q, f.failStart
 }
 
-func (f *failing) CountInvalid(context.Context, netip.Addr) error { return f.failInvalid }
+func (f *failing) EndAttempt(ctx context.Context, a apikeyhttp.Attempt, o apikeyhttp.Outcome) error {
+	f.limiter.EndAttempt(ctx, a, o)
+	return f.failEnd
+}
 
 // TestLimiterTrouble: no error of a Limiter lets anyone in.
 func TestLimiterTrouble(t *testing.T) {
@@ -186,19 +188,18 @@ func TestLimiterTrouble(t *testing.T) {
 	good := keys.MustIssue(t, apikey.IssueParams{}).Token
 	allowed := apikeyhttp.Quota{Allowed: true}
 	for name, l := range map[string]*failing{
-		"AllowClient":  {limiter: limiter{key: allowed, client: allowed}, failClient: errors.New("down")},
+		"StartAttempt": {limiter: limiter{key: allowed, client: allowed}, failStart: errors.New("down")},
 		"AllowKey":     {limiter: limiter{key: allowed, client: allowed}, failKey: errors.New("down")},
-		"CountInvalid": {limiter: limiter{key: allowed, client: allowed}, failInvalid: errors.New("down")},
+		"EndAttempt":   {limiter: limiter{key: allowed, client: allowed}, failEnd: errors.New("down")},
 	} {
 		t.Run(name, func(t *testing.T) {
-			token := good
-			if l.failInvalid != nil {
-				token = apikey.NewSecret("bad")
-			}
 			served := newHandler()
 			handler := apikeyhttp.Authenticate(keys, &apikeyhttp.Options{Limiter: l})(served)
 			want := expectation{status: 503, code: "unavailable"}
-			checkResponse(t, want, serve(handler, apikeytest.Request(t, "GET", "/", token)), "GET", served.calls)
+			checkResponse(t, want, serve(handler, apikeytest.Request(t, "GET", "/", good)), "GET", served.calls)
+			if name != "AllowKey" {
+				checkResponse(t, want, serve(handler, apikeytest.Request(t, "GET", "/", apikey.NewSecret("bad"))), "GET", served.calls)
+			}
 		})
 	}
 }

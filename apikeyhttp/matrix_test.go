@@ -8,7 +8,6 @@ import (
 	"go/token"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -112,6 +111,7 @@ type limiter struct {
 	key, client            apikeyhttp.Quota
 	err                    error
 	keys, clients, invalid []string
+	outcomes               []apikeyhttp.Outcome
 }
 
 func (l *limiter) AllowKey(_ context.Context, key apikey.Key) (apikeyhttp.Quota, error) {
@@ -119,13 +119,19 @@ func (l *limiter) AllowKey(_ context.Context, key apikey.Key) (apikeyhttp.Quota,
 	return l.key, l.err
 }
 
-func (l *limiter) AllowClient(_ context.Context, client netip.Addr) (apikeyhttp.Quota, error) {
-	l.clients = append(l.clients, client.String())
+func (l *limiter) StartAttempt(_ context.Context, a apikeyhttp.Attempt) (apikeyhttp.Quota, error) {
+	l.clients = append(l.clients, a.Client.String())
 	return l.client, l.err
 }
 
-func (l *limiter) CountInvalid(_ context.Context, client netip.Addr) error {
-	l.invalid = append(l.invalid, client.String())
+func (l *limiter) EndAttempt(ctx context.Context, a apikeyhttp.Attempt, o apikeyhttp.Outcome) error {
+	l.outcomes = append(l.outcomes, o)
+	if o == apikeyhttp.OutcomeInvalid {
+		l.invalid = append(l.invalid, a.Client.String())
+	}
+	if ctx.Done() != nil || ctx.Err() != nil {
+		return errors.New("the end of an attempt could be canceled")
+	}
 	return l.err
 }
 

@@ -31,12 +31,23 @@ type Observation struct {
 	// not known.
 	Client netip.Addr
 
+	// NoAddress is set if the connection has no address, for example because
+	// Request.RemoteAddr has no port. A Limiter counts all such requests
+	// together.
+	NoAddress bool
+
+	// Canceled is set if the request's context had been canceled when the
+	// request was decided. net/http cancels it when the client hangs up. With
+	// status 503 it distinguishes a hang-up from a store failure. A deadline
+	// of your application does not set it.
+	Canceled bool
+
 	// Err is what the Validator or the Limiter returned.
 	Err error
 }
 
 // LogValue returns a group of the fields that are set: status, code, key_id,
-// access_key, owner, carrier, client, error.
+// access_key, owner, carrier, client, no_address, canceled, error.
 func (o Observation) LogValue() slog.Value {
 	var attrs []slog.Attr
 	if o.Status != 0 {
@@ -51,6 +62,12 @@ func (o Observation) LogValue() slog.Value {
 	}
 	if o.Client.IsValid() {
 		attrs = append(attrs, slog.String("client", o.Client.String()))
+	}
+	if o.NoAddress {
+		attrs = append(attrs, slog.Bool("no_address", true))
+	}
+	if o.Canceled {
+		attrs = append(attrs, slog.Bool("canceled", true))
 	}
 	if o.Err != nil {
 		attrs = append(attrs, slog.String("error", o.Err.Error()))
@@ -86,7 +103,7 @@ func (a *admission) observation() Observation {
 			o.Status, o.Code = result.refused.problem.Status, result.refused.problem.Code
 		}
 	}
-	o.Carrier, o.Client = a.carrier, a.client
+	o.Carrier, o.Client, o.NoAddress, o.Canceled = a.carrier, a.client, a.noAddress, a.canceled
 	if a.withKey != nil {
 		key := a.key()
 		o.KeyID, o.Owner = key.ID, key.Owner

@@ -3,6 +3,7 @@ package apikeylimit_test
 import (
 	"context"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -50,24 +51,40 @@ func allowed(t testing.TB, l *apikeylimit.Limiter, k apikey.Key, n int) int {
 	return count
 }
 
-// guess has a client try bad keys, as Authenticate does, and returns how many
-// of n get through.
+// fresh makes tokens that no test has used before.
+var fresh atomic.Uint64
+
+// guess has a client try bad tokens, all different, one after the other, and
+// returns how many of n are checked.
 func guess(t testing.TB, l *apikeylimit.Limiter, client string, n int) int {
 	t.Helper()
-	var addr netip.Addr
-	if client != "" {
-		addr = netip.MustParseAddr(client)
-	}
 	count := 0
 	for range n {
-		q, err := l.AllowClient(ctx, addr)
-		must(t, err)
-		if q.Allowed {
+		if tries(t, l, addr(client), fresh.Add(1)) {
 			count++
-			must(t, l.CountInvalid(ctx, addr))
 		}
 	}
 	return count
+}
+
+// tries has a client try a bad token, and reports whether it is checked.
+func tries(t testing.TB, l *apikeylimit.Limiter, client netip.Addr, token uint64) bool {
+	t.Helper()
+	a := apikeyhttp.Attempt{Client: client, Token: token}
+	q, err := l.StartAttempt(ctx, a)
+	must(t, err)
+	if q.Allowed {
+		must(t, l.EndAttempt(ctx, a, apikeyhttp.OutcomeInvalid))
+	}
+	return q.Allowed
+}
+
+// addr parses an address. The empty string is none.
+func addr(text string) netip.Addr {
+	if text == "" {
+		return netip.Addr{}
+	}
+	return netip.MustParseAddr(text)
 }
 
 func must(t testing.TB, err error) {

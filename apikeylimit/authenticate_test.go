@@ -250,11 +250,11 @@ func TestGuessing(t *testing.T) {
 	s := newStack(t, apikeylimit.Options{Default: per(1000, time.Minute), Invalid: new(per(6, time.Minute))})
 	token := s.MustIssue(t, apikey.IssueParams{}).Token.Reveal()
 	unknown := apikeytest.New(t).MustIssue(t, apikey.IssueParams{}).Token.Reveal()
-	bad := []string{"nonsense", unknown, token[:len(token)-1] + "!"}
+	bad := []string{"nonsense", unknown, token[:len(token)-1] + "!", "nonsense1", "nonsense2", "nonsense3"}
 
 	for i := range 6 {
 		s.expect(s.get(token, home), 200, "", i+1)
-		r := s.get(bad[i%len(bad)], home)
+		r := s.get(bad[i], home)
 		s.expect(r, 401, "", i+1)
 		if r.Header["Ratelimit"] != nil {
 			t.Errorf("a bad key is told of limits: %v", r.Header)
@@ -274,7 +274,7 @@ func TestGuessing(t *testing.T) {
 
 	s.Advance(10 * time.Second) // one more
 	s.expect(s.get(token, home), 200, "", 8)
-	s.expect(s.get(unknown, home), 401, "", 8)
+	s.expect(s.get("nonsense4", home), 401, "", 8)
 	s.expect(s.get(token, home), 429, "10", 8)
 	s.expect(s.send(home, func(*http.Request) {}), 401, "", 8) // no key at all is no guess
 }
@@ -332,18 +332,19 @@ func (f failing) AllowKey(ctx context.Context, key apikey.Key) (apikeyhttp.Quota
 	return f.Limiter.AllowKey(ctx, key)
 }
 
-func (f failing) AllowClient(ctx context.Context, client netip.Addr) (apikeyhttp.Quota, error) {
-	if f.method == "AllowClient" {
-		return apikeyhttp.Quota{Allowed: true}, errTrouble
+func (f failing) StartAttempt(ctx context.Context, a apikeyhttp.Attempt) (apikeyhttp.Quota, error) {
+	q, err := f.Limiter.StartAttempt(ctx, a)
+	if f.method == "StartAttempt" {
+		return q, errTrouble
 	}
-	return f.Limiter.AllowClient(ctx, client)
+	return q, err
 }
 
-func (f failing) CountInvalid(ctx context.Context, client netip.Addr) error {
-	if f.method == "CountInvalid" {
+func (f failing) EndAttempt(ctx context.Context, a apikeyhttp.Attempt, o apikeyhttp.Outcome) error {
+	if f.method == "EndAttempt" {
 		return errTrouble
 	}
-	return f.Limiter.CountInvalid(ctx, client)
+	return f.Limiter.EndAttempt(ctx, a, o)
 }
 
 // TestTrouble: a Limiter that cannot decide lets no one through.
@@ -354,8 +355,8 @@ func TestTrouble(t *testing.T) {
 	}{
 		{"", 200, 401},
 		{"AllowKey", 503, 401},
-		{"AllowClient", 503, 503},
-		{"CountInvalid", 200, 503},
+		{"StartAttempt", 503, 503},
+		{"EndAttempt", 503, 503},
 	} {
 		t.Run(fmt.Sprintf("%q", tt.method), func(t *testing.T) {
 			is := is.New(t)

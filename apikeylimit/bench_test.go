@@ -2,7 +2,6 @@ package apikeylimit_test
 
 import (
 	"math"
-	"net/netip"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -11,26 +10,37 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/keyturn/apikey"
+	"github.com/keyturn/apikey/apikeyhttp"
 	"github.com/keyturn/apikey/apikeylimit"
 )
 
-// TestAllocations: a decision makes none, except for the first request of a key
-// and the first bad key of an address.
+// TestAllocations checks that a decision allocates nothing, except for the
+// first request of a key and the first bad token of an address.
 func TestAllocations(t *testing.T) {
 	l, _ := newLimiter(t, apikeylimit.Options{})
-	k, client := key("A", per(10, time.Hour)), netip.MustParseAddr("2001:db8::1")
-	newcomer := netip.MustParseAddr("2001:db8:1::1")
-	must(t, l.CountInvalid(ctx, client))
-	for name, decide := range map[string]func(){
-		"AllowKey":    func() { l.AllowKey(ctx, k) },
-		"AllowClient": func() { l.AllowClient(ctx, client) },
-		"AllowClient of one who never sent a bad key": func() { l.AllowClient(ctx, newcomer) },
-		"CountInvalid": func() { l.CountInvalid(ctx, client) },
-	} {
+	k := key("A", per(10, time.Hour))
+	decide := map[string]func(){"AllowKey": func() { l.AllowKey(ctx, k) }}
+	for _, client := range []string{"", "192.0.2.1", "2001:db8::1"} {
+		for name, outcome := range map[string]apikeyhttp.Outcome{
+			"valid": apikeyhttp.OutcomeValid, "invalid": apikeyhttp.OutcomeInvalid, "rejected": apikeyhttp.OutcomeRejected,
+			"unknown": apikeyhttp.OutcomeUnknown,
+		} {
+			a := apikeyhttp.Attempt{Client: addr(client), Token: fresh.Add(1)}
+			decide["attempt from "+client+" with a token that is "+name] = func() { attempt(l, a, outcome) }
+		}
+	}
+	for name, decide := range decide {
 		decide()
 		if got := testing.AllocsPerRun(100, decide); got != 0 {
 			t.Errorf("%s: %v allocations", name, got)
 		}
+	}
+}
+
+// attempt makes an attempt, as Authenticate does.
+func attempt(l *apikeylimit.Limiter, a apikeyhttp.Attempt, o apikeyhttp.Outcome) {
+	if q, err := l.StartAttempt(ctx, a); err == nil && q.Allowed {
+		l.EndAttempt(ctx, a, o)
 	}
 }
 
@@ -44,7 +54,8 @@ func BenchmarkAllowKey(b *testing.B) {
 	l, err := apikeylimit.New(nil)
 	must(b, err)
 	bare := rate.NewLimiter(1e9, 1e9)
-	client := netip.MustParseAddr("192.0.2.1")
+	four := apikeyhttp.Attempt{Client: addr("192.0.2.1")}
+	six := apikeyhttp.Attempt{Client: addr("2001:db8::1")}
 	denied := key("denied", per(1, math.MaxInt64))
 	for _, bb := range []struct {
 		name   string
@@ -54,7 +65,8 @@ func BenchmarkAllowKey(b *testing.B) {
 		{"1key", func(int) { l.AllowKey(ctx, keys[0]) }},
 		{"1000keys", func(n int) { l.AllowKey(ctx, keys[n%1000]) }},
 		{"denied", func(int) { l.AllowKey(ctx, denied) }},
-		{"client", func(int) { l.AllowClient(ctx, client) }},
+		{"ipv4", func(int) { attempt(l, four, apikeyhttp.OutcomeValid) }},
+		{"ipv6", func(int) { attempt(l, six, apikeyhttp.OutcomeValid) }},
 	} {
 		b.Run(bb.name, func(b *testing.B) {
 			b.ReportAllocs()
@@ -83,12 +95,12 @@ func BenchmarkNewcomer(b *testing.B) {
 	l, err := apikeylimit.New(nil)
 	must(b, err)
 	for n := range 100_000 {
-		must(b, l.CountInvalid(ctx, address(n)))
+		attempt(l, apikeyhttp.Attempt{Client: address(n), Token: uint64(n)}, apikeyhttp.OutcomeInvalid)
 	}
 	b.ReportAllocs()
 	n := 100_000
 	for b.Loop() {
-		l.CountInvalid(ctx, address(n))
+		attempt(l, apikeyhttp.Attempt{Client: address(n), Token: uint64(n)}, apikeyhttp.OutcomeInvalid)
 		n++
 	}
 }
@@ -100,15 +112,15 @@ func BenchmarkWorst(b *testing.B) {
 	must(b, err)
 	newcomer := 100_000
 	for n := range newcomer {
-		must(b, l.CountInvalid(ctx, address(n)))
+		attempt(l, apikeyhttp.Attempt{Client: address(n), Token: uint64(n)}, apikeyhttp.OutcomeInvalid)
 	}
 	for b.Loop() {
 		b.StopTimer()
 		for n := newcomer - 100_000; n < newcomer; n++ {
-			must(b, l.CountInvalid(ctx, address(n)))
+			attempt(l, apikeyhttp.Attempt{Client: address(n), Token: uint64(n)}, apikeyhttp.OutcomeInvalid)
 		}
 		b.StartTimer()
-		l.CountInvalid(ctx, address(newcomer))
+		attempt(l, apikeyhttp.Attempt{Client: address(newcomer), Token: uint64(newcomer)}, apikeyhttp.OutcomeInvalid)
 		newcomer++
 	}
 }

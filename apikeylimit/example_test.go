@@ -59,9 +59,9 @@ func ExampleNew() {
 		log.Fatal(err)
 	}
 	handler := apikeyhttp.Authenticate(manager, &apikeyhttp.Options{Limiter: limiter})(http.NotFoundHandler())
-	for range 6 {
+	for n := range 6 {
 		r := httptest.NewRequest("GET", "/", nil)
-		r.Header.Set("X-API-Key", "a-guess")
+		r.Header.Set("X-API-Key", fmt.Sprint("guess-", n))
 		w := httptest.NewRecorder()
 		handler.ServeHTTP(w, r)
 		fmt.Println(w.Code, w.Header()["Retry-After"])

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/keyturn/apikey"
@@ -17,12 +17,17 @@ type Options struct {
 	// zero Rate: such keys are not limited.
 	Default apikey.Rate
 
-	// Invalid is how many bad keys may come from an address. Default, nil: 60
-	// a minute. The zero Rate does not limit them.
+	// Invalid is how many bad keys may come from an address; see the package
+	// comment for larger networks. Default, nil: 60 per minute. The zero Rate
+	// does not limit them.
 	Invalid *apikey.Rate
 
-	// MaxEntries is how many keys, and how many addresses, are kept in
-	// memory; see the package comment. Default 100,000.
+	// MaxWait is how long an attempt waits while as many attempts from its
+	// network are running as it has bad keys left. Default 5 seconds.
+	MaxWait time.Duration
+
+	// MaxEntries is how many keys, networks and wrong tokens are kept in
+	// memory; see the package comment. Default 100,000 of each.
 	MaxEntries int
 
 	// Now is the clock. It must be safe for concurrent use, and must not call
@@ -34,30 +39,30 @@ type Options struct {
 // concurrent use, and one may serve many Authenticates, which then share its
 // limits. It starts no goroutine.
 type Limiter struct {
-	fallback  apikey.Rate // of keys without a rate; zero = not limited
-	invalid   apikey.Rate // zero = not limited
-	keys      *table[string]
-	addresses *table[netip.Addr]
+	fallback apikey.Rate // of keys without a rate; zero = not limited
+	keys     *keys
+	attempts *attempts // nil = not limited
 }
 
 var _ apikeyhttp.Limiter = (*Limiter)(nil)
 
 // New returns a Limiter. Options, nil for all defaults, are copied; what is
-// refused in them is a *apikey.FieldError of "default", "invalid" or
-// "max_entries".
+// refused in them is a *apikey.FieldError of "default", "invalid",
+// "max_wait" or "max_entries".
 func New(options *Options) (*Limiter, error) {
 	var o Options
 	if options != nil {
 		o = *options
 	}
-	l := &Limiter{fallback: o.Default, invalid: apikey.Rate{Requests: 60, Period: time.Minute}}
+	l := &Limiter{fallback: o.Default}
+	invalid := apikey.Rate{Requests: 60, Period: time.Minute}
 	if o.Invalid != nil {
-		l.invalid = *o.Invalid
+		invalid = *o.Invalid
 	}
 	if l.fallback != (apikey.Rate{}) && !limits(l.fallback) {
 		return nil, &apikey.FieldError{Field: "default", Problem: mustBePositive}
 	}
-	if l.invalid != (apikey.Rate{}) && !limits(l.invalid) {
+	if invalid != (apikey.Rate{}) && !limits(invalid) {
 		return nil, &apikey.FieldError{Field: "invalid", Problem: mustBePositive}
 	}
 	if o.MaxEntries < 0 {
@@ -66,11 +71,19 @@ func New(options *Options) (*Limiter, error) {
 	if o.MaxEntries == 0 {
 		o.MaxEntries = 100_000
 	}
+	if o.MaxWait < 0 {
+		return nil, &apikey.FieldError{Field: "max_wait", Problem: "must not be negative"}
+	}
+	if o.MaxWait == 0 {
+		o.MaxWait = 5 * time.Second
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	l.keys = newTable[string](o.MaxEntries, o.Now)
-	l.addresses = newTable[netip.Addr](o.MaxEntries, o.Now)
+	l.keys = &keys{buckets: newTable[string](o.MaxEntries, newClock(o.Now))}
+	if limits(invalid) {
+		l.attempts = newAttempts(o, invalid)
+	}
 	return l, nil
 }
 
@@ -99,28 +112,29 @@ func (l *Limiter) AllowKey(_ context.Context, key apikey.Key) (apikeyhttp.Quota,
 	return q, nil
 }
 
-// AllowClient reports whether bad keys may still come from an address. The only
-// error is that the Limiter was not made by New.
-func (l *Limiter) AllowClient(_ context.Context, client netip.Addr) (apikeyhttp.Quota, error) {
+// StartAttempt reserves a bad key in each network of the client. It waits, in
+// the order of the calls, while all that are left are reserved. Its errors: ctx
+// has ended; ErrBusy; the Limiter was not made by New.
+func (l *Limiter) StartAttempt(ctx context.Context, a apikeyhttp.Attempt) (apikeyhttp.Quota, error) {
 	if !l.made() {
 		return apikeyhttp.Quota{}, errNotMade
 	}
-	if !l.limitsClient(client) {
+	if l.attempts == nil {
 		return apikeyhttp.Quota{Allowed: true}, nil
 	}
-	q := l.addresses.look(network(client), l.invalid)
-	q.Policy = "invalid"
-	return q, nil
+	return l.attempts.start(ctx, a)
 }
 
-// CountInvalid takes one from the bucket of the address, if there is one left
-// in it. The only error is that the Limiter was not made by New.
-func (l *Limiter) CountInvalid(_ context.Context, client netip.Addr) error {
+// EndAttempt gives back what StartAttempt has reserved, and takes one bad key
+// from each network of the client if the outcome is OutcomeInvalid and the
+// token has not come from there within Options.Invalid.Period. The only error
+// is that the Limiter was not made by New.
+func (l *Limiter) EndAttempt(_ context.Context, a apikeyhttp.Attempt, o apikeyhttp.Outcome) error {
 	if !l.made() {
 		return errNotMade
 	}
-	if l.limitsClient(client) {
-		l.addresses.take(network(client), l.invalid)
+	if l.attempts != nil {
+		l.attempts.end(a.Client, a.Token, o)
 	}
 	return nil
 }
@@ -131,18 +145,19 @@ var errNotMade = errors.New("apikeylimit: the Limiter was not made by New")
 // nothing.
 func (l *Limiter) made() bool { return l != nil && l.keys != nil }
 
-func (l *Limiter) limitsClient(client netip.Addr) bool {
-	return l.invalid.Requests != 0 && client.IsValid()
+// keys limits the requests of keys.
+//
+// One lock is enough: it is held for less than the time that the check of a
+// key takes, and reading the clock under it keeps times in order.
+type keys struct {
+	mu      sync.Mutex
+	buckets *table[string]
 }
 
-// network returns what an address counts by. Of IPv6, a site gets a /64 at
-// least, and can take any address in it.
-func network(client netip.Addr) netip.Addr {
-	client = client.Unmap()
-	if client.Is4() {
-		return client
-	}
-	return netip.PrefixFrom(client.WithZone(""), 64).Masked().Addr()
+func (k *keys) take(id string, r apikey.Rate) apikeyhttp.Quota {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.buckets.take(id, r)
 }
 
 // limits reports whether a rate says something.

@@ -3,7 +3,6 @@ package apikeylimit_test
 import (
 	"errors"
 	"math"
-	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,9 +23,9 @@ func TestNotMade(t *testing.T) {
 	for _, l := range []*apikeylimit.Limiter{nil, {}} {
 		q, err := l.AllowKey(t.Context(), apikey.Key{ID: "id"})
 		is.True(err != nil && !q.Allowed)
-		q, err = l.AllowClient(t.Context(), netip.MustParseAddr("192.0.2.1"))
+		q, err = l.StartAttempt(t.Context(), apikeyhttp.Attempt{})
 		is.True(err != nil && !q.Allowed)
-		is.True(l.CountInvalid(t.Context(), netip.MustParseAddr("192.0.2.1")) != nil)
+		is.True(l.EndAttempt(t.Context(), apikeyhttp.Attempt{}, apikeyhttp.OutcomeInvalid) != nil)
 	}
 }
 
@@ -43,6 +42,7 @@ func TestNewRefuses(t *testing.T) {
 		{"invalid", apikeylimit.Options{Invalid: new(per(1, -time.Second))}},
 		{"invalid", apikeylimit.Options{Invalid: new(per(1, 0))}},
 		{"invalid", apikeylimit.Options{Invalid: new(per(0, time.Second))}},
+		{"max_wait", apikeylimit.Options{MaxWait: -1}},
 		{"max_entries", apikeylimit.Options{MaxEntries: -1}},
 	} {
 		l, err := apikeylimit.New(&tt.options)

@@ -2,33 +2,27 @@ package apikeylimit
 
 import (
 	"container/heap"
-	"sync"
 	"time"
 
 	"github.com/keyturn/apikey"
 	"github.com/keyturn/apikey/apikeyhttp"
 )
 
-// table holds the buckets of all keys, or of all addresses, at most max.
-//
-// One lock is enough: it is held for less than the time that the check of a
-// key takes, and reading the clock under it keeps times in order.
+// table holds the buckets of all keys, or of all networks, at most max. It is
+// used by one goroutine at a time.
 type table[K comparable] struct {
-	mu      sync.Mutex
 	max     int
-	clock   clock
+	clock   *clock
 	buckets map[K]*bucket
 	order   order[K] // has each bucket once
 }
 
-func newTable[K comparable](max int, now func() time.Time) *table[K] {
-	return &table[K]{max: max, clock: clock{now: now, last: now()}, buckets: make(map[K]*bucket)}
+func newTable[K comparable](max int, c *clock) *table[K] {
+	return &table[K]{max: max, clock: c, buckets: make(map[K]*bucket)}
 }
 
 // take takes one request from a bucket, which is made if need be.
 func (t *table[K]) take(name K, r apikey.Rate) apikeyhttp.Quota {
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	now := t.clock.read()
 	if b := t.buckets[name]; b != nil {
 		return b.take(now, r)
@@ -41,8 +35,6 @@ func (t *table[K]) take(name K, r apikey.Rate) apikeyhttp.Quota {
 
 // look returns what is in a bucket. One that is not there is full.
 func (t *table[K]) look(name K, r apikey.Rate) apikeyhttp.Quota {
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	if b := t.buckets[name]; b != nil {
 		return b.look(t.clock.read())
 	}
@@ -99,6 +91,8 @@ type clock struct {
 	now        func() time.Time
 	last, time time.Time
 }
+
+func newClock(now func() time.Time) *clock { return &clock{now: now, last: now()} }
 
 func (c *clock) read() time.Time {
 	now := c.now()

@@ -24,24 +24,29 @@ const tick = 125 * time.Millisecond
 type budget struct{ level, most, perTick int }
 
 // modelPaths has the networks of each client, by names of the test's own.
-var modelPaths = map[string][]string{
-	"2001:db8:0:1::1":    {"64 a", "56 a", "48 a"},
-	"2001:db8:0:2::1":    {"64 b", "56 a", "48 a"},
-	"2001:db8:0:2::2":    {"64 b", "56 a", "48 a"},
-	"2001:db8:0:3::1":    {"64 c", "56 a", "48 a"},
-	"2001:db8:0:4::1":    {"64 d", "56 a", "48 a"},
-	"2001:db8:0:5::1":    {"64 e", "56 a", "48 a"},
-	"2001:db8:0:ff01::1": {"64 f", "56 b", "48 a"},
-	"192.0.2.1":          {"4 a"},
-	"64:ff9b::192.0.2.1": {"4 a"},
-	"192.0.2.2":          {"4 b"},
-	"":                   {"unknown"},
-}
+var modelPaths = func() map[string][]string {
+	paths := map[string][]string{
+		"2001:db8:0:101::2":  {"64 1/1", "56 1", "48"}, // another one in this /64
+		"192.0.2.1":          {"4 a"},
+		"64:ff9b::192.0.2.1": {"4 a"},
+		"192.0.2.2":          {"4 b"},
+		"":                   {"unknown"},
+	}
+	for large := range 5 {
+		for small := range 5 {
+			client := fmt.Sprintf("2001:db8:0:%x::1", large<<8|small)
+			paths[client] = []string{fmt.Sprintf("64 %d/%d", large, small), fmt.Sprintf("56 %d", large), "48"}
+		}
+	}
+	return paths
+}()
 
-// attemptsModel says what a Limiter that allows 4 bad keys in 4 seconds may do.
+// attemptsModel says what a Limiter that allows so many bad keys in as many
+// seconds may do.
 type attemptsModel struct {
 	*crowd
 	seed    uint64
+	window  int // in ticks
 	budgets map[string]*budget
 	known   map[string]int // when a token is forgotten, by network and token
 	now     int
@@ -52,9 +57,12 @@ type attemptsModel struct {
 	count   map[string]int // of what has happened
 }
 
-func newAttemptsModel(t *testing.T, seed uint64) *attemptsModel {
+func newAttemptsModel(t *testing.T, seed uint64, invalid int) *attemptsModel {
 	m := &attemptsModel{
-		crowd: newCrowd(t, apikeylimit.Options{Invalid: new(per(4, 4*time.Second)), MaxWait: 1000 * time.Hour}), seed: seed,
+		crowd: newCrowd(t, apikeylimit.Options{
+			Invalid: new(per(invalid, time.Duration(invalid)*time.Second)), MaxWait: 1000 * time.Hour,
+		}),
+		seed: seed, window: 8 * invalid,
 		budgets: map[string]*budget{}, known: map[string]int{}, waiting: map[string]apikeyhttp.Attempt{},
 		cancel: map[string]context.CancelFunc{}, last: map[string]int{}, count: map[string]int{},
 	}
@@ -64,7 +72,7 @@ func newAttemptsModel(t *testing.T, seed uint64) *attemptsModel {
 			if name == "unknown" {
 				n = 100
 			}
-			m.budgets[name] = &budget{level: 32 * n, most: 32 * n, perTick: n}
+			m.budgets[name] = &budget{level: 8 * invalid * n, most: 8 * invalid * n, perTick: n}
 		}
 	}
 	return m
@@ -111,7 +119,7 @@ func (m *attemptsModel) finish(name string, o apikeyhttp.Outcome) {
 	case apikeyhttp.OutcomeValid:
 		delete(m.known, mark)
 	case apikeyhttp.OutcomeRejected:
-		m.known[mark] = m.now + 32
+		m.known[mark] = m.now + m.window
 	case apikeyhttp.OutcomeInvalid:
 		if m.now >= m.known[mark] {
 			for _, n := range networksOf(a) {
@@ -121,7 +129,7 @@ func (m *attemptsModel) finish(name string, o apikeyhttp.Outcome) {
 		} else {
 			m.count["repeated"]++
 		}
-		m.known[mark] = m.now + 32
+		m.known[mark] = m.now + m.window
 	}
 	m.end(name, o)
 	m.cancel[name]()
@@ -202,7 +210,7 @@ func TestAttemptsModel(t *testing.T) {
 	for seed := range walks {
 		synctest.Test(t, func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 8))
-			m := newAttemptsModel(t, seed)
+			m := newAttemptsModel(t, seed, []int{1, 2, 4}[seed%3])
 			var clients []string
 			for client := range modelPaths {
 				clients = append(clients, client)
@@ -211,11 +219,11 @@ func TestAttemptsModel(t *testing.T) {
 			for n := range 300 {
 				switch k := random.IntN(20); {
 				case k < 10:
-					token := fresh.Add(1)
-					if k < 3 {
-						token = 1 << 60 << uint(random.IntN(3)) // some come again
+					token, client := fresh.Add(1), clients[random.IntN(len(clients))]
+					if k < 3 { // some come again
+						token, client = 1<<60<<random.IntN(3), clients[random.IntN(4)]
 					}
-					m.begin(100_000+n, clients[random.IntN(len(clients))], token)
+					m.begin(n, client, token)
 				case k < 17:
 					if name := pick(random, m.running); name != "" {
 						outcomes := []apikeyhttp.Outcome{
@@ -230,7 +238,7 @@ func TestAttemptsModel(t *testing.T) {
 						m.check()
 					}
 				default:
-					m.pass(random.IntN(6))
+					m.pass(random.IntN(4))
 				}
 			}
 			for len(m.running) > 0 {

@@ -341,6 +341,26 @@ func TestScopes(t *testing.T) {
 	}
 }
 
+// TestObserveHangUp checks that Observe distinguishes a caller that has gone from
+// a store failure, and from a deadline.
+func TestObserveHangUp(t *testing.T) {
+	is := is.New(t)
+	var seen []apikey.Observation
+	m, store, _ := newManager(t, apikey.Options{Observe: func(_ context.Context, o apikey.Observation) { seen = append(seen, o) }})
+	token := issue(t, m, apikey.IssueParams{}).Token.Reveal()
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
+	late, cancel := context.WithTimeout(t.Context(), -1)
+	defer cancel()
+	for _, ctx := range []context.Context{t.Context(), canceled, late} {
+		for _, store.err = range []error{nil, errors.New("connection refused"), ctx.Err()} {
+			m.Validate(ctx, token)
+			is.Equal(seen[len(seen)-1].Canceled, ctx == canceled)
+		}
+	}
+	is.Equal(len(seen), 9)
+}
+
 func TestObserve(t *testing.T) {
 	is := is.New(t)
 	var seen []apikey.Observation

@@ -32,7 +32,16 @@ func TestLimiterIsAsked(t *testing.T) {
 			serve(apikeyhttp.Authenticate(keys, &apikeyhttp.Options{Limiter: l})(newHandler()), r)
 			is.Equal(l.clients, []string{client})
 			is.Equal(len(l.keys) == 1, state.isValid)
-			is.Equal(len(l.invalid) == 1, state.code == "invalid_token") // who knows the secret does not guess
+			want := apikeyhttp.OutcomeRejected // the secret was right
+			switch {
+			case state.isValid:
+				want = apikeyhttp.OutcomeValid
+			case state.code == "invalid_token":
+				want = apikeyhttp.OutcomeInvalid
+			case state.status == 503:
+				want = apikeyhttp.OutcomeUnknown
+			}
+			is.Equal(l.outcomes, []apikeyhttp.Outcome{want})
 		})
 	}
 
@@ -46,6 +55,84 @@ func TestLimiterIsAsked(t *testing.T) {
 	is.Equal(len(l.keys)+len(l.clients)+len(l.invalid), 0) // nothing was tried
 	serve(handler, apikeytest.Request(t, "GET", "/", apikey.NewSecret("a\x01b")))
 	is.Equal(len(l.invalid), 1)
+}
+
+// TestAttemptEndsInAPanic checks that an attempt ends, as a bad one, if the
+// Validator panics. Otherwise its reservation would be lost.
+func TestAttemptEndsInAPanic(t *testing.T) {
+	is := is.New(t)
+	l := &limiter{client: apikeyhttp.Quota{Allowed: true}}
+	handler := apikeyhttp.Authenticate(panics{}, &apikeyhttp.Options{Limiter: l})(newHandler())
+	func() {
+		defer func() { is.Equal(recover(), "validator") }()
+		serve(handler, apikeytest.Request(t, "GET", "/", apikey.NewSecret("any")))
+	}()
+	is.Equal(l.outcomes, []apikeyhttp.Outcome{apikeyhttp.OutcomeInvalid})
+}
+
+type panics struct{}
+
+func (panics) Validate(context.Context, string, ...apikey.Need) (apikey.Key, error) {
+	panic("validator")
+}
+
+// TestAttemptTokens checks that equal tokens have equal hashes by whatever
+// carrier they come, and that different texts have different ones.
+func TestAttemptTokens(t *testing.T) {
+	keys := apikeytest.New(t)
+	token := keys.MustIssue(t, apikey.IssueParams{}).Token.Reveal()
+	l := &limiter{client: apikeyhttp.Quota{Allowed: true}, key: apikeyhttp.Quota{Allowed: true}}
+	handler := apikeyhttp.Authenticate(keys, &apikeyhttp.Options{Carriers: every(), Limiter: l})(newHandler())
+	hash := func(set func(r *http.Request)) uint64 {
+		t.Helper()
+		before := len(l.tokens)
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		set(r)
+		serve(handler, r)
+		if len(l.tokens) != before+1 {
+			t.Fatalf("%d attempts", len(l.tokens)-before)
+		}
+		return l.tokens[before]
+	}
+	want := hash(func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token) })
+	for _, c := range carriers {
+		if got := hash(func(r *http.Request) { c.set(r, token) }); got != want {
+			t.Errorf("%s: another hash", c.name)
+		}
+	}
+	seen := map[uint64]string{want: token}
+	for _, header := range []string{
+		"Bearer other", "Bearer a\x01b", "Bearer a\x01c", "Bearer " + strings.Repeat("a", 5000), "Bearer " + strings.Repeat("a", 5001),
+		"Basic a", "Basic b", "Basic YTpi", "Basic YTpiX2M=", "Basic OmE=", "Basic YTo=", "Basic YQE6Yg==",
+	} {
+		got := hash(func(r *http.Request) { r.Header["Authorization"] = []string{header} })
+		if other, ok := seen[got]; ok {
+			t.Errorf("%.20q and %.20q have the same hash", header, other)
+		}
+		seen[got] = header
+		if again := hash(func(r *http.Request) { r.Header["Authorization"] = []string{header} }); again != got {
+			t.Errorf("%.20q has two hashes", header)
+		}
+	}
+}
+
+// TestObserveHangUp checks that the API reports a client that has gone, too.
+func TestObserveHangUp(t *testing.T) {
+	is := is.New(t)
+	keys := apikeytest.New(t)
+	var got []bool
+	api := apikeyhttp.API(keys.Manager, &apikeyhttp.APIOptions{
+		Owner:   func(*http.Request) (owner, actor string, err error) { return "ada", "", nil },
+		Observe: func(_ *http.Request, o apikeyhttp.Observation) { got = append(got, o.Canceled) },
+	})
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
+	late, cancel := context.WithTimeout(t.Context(), -1)
+	defer cancel()
+	for _, ctx := range []context.Context{t.Context(), canceled, late} {
+		serve(api, httptest.NewRequestWithContext(ctx, "GET", "/keys", nil))
+	}
+	is.Equal(got, []bool{false, true, false})
 }
 
 // TestDeniedClientsLearnNothing: before a client may try again, a good key and

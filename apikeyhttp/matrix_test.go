@@ -112,6 +112,7 @@ type limiter struct {
 	err                    error
 	keys, clients, invalid []string
 	outcomes               []apikeyhttp.Outcome
+	tokens                 []uint64
 }
 
 func (l *limiter) AllowKey(_ context.Context, key apikey.Key) (apikeyhttp.Quota, error) {
@@ -121,6 +122,7 @@ func (l *limiter) AllowKey(_ context.Context, key apikey.Key) (apikeyhttp.Quota,
 
 func (l *limiter) StartAttempt(_ context.Context, a apikeyhttp.Attempt) (apikeyhttp.Quota, error) {
 	l.clients = append(l.clients, a.Client.String())
+	l.tokens = append(l.tokens, a.Token)
 	return l.client, l.err
 }
 

@@ -129,14 +129,25 @@
 //
 // # Limits
 //
-// With [Options].Limiter, for which package apikeylimit has one, a valid key
-// may make so many requests, and a client may try so many bad keys. Before a
-// client that has tried too many may try again, none of its keys is looked at,
-// good ones neither: behind a proxy, set TrustedProxies, or all clients are
-// one. A client that a trusted proxy does not name counts as the proxy. Answers
-// say how much is left in the fields RateLimit-Policy and RateLimit of
-// draft-ietf-httpapi-ratelimit-headers-10; status 429 has Retry-After. A
-// request that was denied has still been a use of its key.
+// With [Options].Limiter, for which package apikeylimit has one, a key may make
+// a number of requests, and a client may try a number of bad keys. While a
+// client has tried too many, none of its keys is looked up, also no good one.
+// Behind a proxy, set TrustedProxies. Otherwise all clients count as one. A
+// client that a trusted proxy does not name counts as the proxy.
+//
+// Every bad key counts, also if the client hangs up before the response. While
+// as many keys of a client are being looked up as it may still try bad ones, its
+// further requests wait. A client that hangs up before its key is looked up has
+// tried nothing.
+//
+// A lookup may go on after its client has gone: package sqlstore finishes a query
+// that it has sent. So http.Server.Shutdown may wait for the time limit of the
+// Store, by default 5 seconds with sqlstore, and for as long for each request
+// that waits for the Limiter.
+//
+// Responses report what is left in the fields RateLimit-Policy and RateLimit of
+// draft-ietf-httpapi-ratelimit-headers-10. Status 429 has Retry-After. A request
+// of a key that is over its limit still counts as a use of the key.
 //
 // # Logs
 //
@@ -145,5 +156,5 @@
 // LogAttr gives the same to the log lines of a handler. Both name the key, and
 // never hold the token. The request does: log its URL.Path, not its URL. What
 // a handler answered, or that Revalidate ended a stream, is the handler's to
-// log.
+// log. Canceled distinguishes a client that hung up from a store failure.
 package apikeyhttp

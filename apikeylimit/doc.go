@@ -31,42 +31,78 @@
 // these fields (RFC 9651, section 3.3.1), counts as one of so many, and a
 // period of more than 100 years as 100 years.
 //
+// # Bad keys
+//
+// An address may send [Options].Invalid bad keys. After that every key from
+// there gets status 429, also a good one. If good keys were accepted, the
+// response would reveal a good guess. Clients behind one address can therefore
+// lock each other out. Every Period / Requests one more bad key is allowed.
+// Responses name the limit "invalid".
+//
+// Every attempt counts, whatever happens to the client. An attempt reserves a
+// bad key before the lookup and gives it back if the key was good. So an address
+// has at most as many lookups in flight as it has bad keys left, and never
+// exceeds its limit. A further request waits, in order, until a lookup ends. It
+// does not get 429 for that reason, but status 503 after [Options].MaxWait. The
+// number of requests that wait is limited by the number of requests that your
+// server accepts.
+//
+// An attempt that ends before its lookup costs nothing. One that ends during the
+// lookup counts as a bad key if its result is unknown, because the Store may
+// have been asked. A store failure does not count if the client still waits for
+// the response.
+//
+// The same token from the same address counts once, until it has not come for
+// one Period. So a client that keeps using the token of a key that was deleted
+// and swept does not lock out its neighbors. Attempts with the right secret of a
+// key that is expired, disabled, replaced or deleted never count. Because each
+// of these repetitions costs a lookup, an address may make 100 times as many of
+// them as it may send bad keys. Beyond that, only the repeated tokens get status
+// 429, with the limit "repeated".
+//
 // # Addresses
 //
-// Each bad key takes one from the bucket of the address that it came from,
-// [Options].Invalid. While that is empty, every key from there gets status
-// 429, also a good one: if good keys were let through, the answer would tell a
-// good guess. So clients behind one address can keep each other out. Of an
-// empty bucket, one more bad key gets through each Period / Requests; beside
-// these, only those that were being checked when it became empty. Answers name
-// the limit "invalid".
+// An IPv4 address counts by itself. An IPv6 address counts for its /64, its /56
+// and its /48, because a site usually gets a network of one of these sizes. A
+// /56 has 4 times and a /48 has 16 times the limit of a /64. Status 429 has the
+// numbers of the network that is out of bad keys. Attempts from one /64 that
+// wait do not hold up the others. IPv4 has no larger networks, because addresses
+// next to each other usually belong to different customers.
 //
-// An IPv4 address counts by itself, also if it is written as IPv6; IPv6
-// addresses count by their first 64 bits, since whoever has one of them has
-// all that begin so. Connections without an address, as by a Unix socket, are
-// not limited: they would share one bucket, and any of them could keep all
-// others out. Clients that a trusted proxy does not name share the proxy's, and
-// behind a proxy that is not in the TrustedProxies of package apikeyhttp all
-// clients do.
+// Some IPv6 addresses contain the IPv4 address of the client, and count as that
+// address: IPv4-mapped ones, NAT64 (64:ff9b::/96), 6to4 (2002::/16) and Teredo
+// (2001::/32). In 64:ff9b:1::/48, where each site decides how it translates,
+// each address counts by itself. If your network translates IPv4 with a prefix
+// of its own, all IPv4 clients share the limits of one or few /64. Let the
+// translator or a proxy pass on the client's address, and set TrustedProxies.
 //
-// Guessing is hopeless in any case: a token has 190 random bits. This limit
-// keeps the work and the noise of it small.
+// Connections without an address share one limit, which is 100 times that of an
+// address. Those are connections over a Unix socket, and requests whose
+// RemoteAddr is not an address with a port. Clients that a trusted proxy does
+// not name share the proxy's limit. Behind a proxy that is not in the
+// TrustedProxies of package apikeyhttp all clients do.
+//
+// Guessing is hopeless in any case, because a token has 190 random bits. This
+// limit keeps the work and the noise of it small.
 //
 // # Memory
 //
-// At most [Options].MaxEntries buckets of keys and as many of addresses are
-// kept, of at most 300 bytes each, as measured: 60 MB with the default, if all
-// are taken. A bucket that is full again holds nothing. It is dropped when
-// there is no more room, not before.
+// At most [Options].MaxEntries buckets of keys, as many of networks and of
+// addresses with repeated tokens, and as many tokens are kept. A bucket takes
+// about 300 bytes and a token about 200, as measured: 110 MB with the default,
+// if all are taken. A bucket that is full again contains nothing. It is dropped
+// when there is no more room, not before. Of a token only a hash is kept.
 //
 // If there is none that is full, the one that would be full soonest is
-// dropped, and who it belonged to begins anew. No one is denied for want of
-// room: whoever has a /32 of IPv6 has four billion networks to come from, and
-// could keep everyone else out. So who guesses from more than MaxEntries
-// addresses at a time is hardly limited; nor would it be by more memory, with
-// so many addresses. Set MaxEntries above the number of keys that are in use
-// within their periods: of more, those with the most in their buckets make
-// more requests than they may.
+// dropped, and its key or network has a full bucket again. Of tokens, the one
+// that has not come for the longest time is dropped, and counts once more. A
+// full table never causes a request to be denied. Otherwise an attacker with an
+// IPv6 /32, which contains 65,536 networks of size /48, could lock everyone else
+// out. Someone who guesses from more than MaxEntries networks at a time is
+// therefore hardly limited. More memory would not help, with so many networks.
+// Set MaxEntries above the number of keys that are in use within their periods.
+// If there are more, those with the most in their buckets can make more requests
+// than they may.
 //
 // # What it is not
 //
@@ -77,9 +113,10 @@
 // passed, so that an Options.Now that swings lets more through. time.Now does
 // not: it is monotonic.
 //
-// Two Limiters before one route both name their limits "key" and "invalid".
+// Two Limiters before one route both name their limits "key", "invalid" and
+// "repeated".
 //
 // All requests share one lock, for the time of a decision, about half a
-// microsecond. Only the first newcomer after all other entries were used again
+// microsecond, twice for each request. Only the first newcomer after all other entries were used again
 // takes longer, and all wait for it: 10 to 30 ms with 100,000 entries.
 package apikeylimit

@@ -72,7 +72,8 @@ type Options struct {
 
 	// Observe, if set, is told of each error of Owner, and of each that was
 	// answered with status 500 or 503. It is called at the same time by many
-	// requests.
+	// requests. If r.Context().Err() is context.Canceled, the client has hung
+	// up, and the error need not be a store failure.
 	Observe func(r *http.Request, err error)
 }
 

@@ -20,13 +20,23 @@
 //
 //	Authorization: Bearer <token>
 //	X-API-Key: <token>
-//	Authorization: Basic <base64 of access key ":" access secret>
 //
-// The scheme may be written in any case. Basic takes the two halves of a token
-// only: a whole token as user or as password is not accepted. Nothing is read
-// from the path, a cookie or a form, where keys end up in logs and histories;
-// nothing from the query either, unless the carrier Query, which is not safe,
-// is turned on.
+// Two others can be turned on. Basic takes the two halves of a token only: a
+// whole token as user or as password is not accepted. Query is not safe.
+//
+//	Authorization: Basic <base64 of access key ":" access secret>
+//	?api_key=<token>
+//
+// The scheme may be written in any case. Nothing is read from the path, a cookie
+// or a form, where keys end up in logs and histories.
+//
+// Browsers store Basic credentials and send them with requests that pages of
+// other sites cause. So a request with Basic credentials must pass
+// [http.CrossOriginProtection], which looks at Sec-Fetch-Site and Origin. It
+// rejects methods other than GET, HEAD and OPTIONS from pages of other sites.
+// Here it also rejects WebSocket handshakes from them, and over TLS requests
+// whose Origin is http. Your handlers must not change anything on GET. Programs
+// other than browsers send neither header.
 //
 // A request must say one thing. More than one credential is refused, never
 // chosen from: repeated header lines or parameters, lists with commas or
@@ -50,9 +60,16 @@
 // trusted proxy names nobody or nothing that is an address ("unknown", a
 // malformed entry, one with a zone), if all entries are trusted proxies, after
 // 32 entries, and if RemoteAddr is not an address with a port: that of a Unix
-// socket is none, nor what a middleware may have put there. The proxies must
-// write the header on every request, after dropping the headers that
-// Connection names, and append to what is there or replace it.
+// socket is none, nor what a middleware may have put there.
+//
+// The proxies must write the header on every request, after dropping the headers
+// that Connection names. They must append to the last line of the header, add a
+// line after it, or replace it. In Forwarded they must write text of the client,
+// such as its Host, as a quoted-string as RFC 7239 requires, with quotes and
+// backslashes escaped. A comma in it makes the entry malformed, because nothing
+// distinguishes the rest from an entry. IPv6 addresses must be in brackets in
+// Forwarded. In X-Forwarded-For an IPv6 address with a port must be, because
+// 2001:db8::1:4711 is also an address.
 //
 // # Answers
 //
@@ -69,6 +86,7 @@
 //	401     replaced              invalid_token           apikey.ErrReplaced
 //	401     deleted               invalid_token           apikey.ErrDeleted
 //	403     address_not_allowed   no challenge            apikey.ErrAddress
+//	403     cross_origin          no challenge            Basic, for a page of another site
 //	403     insufficient_scope    insufficient_scope      apikey.ErrScope, Require
 //	429     quota_exceeded        no challenge            Options.Limiter
 //	500     server_error          no challenge            bad Options, scopes or needs
@@ -79,9 +97,9 @@
 // answer to the byte. Only who sent the right secret learns what is wrong with
 // the key. An answer holds nothing of the request.
 //
-// The body is application/problem+json, or the same as application/json, or
-// its detail as text/plain, as the Accept header prefers. A host can write it
-// in its own form, by [Options].WriteProblem. To a HEAD request it is left out.
+// The body is application/problem+json, regardless of Accept. You can write it in
+// a form of your own with [Options].WriteProblem. To a HEAD request it is left
+// out.
 // OPTIONS needs a key like any other method; a middleware that answers
 // preflight requests (CORS), which never carry one, stands before this one.
 //
@@ -151,8 +169,9 @@
 //
 // # Logs
 //
-// [Options].Observe is told once of each request, however many middlewares are
-// stacked, when it has been answered. An [Observation] is a value for log/slog;
+// [Options].Observe is called once per request when it has been answered, however
+// many middlewares are stacked. See Authenticate for what counts as one request.
+// An [Observation] is a value for log/slog;
 // LogAttr gives the same to the log lines of a handler. Both name the key, and
 // never hold the token. The request does: log its URL.Path, not its URL. What
 // a handler answered, or that Revalidate ended a stream, is the handler's to

@@ -59,8 +59,8 @@ type Options struct {
 
 	// Observe, if set, is told once of each request, when it has been
 	// answered, also if the handler panicked. It is called at the same time
-	// by many requests. Of stacked Authenticates the outermost that has one
-	// observes. The Observation never holds the token; the request does.
+	// by many requests. Of guards that are stacked on one request the outermost
+	// that has an Observe calls it. The Observation never holds the token; the request does.
 	Observe func(r *http.Request, o Observation)
 }
 

@@ -12,6 +12,10 @@ import (
 // that are needed, anonymous ones that Optional let through with 401. Without
 // scopes any key will do.
 //
+// Require checks the key that the guard before it has found. It does not validate
+// that key again. If your handler serves other requests under the context of its
+// own, put an Authenticate before each Require that they pass.
+//
 // Two faults of the program no request can make up for: a malformed scope, and
 // a Require that no Authenticate stands before. Every request is then answered
 // with status 500 and the reason, also one whose key would allow the other

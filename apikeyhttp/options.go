@@ -57,10 +57,10 @@ type Options struct {
 	// use one decision.
 	Now func() time.Time
 
-	// Observe, if set, is told once of each request, when it has been
-	// answered, also if the handler panicked. It is called at the same time
-	// by many requests. Of guards that are stacked on one request the outermost
-	// that has an Observe calls it. The Observation never holds the token; the request does.
+	// Observe, if set, is called once per request when it has been answered,
+	// also if the handler panicked. It is called concurrently. Of guards that
+	// are stacked on one request the outermost that has an Observe calls it.
+	// The Observation never contains the token; the request does.
 	Observe func(r *http.Request, o Observation)
 }
 

@@ -73,9 +73,9 @@ var parts = []struct {
 	}},
 }
 
-// TestPartsAreCheckedAnew has a handler stop the key of its own request and
+// TestPartsAreChecked has a handler stop the key of its own request and
 // then serve 100 requests under that request's context.
-func TestPartsAreCheckedAnew(t *testing.T) {
+func TestPartsAreChecked(t *testing.T) {
 	for _, test := range parts {
 		for routes, routesName := range map[int]string{1: "one route", 100: "100 routes"} {
 			for _, optional := range []bool{false, true} {

@@ -139,7 +139,10 @@ func (d *damaged) damage(table, column string, value any) (undo func(), taken bo
 		d.Helper()
 		var of any = id
 		if column == name {
-			of = value
+			of = fmt.Sprint(value) // with a number MariaDB would compare numbers
+			if b, ok := value.([]byte); ok {
+				of = b
+			}
 		}
 		d.no(set(before, of))
 	}, true

@@ -3,6 +3,7 @@ package dbtest
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -20,8 +21,8 @@ func TestDamage(t *testing.T) {
 		run  func(*testing.T, *sqlstore.Store) error
 	}
 	record := newRecord(t, "acme", 1)
-	lookup := read{"Lookup", func(t *testing.T, s *sqlstore.Store) error {
-		_, err := s.Lookup(t.Context(), record.Key.CredentialID)
+	look := read{"Lookup", func(t *testing.T, s *sqlstore.Store) error {
+		_, err := lookup(t.Context(), s, record.Key.CredentialID)
 		return err
 	}}
 	get := read{"Get", func(t *testing.T, s *sqlstore.Store) error {
@@ -29,7 +30,13 @@ func TestDamage(t *testing.T) {
 		return err
 	}}
 	list := read{"List", func(t *testing.T, s *sqlstore.Store) error {
-		_, err := s.List(t.Context(), apikey.Query{Limit: 10})
+		list, err := s.List(t.Context(), apikey.Query{Limit: 10})
+		if err == nil && len(list) == 1 && list[0].Err != nil {
+			err = list[0].Err
+			if want := (apikey.Record{Key: apikey.Key{ID: record.Key.ID}, Err: err}); !reflect.DeepEqual(list[0], want) {
+				t.Errorf("a damaged record has more than its id: %+v", list[0])
+			}
+		}
 		return err
 	}}
 	owner := read{"Owner", func(t *testing.T, s *sqlstore.Store) error {
@@ -37,7 +44,14 @@ func TestDamage(t *testing.T) {
 		return err
 	}}
 	events := read{"Events", func(t *testing.T, s *sqlstore.Store) error {
-		_, err := s.Events(t.Context(), apikey.EventQuery{Limit: 10})
+		list, err := s.Events(t.Context(), apikey.EventQuery{Limit: 10})
+		if err == nil && list[0].Err != nil {
+			err = list[0].Err
+			list[0].Position.Nonce = apikey.Nonce{}
+			if want := (apikey.Event{Position: apikey.Position{Seq: 1}, Err: err}); !reflect.DeepEqual(list[0], want) {
+				t.Errorf("a damaged event has more than its position: %+v", list[0])
+			}
+		}
 		return err
 	}}
 	commit := read{"Commit", func(t *testing.T, s *sqlstore.Store) error {
@@ -46,7 +60,8 @@ func TestDamage(t *testing.T) {
 		_, err := s.Commit(t.Context(), commitOf(r))
 		return err
 	}}
-	whole := []read{lookup, get, list}
+	whole := []read{look, get, list}
+	credential := []read{look, get}
 	for _, test := range []struct {
 		table, column string
 		value         any
@@ -66,10 +81,10 @@ func TestDamage(t *testing.T) {
 		{"keys", "held", int64(2), whole, record.Key.ID},
 		{"keys", "nonce", []byte(canary), []read{get, list}, record.Key.ID},
 		{"keys", "nonce", []byte{}, []read{get, list}, record.Key.ID},
-		{"credentials", "scheme", int64(256), append(whole, commit), record.Key.ID},
-		{"credentials", "scheme", int64(-1), append(whole, commit), record.Key.ID},
+		{"credentials", "scheme", int64(256), append(credential, commit), ""},
+		{"credentials", "scheme", int64(-1), append(credential, commit), ""},
 		{"credentials", "is_current", int64(7), []read{commit}, record.Key.ID},
-		{"owners", "nonce", []byte(canary + strings.Repeat("x", 30)), []read{owner, lookup}, ""},
+		{"owners", "nonce", []byte(canary + strings.Repeat("x", 30)), []read{owner, look}, ""},
 		{"events", "nonce", []byte(canary), []read{events}, "event 1"},
 		{"events", "data", canary, []read{events}, "event 1"},
 	} {
@@ -97,8 +112,10 @@ func TestDamage(t *testing.T) {
 					switch {
 					case err == nil:
 						t.Fatal("no error")
-					case errors.Is(err, apikey.ErrNotFound), errors.Is(err, apikey.ErrConflict):
+					case errors.Is(err, apikey.ErrNotFound), errors.Is(err, apikey.ErrConflict), !errors.Is(err, apikey.ErrDamaged):
 						t.Fatal(err)
+					case errors.As(err, new(*apikey.FieldError)):
+						t.Error("the error is one of bad input")
 					case !strings.Contains(err.Error(), `"`+test.column+`"`), !strings.Contains(err.Error(), test.row):
 						t.Errorf("the error does not say where: %s", err)
 					case strings.Contains(err.Error(), canary):

@@ -57,6 +57,19 @@ func TestServerPlans(t *testing.T) {
 					_, err := s.Get(ctx, middle.ID, "")
 					return err
 				}, []string{"apikey_credentials_by_key"}},
+				{"Get of an owner's", func(ctx context.Context, s *sqlstore.Store) error {
+					_, err := s.Get(ctx, middle.ID, "owner 7")
+					return err
+				}, nil},
+				{"List of a credential", list(apikey.Query{CredentialID: middle.CredentialID, Owner: "owner 7", IncludeDeleted: true}), nil},
+				{"Names", func(ctx context.Context, s *sqlstore.Store) error {
+					_, err := s.OnceNames(ctx, apikey.OnceQuery{After: apikey.OnceName{Seq: plannedKeys / 2}, Limit: 10})
+					return err
+				}, []string{"apikey_once_by_seq"}},
+				{"One name", func(ctx context.Context, s *sqlstore.Store) error {
+					_, err := s.OnceNames(ctx, apikey.OnceQuery{Name: "name 17", Limit: 1})
+					return err
+				}, nil},
 				{"Owner", func(ctx context.Context, s *sqlstore.Store) error {
 					_, err := s.Owner(ctx, "owner 7")
 					return err
@@ -104,7 +117,7 @@ func TestServerPlans(t *testing.T) {
 						Purge: []apikey.Ref{{ID: newRecord(t, "", 3).Key.ID, Revision: 1}}, Events: []apikey.Event{{Owner: "acme"}},
 					})
 					return err
-				}, []string{"apikey_credentials_by_key"}},
+				}, []string{"apikey_credentials_by_key", "apikey_once_by_key"}},
 			} {
 				t.Run(test.name, func(t *testing.T) {
 					s.reset(nil, nil)
@@ -161,14 +174,18 @@ func fillPlanned(t *testing.T, e Engine, db *sql.DB, store *sqlstore.Store) {
 			records = append(records, r)
 			uses = append(uses, apikey.Usage{CredentialID: r.Key.CredentialID, Day: start.Truncate(24 * time.Hour), Uses: 1, LastUsedAt: start})
 		}
-		mustCommit(t, store, commitOf(records...))
+		c := commitOf(records...)
+		for n := range records {
+			c.Once = append(c.Once, apikey.OnceName{Name: fmt.Sprint("name ", first+n), KeyID: records[n].Key.ID})
+		}
+		mustCommit(t, store, c)
 	}
 	for chunk := range slices.Chunk(uses, 1000) {
 		is.NoErr(store.Touch(t.Context(), chunk))
 	}
 	analyze := "ANALYZE"
 	if e.Dialect == sqlstore.MySQL {
-		analyze = `ANALYZE TABLE apikey_keys, apikey_credentials, apikey_owners, apikey_events, apikey_usage, apikey_usage_days`
+		analyze = `ANALYZE TABLE apikey_keys, apikey_credentials, apikey_owners, apikey_events, apikey_usage, apikey_usage_days, apikey_once`
 	}
 	mustExec(t, db, analyze)
 }

@@ -46,6 +46,12 @@ func TestPlans(t *testing.T) {
 			"SEARCH apikey_keys USING PRIMARY KEY (id=?)", "SEARCH c USING INDEX apikey_credentials_by_key (key_id=?)",
 			"SEARCH u USING PRIMARY KEY (credential_id=?)",
 		}},
+		{"Get of an owner's", func(ctx context.Context, s *sqlstore.Store) error {
+			_, err := s.Get(ctx, "key00000000000000001", "other")
+			return err
+		}, []string{
+			"SEARCH apikey_keys USING PRIMARY KEY (id=?)", "SEARCH c USING INDEX apikey_credentials_by_key (key_id=?)",
+		}},
 		{"Owner", func(ctx context.Context, s *sqlstore.Store) error {
 			_, err := s.Owner(ctx, "acme")
 			return err
@@ -57,6 +63,17 @@ func TestPlans(t *testing.T) {
 		{"List of an owner with everything", list(apikey.Query{
 			Owner: "acme", ExpiresFrom: start, ExpiresBefore: start.Add(time.Hour), IssuedBefore: start,
 		}), []string{"SEARCH k USING INDEX apikey_keys_by_owner (owner=? AND id>?)"}},
+		{"List of a credential", list(apikey.Query{CredentialID: "cred000000000001", Owner: "acme", IncludeDeleted: true}), []string{
+			"SEARCH c USING PRIMARY KEY (id=?)",
+		}},
+		{"Names", func(ctx context.Context, s *sqlstore.Store) error {
+			_, err := s.OnceNames(ctx, apikey.OnceQuery{After: apikey.OnceName{Name: "a", Seq: 3}, Limit: 10})
+			return err
+		}, []string{"SEARCH apikey_once USING INDEX apikey_once_by_seq (seq>?)"}},
+		{"One name", func(ctx context.Context, s *sqlstore.Store) error {
+			_, err := s.OnceNames(ctx, apikey.OnceQuery{Name: "a", Limit: 1})
+			return err
+		}, []string{"SEARCH apikey_once USING PRIMARY KEY (name=?)"}},
 		{"List by end", list(apikey.Query{ExpiresFrom: start, ExpiresBefore: start.Add(time.Hour)}), []string{
 			"SEARCH k USING INDEX apikey_keys_by_expiry (expires_at>? AND expires_at<?)",
 		}},
@@ -121,6 +138,7 @@ func TestPlans(t *testing.T) {
 		}, []string{
 			"SEARCH apikey_keys USING PRIMARY KEY (id=?)",
 			"SEARCH apikey_credentials USING INDEX apikey_credentials_by_key (key_id=?)",
+			"SEARCH apikey_once USING INDEX apikey_once_by_key (key_id=?)",
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

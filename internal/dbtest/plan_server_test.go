@@ -58,10 +58,10 @@ func TestServerPlans(t *testing.T) {
 					return err
 				}, []string{"apikey_credentials_by_key"}},
 				{"Get of an owner's", func(ctx context.Context, s *sqlstore.Store) error {
-					_, err := s.Get(ctx, middle.ID, "owner 7")
+					_, err := s.Get(ctx, middle.ID, "owner 0")
 					return err
 				}, nil},
-				{"List of a credential", list(apikey.Query{CredentialID: middle.CredentialID, Owner: "owner 7", IncludeDeleted: true}), nil},
+				{"List of a credential", list(apikey.Query{CredentialID: middle.CredentialID, Owner: "owner 0", IncludeDeleted: true}), nil},
 				{"Names", func(ctx context.Context, s *sqlstore.Store) error {
 					_, err := s.OnceNames(ctx, apikey.OnceQuery{After: apikey.OnceName{Seq: plannedKeys / 2}, Limit: 10})
 					return err

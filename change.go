@@ -13,8 +13,10 @@ type access struct {
 	m        *Manager
 	confined bool
 	owner    string
-	grant    Scopes // all that an owner may give to a key
-	err      error  // the owner or the scopes were refused
+	grant    Scopes   // all that an owner may give to a key
+	rate     Rate     // of the keys that an owner issues
+	metadata Metadata // of the keys that an owner issues
+	err      error    // the owner or an option is invalid
 }
 
 // A Condition makes a change depend on what the key is; see IfRevision.

@@ -80,7 +80,7 @@ func TestDailyUsageInterval(t *testing.T) {
 			is := is.New(t)
 			store.asked = nil
 			for _, call := range []func(context.Context, string, time.Time, time.Time) ([]apikey.DayUsage, error){
-				m.DailyUsage, m.ForOwner("acme").DailyUsage,
+				m.DailyUsage, m.ForOwner("acme", nil).DailyUsage,
 			} {
 				days, err := call(t.Context(), id, date(test.from), date(test.until))
 				if test.field != "" {
@@ -192,7 +192,7 @@ func TestDailyUsageOfOtherStores(t *testing.T) {
 		m := manager(store)
 		_, err := m.DailyUsage(ctx, id, start, start.Add(1))
 		is.True(errors.Is(err, errors.ErrUnsupported))
-		_, err = m.ForOwner("other").DailyUsage(ctx, id, start, start.Add(1))
+		_, err = m.ForOwner("other", nil).DailyUsage(ctx, id, start, start.Add(1))
 		is.True(errors.Is(err, apikey.ErrNotFound) && !errors.Is(err, errors.ErrUnsupported))
 	}
 }

@@ -80,7 +80,7 @@ func ExampleManager_Events() {
 // The newest events of a key come first on a page for people.
 func ExampleOwnerManager_Events() {
 	m, _ := exampleManager()
-	mine := m.ForOwner("acme")
+	mine := m.ForOwner("acme", nil)
 	issued, _ := mine.Issue(ctx, apikey.IssueParams{Name: "billing"})
 	mine.Disable(ctx, issued.Key.ID, "on holiday")
 	mine.Enable(ctx, issued.Key.ID, "back")
@@ -171,7 +171,7 @@ func ExampleManager_DailyUsage() {
 	m.Flush(ctx) // what is not flushed is not seen
 
 	tomorrow := m.Now().Truncate(24*time.Hour).AddDate(0, 0, 1)
-	week, err := m.ForOwner("acme").DailyUsage(ctx, issued.Key.ID, tomorrow.AddDate(0, 0, -7), tomorrow)
+	week, err := m.ForOwner("acme", nil).DailyUsage(ctx, issued.Key.ID, tomorrow.AddDate(0, 0, -7), tomorrow)
 	if err != nil {
 		panic(err)
 	}

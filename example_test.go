@@ -226,7 +226,7 @@ func ExampleManager_ForOwner() {
 	m, _ := exampleManager()
 	theirs, _ := m.Issue(ctx, apikey.IssueParams{Owner: "other", Name: "theirs"})
 
-	acme := m.ForOwner("acme", "orders:*") // after the login; these scopes are all it can give
+	acme := m.ForOwner("acme", &apikey.OwnerOptions{Scopes: []string{"orders:*"}}) // after the login; these scopes are all it can give
 	mine, _ := acme.Issue(ctx, apikey.IssueParams{Name: "mine", Scopes: []string{"orders:read"}})
 	_, err := acme.Issue(ctx, apikey.IssueParams{Name: "more", Scopes: []string{"admin"}})
 	fmt.Println("admin:", errors.Is(err, apikey.ErrScope))
@@ -273,7 +273,7 @@ func ExampleOwnerManager() {
 		return 503
 	}
 	m, _ := exampleManager()
-	acme := m.ForOwner("acme", "orders:*")
+	acme := m.ForOwner("acme", &apikey.OwnerOptions{Scopes: []string{"orders:*"}})
 	issued, err := acme.Issue(ctx, apikey.IssueParams{Name: "billing"})
 	fmt.Println(status(err))
 	_, err = acme.Issue(ctx, apikey.IssueParams{Name: ""})

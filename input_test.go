@@ -54,7 +54,7 @@ func TestBadInput(t *testing.T) {
 	m, store, _ := newManager(t, apikey.Options{})
 	ctx := t.Context()
 	id := issue(t, m, apikey.IssueParams{}).Key.ID
-	o := m.ForOwner("acme", "a")
+	o := m.ForOwner("acme", &apikey.OwnerOptions{Scopes: []string{"a"}})
 	before := dump(t, store)
 	good := apikey.IssueParams{Owner: "acme", Name: "test"}
 	with := func(change func(*apikey.IssueParams)) apikey.IssueParams {
@@ -111,14 +111,14 @@ func TestBadInput(t *testing.T) {
 		}
 		check(name, "actor", second(m.DisableOwner(apikey.WithActor(ctx, bad), "acme", "")))
 		check(name, "actor", second(m.Sweep(apikey.WithActor(ctx, bad))))
-		check(name, "owner", second(m.ForOwner(bad).List(ctx, apikey.Query{})))
-		check(name, "scopes", second(m.ForOwner("acme", bad).Issue(ctx, good)))
+		check(name, "owner", second(m.ForOwner(bad, nil).List(ctx, apikey.Query{})))
+		check(name, "scopes", second(m.ForOwner("acme", &apikey.OwnerOptions{Scopes: []string{bad}}).Issue(ctx, good)))
 	}
 	check("empty", "owner", issueErr(func(p *apikey.IssueParams) { p.Owner = "" }))
 	check("empty", "owner", second(m.Owner(ctx, "")))
 	check("empty", "owner", second(m.DisableOwner(ctx, "", "")))
-	check("empty", "owner", second(m.ForOwner("").Get(ctx, id)))
-	check("empty", "owner", second(m.ForOwner("").DailyUsage(ctx, id, start, start.Add(time.Hour))))
+	check("empty", "owner", second(m.ForOwner("", nil).Get(ctx, id)))
+	check("empty", "owner", second(m.ForOwner("", nil).DailyUsage(ctx, id, start, start.Add(time.Hour))))
 	check("empty", "name", update(apikey.Changes{Name: new("")}))
 	check("nothing", "changes", update(apikey.Changes{}))
 	check("look-alike", "access_key", second(m.Find(ctx, "\u0430k_0123456789abcdef")))
@@ -287,7 +287,7 @@ func changes(m *apikey.Manager, ctx context.Context, id, reason string, c ...api
 	_, errs["extend"] = m.ExtendRotation(ctx, id, time.Hour, reason, c...)
 	_, errs["delete"] = m.Delete(ctx, id, reason, c...)
 	_, errs["update"] = m.Update(ctx, id, apikey.Changes{Name: new("x")}, reason, c...)
-	o := m.ForOwner("acme")
+	o := m.ForOwner("acme", nil)
 	_, errs["owner disable"] = o.Disable(ctx, id, reason, c...)
 	_, errs["owner enable"] = o.Enable(ctx, id, reason, c...)
 	_, errs["owner regenerate"] = o.Regenerate(ctx, id, reason, c...)

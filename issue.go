@@ -71,10 +71,11 @@ func (m *Manager) Issue(ctx context.Context, p IssueParams) (Issued, error) {
 	return m.all.issue(ctx, p)
 }
 
-// Issue makes a new key of the owner; see Manager.Issue. Scopes that the
-// OwnerManager was not made with are refused with a *FieldError that is an
-// ErrScope, a rate and metadata, which are the host's, with one that is an
-// ErrForbidden; so is what Options.Authorize refuses. If Authorize refuses
+// Issue makes a new key of the owner, with the rate and metadata of the
+// OwnerOptions; see Manager.Issue. Scopes that the OwnerOptions do not include
+// are rejected with a *FieldError that is an ErrScope, and another rate or
+// other metadata with one that is an ErrForbidden. If Options.Authorize returns
+// an error, the call fails with ErrForbidden. If it rejects
 // ActionGet for the key that an IdempotencyKey has created, the error is an
 // ErrForbidden without the key.
 func (o *OwnerManager) Issue(ctx context.Context, p IssueParams) (Issued, error) {
@@ -100,16 +101,21 @@ func (a access) tryIssue(ctx context.Context, p IssueParams) (Issued, error) {
 	if err != nil {
 		return Issued{}, err
 	}
-	record := Record{Key: Key{Owner: p.Owner, CreatedAt: c.at}}
+	record := Record{Key: Key{Owner: p.Owner, CreatedAt: c.at, Rate: a.rate, Metadata: a.metadata}}
 	if err := checkRequired("owner", p.Owner, maxOwnerLen); err != nil {
 		return Issued{}, err
 	}
 	if err := checkText("idempotency_key", p.IdempotencyKey, maxOwnerLen); err != nil {
 		return Issued{}, err
 	}
-	if err := a.apply(&record.Key, Changes{
-		Name: &p.Name, Scopes: &p.Scopes, Networks: &p.Networks, Rate: &p.Rate, Metadata: &p.Metadata,
-	}); err != nil {
+	asked := Changes{Name: &p.Name, Scopes: &p.Scopes, Networks: &p.Networks}
+	if p.Rate != (Rate{}) {
+		asked.Rate = &p.Rate
+	}
+	if len(p.Metadata) > 0 {
+		asked.Metadata = &p.Metadata
+	}
+	if err := a.apply(&record.Key, asked); err != nil {
 		return Issued{}, err
 	}
 	expiry, err := a.m.expiry(c.at, p)

@@ -44,7 +44,7 @@ func TestWithStore(t *testing.T) {
 	is.Equal(observed, 2)
 
 	// An OwnerManager made from it changes the second Store, too.
-	o := other.ForOwner("acme")
+	o := other.ForOwner("acme", nil)
 	_, err = o.Regenerate(ctx, issued.Key.ID, "")
 	is.NoErr(err)
 	_, err = o.Regenerate(ctx, issued.Key.ID, "")

@@ -3,31 +3,8 @@ package apikey
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 )
-
-// OwnerManager is a Manager confined to one owner: what may be given to code
-// that acts for that owner. It has only what an owner may do, sees only the
-// owner's keys (those of others are ErrNotFound, as if they did not exist),
-// gives no scopes but those it was made with, and asks Options.Authorize before
-// each call.
-type OwnerManager struct {
-	access access
-}
-
-// ForOwner returns a Manager confined to an owner. The scopes, also of the
-// form "orders:*", are all that it can give to a key; without any it gives
-// none. The owner must come from
-// the host's own login, never from the request. A bad owner or scope is
-// refused by every call, with a *FieldError.
-func (m *Manager) ForOwner(owner string, scopes ...string) *OwnerManager {
-	grant, err := NewScopes(scopes...)
-	if ownerErr := checkRequired("owner", owner, maxOwnerLen); ownerErr != nil {
-		err = ownerErr
-	}
-	return &OwnerManager{access{m: m, confined: true, owner: owner, grant: grant, err: err}}
-}
 
 // Owner returns the state of an owner; one that was never disabled has the
 // zero state with its ID.
@@ -113,9 +90,3 @@ func (m *Manager) tryChangeOwner(ctx context.Context, kind EventKind, id, reason
 		return owner, err
 	}
 }
-
-// Now returns the time by Options.Now; see Manager.Now.
-func (o *OwnerManager) Now() time.Time { return o.access.m.Now() }
-
-// String names the owner.
-func (o *OwnerManager) String() string { return fmt.Sprintf("keys of %q", o.access.owner) }

@@ -25,7 +25,7 @@ func TestOthersKeysAreNotThere(t *testing.T) {
 	theirs := issue(t, m, apikey.IssueParams{Owner: "other"})
 	issue(t, m, apikey.IssueParams{Owner: "acme"})
 	before := dump(t, store)
-	o := m.ForOwner("acme", "a:*")
+	o := m.ForOwner("acme", &apikey.OwnerOptions{Scopes: []string{"a:*"}})
 	ctx := t.Context()
 	const unknown = "00000000000000000000"
 	calls := func(id, access string) map[string]error {
@@ -75,7 +75,7 @@ func TestOwnerGivesNoScopesButItsOwn(t *testing.T) {
 	is := is.New(t)
 	m, _, _ := newManager(t, apikey.Options{})
 	ctx := t.Context()
-	o := m.ForOwner("acme", "orders:*", "me")
+	o := m.ForOwner("acme", &apikey.OwnerOptions{Scopes: []string{"orders:*", "me"}})
 	ok, err := o.Issue(ctx, apikey.IssueParams{Name: "x", Scopes: []string{"orders:read", "orders:*", "me"}})
 	is.NoErr(err)
 	for _, scopes := range [][]string{{"admin"}, {"me", "admin"}, {"orders"}, {"me:*"}} {
@@ -93,7 +93,7 @@ func TestOwnerGivesNoScopesButItsOwn(t *testing.T) {
 	is.Equal(key.Scopes.String(), "admin:read me")
 	_, err = o.Update(ctx, ok.Key.ID, apikey.Changes{Scopes: &[]string{"admin:*"}}, "")
 	is.True(errors.Is(err, apikey.ErrScope)) // given up is given up
-	_, err = m.ForOwner("acme").Issue(ctx, apikey.IssueParams{Name: "x", Scopes: []string{"me"}})
+	_, err = m.ForOwner("acme", nil).Issue(ctx, apikey.IssueParams{Name: "x", Scopes: []string{"me"}})
 	is.True(errors.Is(err, apikey.ErrScope))
 }
 
@@ -104,7 +104,7 @@ func TestOwnerLeavesWhatIsTheHosts(t *testing.T) {
 	m, _, _ := newManager(t, apikey.Options{})
 	rate, metadata := apikey.Rate{Requests: 1, Period: time.Second}, map[string]string{"plan": "small"}
 	key := issue(t, m, apikey.IssueParams{Rate: rate, Metadata: metadata}).Key
-	o := m.ForOwner("acme")
+	o := m.ForOwner("acme", nil)
 	more, large := apikey.Rate{Requests: 2, Period: time.Second}, map[string]string{"plan": "large"}
 	for field, try := range map[string]func() error{
 		"rate":     func() error { _, err := o.Update(ctx, key.ID, apikey.Changes{Rate: &more}, ""); return err },
@@ -144,7 +144,7 @@ func TestAuthorize(t *testing.T) {
 	}})
 	is.NoErr(err)
 	ctx := t.Context()
-	o := m.ForOwner("acme")
+	o := m.ForOwner("acme", nil)
 	issued, err := o.Issue(ctx, apikey.IssueParams{Name: "x"})
 	is.NoErr(err)
 	id := issued.Key.ID
@@ -207,7 +207,7 @@ func TestFindOfAnother(t *testing.T) {
 	mine := keys.MustIssue(t, apikey.IssueParams{Owner: "ada"})
 	reads := func(accessKey string) (int, error) {
 		before := keys.Store.Calls(apikeytest.Any)
-		_, err := keys.ForOwner("ada").Find(t.Context(), accessKey)
+		_, err := keys.ForOwner("ada", nil).Find(t.Context(), accessKey)
 		return keys.Store.Calls(apikeytest.Any) - before, err
 	}
 	unknown, unknownErr := reads("ak_0000000000000000")
@@ -236,14 +236,14 @@ func TestAuthorizedRevision(t *testing.T) {
 		return nil
 	}})
 	id := issue(t, m, apikey.IssueParams{}).Key.ID
-	_, err := m.ForOwner("acme").Disable(t.Context(), id, "")
+	_, err := m.ForOwner("acme", nil).Disable(t.Context(), id, "")
 	is.NoErr(err)
 	is.Equal(asked, 2)
 	asked = 0
-	_, err = m.ForOwner("acme").Delete(t.Context(), id, "", apikey.IfRevision(3))
+	_, err = m.ForOwner("acme", nil).Delete(t.Context(), id, "", apikey.IfRevision(3))
 	is.True(errors.Is(err, apikey.ErrConflict)) // never over an expected revision
 	asked = 0
-	_, err = m.ForOwner("acme").Regenerate(t.Context(), id, "")
+	_, err = m.ForOwner("acme", nil).Regenerate(t.Context(), id, "")
 	is.True(errors.Is(err, apikey.ErrConflict)) // never a second try
 }
 

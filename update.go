@@ -34,9 +34,9 @@ func (m *Manager) Update(ctx context.Context, id string, changes Changes, reason
 }
 
 // Update changes what a key of the owner is; see Manager.Update. A held key is
-// refused with ErrHeld, scopes that the OwnerManager was not made with with a
-// *FieldError that is an ErrScope, a rate and metadata, which are the host's,
-// with one that is an ErrForbidden.
+// rejected with ErrHeld, scopes that the OwnerOptions do not include with a
+// *FieldError that is an ErrScope, and a change of the rate or metadata with one
+// that is an ErrForbidden.
 func (o *OwnerManager) Update(ctx context.Context, id string, changes Changes, reason string, conditions ...Condition) (Key, error) {
 	return o.access.update(ctx, id, changes, reason, conditions)
 }

@@ -244,7 +244,7 @@ func TestValidateTellsTroubleFromRefusal(t *testing.T) {
 	}
 	mock.Set(start)
 	is.Equal(m.Now(), start)
-	is.Equal(m.ForOwner("acme").Now(), start)
+	is.Equal(m.ForOwner("acme", nil).Now(), start)
 	var none *apikey.Manager // which a Validator can hold without being nil
 	_, err = apikey.Validator(none).Validate(t.Context(), token)
 	is.True(errors.Is(err, apikey.ErrUnavailable))

@@ -222,7 +222,7 @@ func (a *api) admit(w http.ResponseWriter, c *apiCall, route *apiRoute) error {
 	}
 	c.owner = owner
 	c.Context = apikey.WithActor(r.Context(), actor)
-	c.keys = a.manager.ForOwner(owner, a.scopes...)
+	c.keys = a.manager.ForOwner(owner, &apikey.OwnerOptions{Scopes: a.scopes})
 	if c.body, err = readBody(w, r, route.body); err != nil {
 		return err
 	}

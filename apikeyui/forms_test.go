@@ -183,7 +183,7 @@ func TestNeitherWorks(t *testing.T) {
 			return err
 		}, ""},
 		{"disabled", func(ctx context.Context, s *site, id string) error {
-			_, err := s.keys.ForOwner("ada").Disable(ctx, id, "")
+			_, err := s.keys.ForOwner("ada", nil).Disable(ctx, id, "")
 			return err
 		}, "Neither token works while the key is disabled."},
 	}

@@ -123,7 +123,7 @@ func (v *visit) serve(w http.ResponseWriter, found *route, id string) (reply, er
 	}
 	v.owner = owner
 	v.ctx = apikey.WithActor(v.ctx, actor)
-	v.mine = v.manager.ForOwner(owner, v.options.scopes()...)
+	v.mine = v.manager.ForOwner(owner, &apikey.OwnerOptions{Scopes: v.options.scopes()})
 	v.now = v.manager.Now()
 	if found.key == nil {
 		return found.serve(v)

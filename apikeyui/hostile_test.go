@@ -34,7 +34,7 @@ func TestHostileNames(t *testing.T) {
 	for i, name := range hostile {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			s := newSite(t)
-			_, err := s.keys.ForOwner("ada").Issue(t.Context(), apikey.IssueParams{Name: name})
+			_, err := s.keys.ForOwner("ada", nil).Issue(t.Context(), apikey.IssueParams{Name: name})
 			if err != nil {
 				typed(t, s, name)
 				return

@@ -29,7 +29,7 @@ func (p *page) names() []string {
 
 func TestSearch(t *testing.T) {
 	s := newSite(t)
-	own := s.keys.ForOwner("ada")
+	own := s.keys.ForOwner("ada", nil)
 	id := map[string]apikey.Key{}
 	for _, name := range []string{"Billing", "export ÜBER", "old", "off", "gone", "soon"} {
 		params := apikey.IssueParams{Name: name}
@@ -239,7 +239,7 @@ func TestHistory(t *testing.T) {
 	is := is.New(t)
 	s := newSite(t)
 	key := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "mine"}).Key
-	own := s.keys.ForOwner("ada")
+	own := s.keys.ForOwner("ada", nil)
 	changes := 0
 	change := func(n int) {
 		for range n {

@@ -115,7 +115,7 @@ func TestCrossSite(t *testing.T) {
 			key := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "mine"}).Key
 			switch {
 			case strings.HasSuffix(pattern, "/enable"):
-				_, err := s.keys.ForOwner("ada").Disable(t.Context(), key.ID, "")
+				_, err := s.keys.ForOwner("ada", nil).Disable(t.Context(), key.ID, "")
 				is.NoErr(err)
 			case strings.HasSuffix(pattern, "/finish"), strings.HasSuffix(pattern, "/extend"):
 				_, err := s.keys.Rotate(t.Context(), key.ID, 24*time.Hour, "")

@@ -202,7 +202,7 @@ func TestRevisions(t *testing.T) {
 			is.True(known) // how to fill in the form
 			s := newSite(t)
 			key := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "mine"}).Key
-			own := s.keys.ForOwner("ada")
+			own := s.keys.ForOwner("ada", nil)
 			var err error
 			switch dialog {
 			case "enable":

@@ -314,7 +314,7 @@ func (n *node) structure() string {
 func views(t testing.TB, s *site, name string) map[string]*page {
 	t.Helper()
 	ctx := apikey.WithActor(t.Context(), "ada")
-	all := s.keys.ForOwner("ada", "orders:*")
+	all := s.keys.ForOwner("ada", &apikey.OwnerOptions{Scopes: []string{"orders:*"}})
 	issue := func() apikey.Key {
 		issued, err := all.Issue(ctx, apikey.IssueParams{Name: name, Scopes: []string{"orders:read"}})
 		if err != nil {

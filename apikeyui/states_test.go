@@ -20,7 +20,7 @@ func TestStates(t *testing.T) {
 	const day = 24 * time.Hour
 	type change func(context.Context, *site, string) error
 	own := func(do func(context.Context, *apikey.OwnerManager, string) error) change {
-		return func(ctx context.Context, s *site, id string) error { return do(ctx, s.keys.ForOwner("ada"), id) }
+		return func(ctx context.Context, s *site, id string) error { return do(ctx, s.keys.ForOwner("ada", nil), id) }
 	}
 	rotate := own(func(ctx context.Context, o *apikey.OwnerManager, id string) error {
 		_, err := o.Rotate(ctx, id, 9*day, "")
@@ -130,7 +130,7 @@ func (p *page) dialogs(id string) []string {
 func TestDialogsTell(t *testing.T) {
 	is := is.New(t)
 	s := newSite(t)
-	own, ada := s.keys.ForOwner("ada"), s.browser(t, "ada")
+	own, ada := s.keys.ForOwner("ada", nil), s.browser(t, "ada")
 	id := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "mine"}).Key.ID
 	regenerate := func() *page { return ada.open("key/" + id + "/regenerate") }
 	is.True(regenerate().has("To change without a break") && !regenerate().has("becomes active again"))

@@ -215,7 +215,7 @@ func TestNoticesOfTheLog(t *testing.T) {
 	is := is.New(t)
 	s := newSite(t)
 	key := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "mine"}).Key
-	own := s.keys.ForOwner("ada")
+	own := s.keys.ForOwner("ada", nil)
 	ada := s.browser(t, "ada")
 	steps := []struct {
 		done string

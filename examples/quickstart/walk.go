@@ -35,7 +35,7 @@ type walk struct {
 }
 
 func (w *walk) run(ctx context.Context) error {
-	w.customer = w.manager.ForOwner(owner, "orders:*")
+	w.customer = w.manager.ForOwner(owner, &apikey.OwnerOptions{Scopes: []string{"orders:*"}})
 	for _, chapter := range []struct {
 		title string
 		steps func(context.Context) error

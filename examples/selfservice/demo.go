@@ -100,7 +100,7 @@ func addDemoKeys(ctx context.Context, store apikey.Store, pepper apikey.Secret) 
 
 // owner is what a user may do.
 func (d *demo) owner(user int) *apikey.OwnerManager {
-	return d.keys.ForOwner(demoUsers[user].customer, "orders:*")
+	return d.keys.ForOwner(demoUsers[user].customer, &apikey.OwnerOptions{Scopes: []string{"orders:*"}})
 }
 
 func (d *demo) as(ctx context.Context, user int) context.Context {

@@ -16,7 +16,7 @@ import (
 // a key, know no limit.
 func reissues(t *testing.T, newStore NewStore) {
 	f := newFixture(t, newStore, apikey.Options{ReissueLimit: &apikey.ReissueLimit{N: 3, Window: 24 * time.Hour}})
-	o := f.m.ForOwner(owner)
+	o := f.m.ForOwner(owner, nil)
 	id := f.issue(apikey.IssueParams{}).Key.ID
 	first := f.now()
 	f.clock.Add(time.Hour)
@@ -56,13 +56,13 @@ func reissues(t *testing.T, newStore NewStore) {
 	_, err = o.Delete(f.ctx, id, "")
 	f.no(err)
 
-	free := f.manager(apikey.Options{ReissueLimit: &apikey.ReissueLimit{}}).ForOwner(owner)
+	free := f.manager(apikey.Options{ReissueLimit: &apikey.ReissueLimit{}}).ForOwner(owner, nil)
 	id = f.issue(apikey.IssueParams{}).Key.ID
 	for range 20 {
 		_, err := free.Regenerate(f.ctx, id, "")
 		f.no(err)
 	}
-	usual := f.manager(apikey.Options{}).ForOwner(owner) // 5 in 24 hours
+	usual := f.manager(apikey.Options{}).ForOwner(owner, nil) // 5 in 24 hours
 	id = f.issue(apikey.IssueParams{}).Key.ID
 	for range 4 {
 		_, err := usual.Regenerate(f.ctx, id, "")
@@ -138,12 +138,12 @@ func sweeping(t *testing.T, newStore NewStore) {
 	// What the reissue limit counts is kept, however short Retain is.
 	short := f.manager(apikey.Options{Retain: apikey.Period{Days: 1}, ReissueLimit: &apikey.ReissueLimit{N: 2, Window: 3 * day}})
 	counted := f.issue(apikey.IssueParams{}).Key
-	_, err = short.ForOwner(owner).Regenerate(f.ctx, counted.ID, "")
+	_, err = short.ForOwner(owner, nil).Regenerate(f.ctx, counted.ID, "")
 	f.no(err)
 	f.clock.Add(2 * day)
 	_, err = short.Sweep(f.ctx)
 	f.no(err)
-	if _, err := short.ForOwner(owner).Regenerate(f.ctx, counted.ID, ""); !errors.Is(err, apikey.ErrTooSoon) {
+	if _, err := short.ForOwner(owner, nil).Regenerate(f.ctx, counted.ID, ""); !errors.Is(err, apikey.ErrTooSoon) {
 		t.Errorf("after a sweep: %v", err)
 	}
 
@@ -247,7 +247,7 @@ func lists(t *testing.T, newStore NewStore) {
 			return errors.New("no")
 		}
 		return nil
-	}}).ForOwner(owner)
+	}}).ForOwner(owner, nil)
 	var seen []apikey.Key
 	q := apikey.Query{Limit: 2, IncludeDeleted: true}
 	for {

@@ -182,7 +182,7 @@ func lifeCycle(t *testing.T, newStore NewStore) {
 			}
 			t.Run(op+" from "+state, func(t *testing.T) {
 				f := newFixture(t, newStore, apikey.Options{})
-				o := f.m.ForOwner(owner)
+				o := f.m.ForOwner(owner, nil)
 				id, tokens := f.bring(o, state)
 				before, eventsBefore := f.get(id), len(f.events(id))
 

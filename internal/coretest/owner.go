@@ -15,7 +15,7 @@ import (
 // they are.
 func ownerAsAWhole(t *testing.T, newStore NewStore) {
 	f := newFixture(t, newStore, apikey.Options{})
-	o := f.m.ForOwner(owner)
+	o := f.m.ForOwner(owner, nil)
 	tokens := map[string]map[rune]apikey.Secret{}
 	ids := map[string]string{}
 	for _, state := range []string{"active", "disabled", "held", "rotating", "deleted"} {

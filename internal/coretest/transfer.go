@@ -40,7 +40,7 @@ func populated(t testing.TB, newStore NewStore) (f *fixture, tokens map[string]a
 	issue("expired", apikey.IssueParams{Lifetime: time.Minute})
 	f.clock.Add(time.Hour)
 	change(f.m.Disable(f.ctx, issue("held", apikey.IssueParams{}).ID, "looks odd"))
-	change(f.m.ForOwner(owner).Disable(f.ctx, issue("disabled by its owner", apikey.IssueParams{}).ID, ""))
+	change(f.m.ForOwner(owner, nil).Disable(f.ctx, issue("disabled by its owner", apikey.IssueParams{}).ID, ""))
 	issue("idempotent", apikey.IssueParams{IdempotencyKey: "order 7"})
 
 	rotating := issue("retiring", apikey.IssueParams{})

@@ -17,7 +17,7 @@ func dailyUsage(t *testing.T, newStore NewStore) {
 	f := newFixture(t, newStore, apikey.Options{})
 	const day = 24 * time.Hour
 	midnight := f.now().Truncate(day)
-	o := f.m.ForOwner(owner)
+	o := f.m.ForOwner(owner, nil)
 	old, other := f.issue(apikey.IssueParams{}), f.issue(apikey.IssueParams{})
 	id := old.Key.ID
 	second := f.manager(apikey.Options{}) // of another program
@@ -147,7 +147,7 @@ func dailyUsage(t *testing.T, newStore NewStore) {
 		func() ([]apikey.DayUsage, error) { return f.m.DailyUsage(f.ctx, id, midnight, midnight.Add(day)) },
 		func() ([]apikey.DayUsage, error) { return o.DailyUsage(f.ctx, id, midnight, midnight.Add(day)) },
 		func() ([]apikey.DayUsage, error) {
-			return f.m.ForOwner("another").DailyUsage(f.ctx, other.Key.ID, midnight, midnight.Add(day))
+			return f.m.ForOwner("another", nil).DailyUsage(f.ctx, other.Key.ID, midnight, midnight.Add(day))
 		},
 	} {
 		if days, err := call(); !errors.Is(err, apikey.ErrNotFound) || days != nil {

@@ -50,7 +50,7 @@ func nothingLeaks(t *testing.T, e Engine) {
 	}
 	ctx := t.Context()
 	out.add("manager", m, nil)
-	o := m.ForOwner("acme", "a:*")
+	o := m.ForOwner("acme", &apikey.OwnerOptions{Scopes: []string{"a:*"}})
 	out.add("owner manager", o, nil)
 
 	var tokens []apikey.Secret

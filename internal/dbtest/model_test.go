@@ -112,7 +112,7 @@ func runMachine(ctx context.Context, t *rapid.T, database apikey.Store, owner st
 // both runs a call on both managers and compares their errors with the model's.
 func (x *machine) both(what string, want error, call func(side int, m *apikey.Manager, o *apikey.OwnerManager) error) bool {
 	for side, m := range x.managers {
-		if err := call(side, m, m.ForOwner(x.owner)); !errors.Is(err, want) || (err == nil) != (want == nil) {
+		if err := call(side, m, m.ForOwner(x.owner, nil)); !errors.Is(err, want) || (err == nil) != (want == nil) {
 			x.t.Fatalf("%s on store %d: %v, want %v", what, side, err, want)
 		}
 	}

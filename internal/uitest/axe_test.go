@@ -93,7 +93,7 @@ func accessible(t *testing.T, l look) {
 	b.open("key/" + used.Key.ID)
 	b.click("summary")
 	b.accessible("rotating key with a plot")
-	if _, err := s.keys.ForOwner(ada).Disable(ctx, used.Key.ID, ""); err != nil {
+	if _, err := s.keys.ForOwner(ada, nil).Disable(ctx, used.Key.ID, ""); err != nil {
 		t.Fatal(err)
 	}
 	look("key/"+used.Key.ID, "rotating key that is disabled")

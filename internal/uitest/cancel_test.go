@@ -28,7 +28,7 @@ func (b *tab) links() map[string]string {
 func (s *site) states() map[string]string {
 	s.t.Helper()
 	ctx := apikey.WithActor(s.t.Context(), ada)
-	mine := s.keys.ForOwner(ada, "orders:*")
+	mine := s.keys.ForOwner(ada, &apikey.OwnerOptions{Scopes: []string{"orders:*"}})
 	active, disabled, rotating := s.issue("active"), s.issue("disabled"), s.issue("rotating")
 	if _, err := mine.Disable(ctx, disabled.Key.ID, "holiday"); err != nil {
 		s.t.Fatal(err)

@@ -46,7 +46,7 @@ func (b *tab) walk(owner, name string, views []string) map[string]map[string]int
 	b.t.Helper()
 	s := b.site
 	ctx := apikey.WithActor(b.t.Context(), name)
-	mine := s.keys.ForOwner(owner)
+	mine := s.keys.ForOwner(owner, nil)
 	key := s.keys.MustIssue(b.t, apikey.IssueParams{Owner: owner, Name: name}).Key
 	other := s.keys.MustIssue(b.t, apikey.IssueParams{Owner: owner, Name: name}).Key
 	_, err := mine.Disable(ctx, key.ID, name)

@@ -96,11 +96,12 @@ func (a access) cause(ctx context.Context, reason string) (cause, error) {
 	if err := a.ready(ctx); err != nil {
 		return cause{}, err
 	}
+	reason = visible(reason)
 	if err := checkText("reason", reason, maxReasonLen); err != nil {
 		return cause{}, err
 	}
 	actor := actorOf(ctx)
-	if err := checkText("actor", actor, maxActorLen); err != nil {
+	if err := checkActor("actor", actor); err != nil {
 		return cause{}, err
 	}
 	if actor == "" {

@@ -17,50 +17,98 @@ const (
 	maxReasonLen = 500
 )
 
-// checkText refuses what is not valid UTF-8, longer than max bytes, or holds a
-// control, a line break, a direction override, another space than the ordinary
-// one ([unicode.IsPrint]), or one of the letters that are blank.
+// visible returns a text for people without U+FE0F, the variation selector that
+// ordinary emoji contain and nobody sees. Names, reasons and metadata values
+// are stored without it, so that no two of them differ by it alone. Identifiers
+// are never changed: one that contains it is rejected, because to cut it would
+// make another owner's or actor's identifier out of it.
+func visible(text string) string { return strings.ReplaceAll(text, "\ufe0f", "") }
+
+// checkText accepts what people see: valid UTF-8 of at most max bytes, made of
+// printable characters ([unicode.IsPrint]) that draw something, the ordinary
+// space, and the two joiners where they change how a word is written.
 func checkText(field, text string, max int) error {
+	return checkRunes(field, text, max, joinerAllowed)
+}
+
+// checkIdentifier is checkText for a text that is compared, not only shown: it
+// accepts no joiner anywhere.
+func checkIdentifier(field, text string, max int) error {
+	return checkRunes(field, text, max, func(string, int) bool { return false })
+}
+
+func checkRunes(field, text string, max int, joinerAt func(text string, at int) bool) error {
 	if len(text) > max {
 		return &FieldError{Field: field, Problem: "must have at most " + strconv.Itoa(max) + " bytes"}
 	}
 	if !utf8.ValidString(text) {
 		return &FieldError{Field: field, Problem: "must be valid UTF-8"}
 	}
-	for _, r := range text {
-		if !unicode.IsPrint(r) || strings.ContainsRune(blankLetters, r) {
-			return &FieldError{Field: field, Problem: "must hold printable characters only"}
+	for at, r := range text {
+		if r == joiner || r == nonJoiner {
+			if joinerAt(text, at) {
+				continue
+			}
+		} else if unicode.IsPrint(r) && !invisible(r) {
+			continue
 		}
+		return &FieldError{Field: field, Problem: "must hold printable characters only"}
 	}
 	return nil
 }
 
-// blankLetters are the Hangul fillers and the empty Braille pattern: letters and
-// symbols by their category that draw nothing.
-const blankLetters = "\u115f\u1160\u3164\uffa0\u2800"
-
-func checkRequired(field, text string, max int) error {
-	if text == "" {
-		return &FieldError{Field: field, Problem: "must not be empty"}
-	}
-	return checkText(field, text, max)
+// invisible reports whether a rune that unicode.IsPrint accepts draws nothing.
+// The two properties are Default_Ignorable_Code_Point without the format
+// characters, which IsPrint rejects: fillers, inherent vowels, the grapheme
+// joiner and all variation selectors.
+func invisible(r rune) bool {
+	return unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector) ||
+		strings.ContainsRune(blankSymbols, r)
 }
 
-// checkName also refuses spaces at the ends, by which two names could differ
-// unseen, and more than 4 combining marks in a row, which draw over others.
+// blankSymbols are the characters that draw nothing although they are not
+// ignorable: the empty Braille pattern, the Khitan filler, two blank
+// hieroglyphs, and the null notehead.
+const blankSymbols = "\u2800\U00016fe4\U00013441\U00013442\U0001d159"
+
+// checkOwner checks the identifier of an owner.
+func checkOwner(owner string) error {
+	if owner == "" {
+		return &FieldError{Field: "owner", Problem: "must not be empty"}
+	}
+	return checkIdentifier("owner", owner, maxOwnerLen)
+}
+
+// checkActor checks the name of whoever makes a change. It may contain joiners,
+// as names of people do.
+func checkActor(field, actor string) error { return checkText(field, actor, maxActorLen) }
+
+// checkName also rejects spaces at the ends and two in a row, by which two
+// names could differ unseen, and more than 4 combining marks in a row, which
+// draw over others.
 func checkName(name string) error {
-	if err := checkRequired("name", name, maxNameLen); err != nil {
+	if name == "" {
+		return &FieldError{Field: "name", Problem: "must not be empty"}
+	}
+	if err := checkText("name", name, maxNameLen); err != nil {
 		return err
 	}
 	if name[0] == ' ' || name[len(name)-1] == ' ' {
 		return &FieldError{Field: "name", Problem: "must not begin or end with a space"}
 	}
+	if strings.Contains(name, "  ") {
+		return &FieldError{Field: "name", Problem: "must not contain two spaces in a row"}
+	}
 	marks := 0
 	for _, r := range name {
-		if !unicode.IsMark(r) {
+		switch {
+		case r == joiner || r == nonJoiner: // between the marks of one letter
+		case !unicode.IsMark(r):
 			marks = 0
-		} else if marks++; marks > 4 {
-			return &FieldError{Field: "name", Problem: "must not hold more than 4 combining marks in a row"}
+		default:
+			if marks++; marks > 4 {
+				return &FieldError{Field: "name", Problem: "must not hold more than 4 combining marks in a row"}
+			}
 		}
 	}
 	return nil
@@ -87,15 +135,27 @@ func checkRate(r Rate) error {
 	return nil
 }
 
+// checkedMetadata returns the entries as they are stored, or an error.
+func checkedMetadata(m map[string]string) (Metadata, error) {
+	entries := make(map[string]string, len(m))
+	for key, value := range m {
+		entries[key] = visible(value)
+	}
+	if err := checkMetadata(entries); err != nil {
+		return Metadata{}, err
+	}
+	return NewMetadata(entries), nil
+}
+
 func checkMetadata(m map[string]string) error {
 	if len(m) > maxMetadata {
 		return &FieldError{Field: "metadata", Problem: fmt.Sprintf("must have at most %d entries", maxMetadata)}
 	}
 	for key, value := range m {
-		if err := checkRequired("metadata", key, maxMetadataKeyLen); err != nil {
+		if key == "" || checkIdentifier("metadata", key, maxMetadataKeyLen) != nil {
 			return &FieldError{Field: "metadata", Problem: "must have keys of 1 to 64 bytes of printable text"}
 		}
-		if err := checkText("metadata", value, maxMetadataValueLen); err != nil {
+		if checkText("metadata", value, maxMetadataValueLen) != nil {
 			return &FieldError{Field: "metadata", Problem: "must have values of at most 500 bytes of printable text"}
 		}
 	}

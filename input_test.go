@@ -73,7 +73,6 @@ func TestBadInput(t *testing.T) {
 	}
 	issueErr := func(change func(*apikey.IssueParams)) error { _, err := m.Issue(ctx, with(change)); return err }
 	update := func(c apikey.Changes) error { _, err := m.Update(ctx, id, c, ""); return err }
-	second := func(_ any, err error) error { return err }
 
 	for name, bad := range badTexts {
 		check(name, "owner", issueErr(func(p *apikey.IssueParams) { p.Owner = bad }))
@@ -275,6 +274,9 @@ func TestGoodInput(t *testing.T) {
 		issue(t, m, p)
 	}
 }
+
+// second returns the error of a call.
+func second(_ any, err error) error { return err }
 
 // changes makes every change that takes a reason, and returns the errors.
 func changes(m *apikey.Manager, ctx context.Context, id, reason string, c ...apikey.Condition) map[string]error {

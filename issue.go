@@ -14,7 +14,8 @@ type IssueParams struct {
 	// that one's, and may be left out.
 	Owner string
 
-	// Name is for people: 1 to 200 bytes of printable text.
+	// Name is for people: 1 to 200 bytes of printable text. U+FE0F, the
+	// invisible part of ordinary emoji, is removed first.
 	Name string
 
 	Scopes   []string          // see Scopes
@@ -102,10 +103,10 @@ func (a access) tryIssue(ctx context.Context, p IssueParams) (Issued, error) {
 		return Issued{}, err
 	}
 	record := Record{Key: Key{Owner: p.Owner, CreatedAt: c.at, Rate: a.rate, Metadata: a.metadata}}
-	if err := checkRequired("owner", p.Owner, maxOwnerLen); err != nil {
+	if err := checkOwner(p.Owner); err != nil {
 		return Issued{}, err
 	}
-	if err := checkText("idempotency_key", p.IdempotencyKey, maxOwnerLen); err != nil {
+	if err := checkIdentifier("idempotency_key", p.IdempotencyKey, maxOwnerLen); err != nil {
 		return Issued{}, err
 	}
 	asked := Changes{Name: &p.Name, Scopes: &p.Scopes, Networks: &p.Networks}

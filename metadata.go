@@ -27,7 +27,7 @@ const (
 
 // NewMetadata returns a copy of m. What a key may hold is checked where it is
 // stored: at most 50 entries, keys of 1 to 64 bytes, values of at most 500
-// bytes, all printable text.
+// bytes, all printable text. U+FE0F is removed from values there.
 func NewMetadata(m map[string]string) Metadata {
 	if len(m) == 0 {
 		return Metadata{}

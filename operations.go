@@ -147,7 +147,7 @@ func (a access) tryList(ctx context.Context, action Action, q Query, keep func(K
 	if err := checkPage(&q.Limit); err != nil {
 		return nil, err
 	}
-	if err := checkText("owner", q.Owner, maxOwnerLen); err != nil {
+	if err := checkIdentifier("owner", q.Owner, maxOwnerLen); err != nil {
 		return nil, err
 	}
 	if q.After != "" && checkID(q.After) != nil {

@@ -20,7 +20,7 @@ func (m *Manager) owner(ctx context.Context, owner string) (Owner, error) {
 	if err := m.all.ready(ctx); err != nil {
 		return Owner{}, err
 	}
-	if err := checkRequired("owner", owner, maxOwnerLen); err != nil {
+	if err := checkOwner(owner); err != nil {
 		return Owner{}, err
 	}
 	return m.store.Owner(ctx, owner)

@@ -42,17 +42,17 @@ func (m *Manager) ForOwner(owner string, options *OwnerOptions) *OwnerManager {
 }
 
 func (a *access) configure(options *OwnerOptions) error {
-	if err := checkRequired("owner", a.owner, maxOwnerLen); err != nil {
+	if err := checkOwner(a.owner); err != nil {
 		return err
 	}
 	if err := checkRate(options.Rate); err != nil {
 		return err
 	}
-	if err := checkMetadata(options.Metadata); err != nil {
+	var err error
+	if a.metadata, err = checkedMetadata(options.Metadata); err != nil {
 		return err
 	}
-	a.rate, a.metadata = options.Rate, NewMetadata(options.Metadata)
-	var err error
+	a.rate = options.Rate
 	a.grant, err = NewScopes(options.Scopes...)
 	return err
 }

@@ -13,9 +13,9 @@ import (
 //
 // A scope is a scope-token of RFC 6749, section 3.3: printable ASCII without
 // space, quote and backslash; here at most 100 bytes. A scope that ends in
-// ":*" covers every scope that begins with what stands before the star:
-// "orders:*" covers "orders:read", "orders:read:own" and "orders:*", but not
-// "orders". A star anywhere else is refused.
+// ":*" covers every scope that begins with the part before the star:
+// "orders:*" covers "orders:read", "orders:read:own", "orders:" and "orders:*",
+// but not "orders". A star anywhere else is rejected.
 type Scopes struct {
 	list string // sorted, each once, separated by one space
 }
@@ -52,15 +52,20 @@ func ParseScopes(text string) (Scopes, error) {
 // Allows reports whether a scope of the set is the one asked for, or covers
 // it.
 func (s Scopes) Allows(scope string) bool {
-	for held := range s.All() {
-		if held == scope {
-			return true
-		}
-		if stem, ok := strings.CutSuffix(held, "*"); ok && strings.HasPrefix(scope, stem) && len(scope) > len(stem) {
+	for own := range s.All() {
+		if covers(own, scope) {
 			return true
 		}
 	}
 	return false
+}
+
+// covers reports whether a scope allows all that another one does. Both are
+// well-formed, so a star at the end makes a wildcard. It is the only place that
+// compares scopes.
+func covers(scope, other string) bool {
+	stem, wildcard := strings.CutSuffix(scope, "*")
+	return scope == other || wildcard && strings.HasPrefix(other, stem)
 }
 
 // All yields the scopes in ascending order.

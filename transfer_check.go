@@ -29,7 +29,7 @@ func (r *Record) check() error {
 	if err := checkID(k.ID); err != nil {
 		return err
 	}
-	if err := checkRequired("owner", k.Owner, maxOwnerLen); err != nil {
+	if err := checkOwner(k.Owner); err != nil {
 		return err
 	}
 	if err := checkName(k.Name); err != nil {
@@ -121,7 +121,7 @@ func checkSeal(seal string) error {
 }
 
 func (o *Owner) check() error {
-	if err := checkRequired("owner", o.ID, maxOwnerLen); err != nil {
+	if err := checkOwner(o.ID); err != nil {
 		return err
 	}
 	if err := checkDisabled(o.DisabledAt, o.DisabledBy, o.DisabledReason); err != nil {
@@ -140,10 +140,13 @@ func (e *Event) check() error {
 			return err
 		}
 	}
-	if err := checkRequired("owner", e.Owner, maxOwnerLen); err != nil {
+	if err := checkOwner(e.Owner); err != nil {
 		return err
 	}
-	if err := checkRequired("kind", string(e.Kind), maxEventKindLen); err != nil {
+	if e.Kind == "" {
+		return &FieldError{Field: "kind", Problem: "must not be empty"}
+	}
+	if err := checkIdentifier("kind", string(e.Kind), maxEventKindLen); err != nil {
 		return err
 	}
 	if err := checkTimes([]timeField{{"at", e.At, true}, {"old_expires_at", e.OldExpiresAt, false}}); err != nil {
@@ -156,14 +159,17 @@ func (e *Event) check() error {
 			}
 		}
 	}
-	if err := checkText("actor", e.Actor, maxActorLen); err != nil {
+	if err := checkActor("actor", e.Actor); err != nil {
 		return err
 	}
 	if err := checkText("reason", e.Reason, maxReasonLen); err != nil {
 		return err
 	}
 	for key, value := range e.Data.All() { // as long as the line allows
-		if err := checkRequired("data", key, maxLine); err != nil {
+		if key == "" {
+			return &FieldError{Field: "data", Problem: "must not have an empty name"}
+		}
+		if err := checkIdentifier("data", key, maxLine); err != nil {
 			return err
 		}
 		if err := checkText("data", value, maxLine); err != nil {
@@ -181,7 +187,7 @@ func checkDisabled(at time.Time, by, reason string) error {
 	if at.IsZero() && (by != "" || reason != "") {
 		return &FieldError{Field: "disabled_at", Problem: "must be set with disabled_by and disabled_reason"}
 	}
-	if err := checkText("disabled_by", by, maxActorLen); err != nil {
+	if err := checkActor("disabled_by", by); err != nil {
 		return err
 	}
 	return checkText("disabled_reason", reason, maxReasonLen)

@@ -79,10 +79,11 @@ func (a access) update(ctx context.Context, id string, changes Changes, reason s
 // host, may stay.
 func (a access) apply(k *Key, changes Changes) error {
 	if changes.Name != nil {
-		if err := checkName(*changes.Name); err != nil {
+		name := visible(*changes.Name)
+		if err := checkName(name); err != nil {
 			return err
 		}
-		k.Name = *changes.Name
+		k.Name = name
 	}
 	if changes.Scopes != nil {
 		scopes, err := NewScopes(*changes.Scopes...)
@@ -99,8 +100,15 @@ func (a access) apply(k *Key, changes Changes) error {
 	if a.confined && changes.Rate != nil && *changes.Rate != k.Rate {
 		return &FieldError{Field: "rate", Problem: "is set by the host", Err: ErrForbidden}
 	}
-	if a.confined && changes.Metadata != nil && !NewMetadata(*changes.Metadata).Equal(k.Metadata) {
-		return &FieldError{Field: "metadata", Problem: "is set by the host", Err: ErrForbidden}
+	if changes.Metadata != nil {
+		metadata, err := checkedMetadata(*changes.Metadata)
+		if a.confined && (err != nil || !metadata.Equal(k.Metadata)) {
+			err = &FieldError{Field: "metadata", Problem: "is set by the host", Err: ErrForbidden}
+		}
+		if err != nil {
+			return err
+		}
+		k.Metadata = metadata
 	}
 	if changes.Networks != nil {
 		networks, err := NewNetworks(*changes.Networks...)
@@ -114,12 +122,6 @@ func (a access) apply(k *Key, changes Changes) error {
 			return err
 		}
 		k.Rate = *changes.Rate
-	}
-	if changes.Metadata != nil {
-		if err := checkMetadata(*changes.Metadata); err != nil {
-			return err
-		}
-		k.Metadata = NewMetadata(*changes.Metadata)
 	}
 	return nil
 }

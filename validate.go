@@ -13,6 +13,8 @@ type Validator interface {
 }
 
 // Need is one thing that a request needs of its key; see Scope and From.
+// Validate rejects the zero Need with a *FieldError for "need", because it
+// would be met by every key.
 type Need struct {
 	scope string
 	addr  netip.Addr
@@ -154,7 +156,10 @@ func (m *Manager) validate(ctx context.Context, t token, needs []Need, key *Key,
 
 func wellFormed(needs []Need) error {
 	for i := range needs {
-		if needs[i].kind == needBadScope {
+		switch needs[i].kind {
+		case needNothing:
+			return &FieldError{Field: "need", Problem: "must be made by Scope or From"}
+		case needBadScope:
 			return &FieldError{Field: "scope", Problem: "must be a scope"}
 		}
 	}

@@ -210,11 +210,11 @@ func TestNeitherWorks(t *testing.T) {
 func TestTypedName(t *testing.T) {
 	is := is.New(t)
 	s := newSite(t)
-	key := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "Billing  production"}).Key
+	key := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "Billing production"}).Key
 	form := s.browser(t, "ada").open("key/" + key.ID + "/delete")
 	is.Equal(form.submit("delete", "typed", "Billingproduction").status, 400)
 	is.Equal(form.submit("delete", "typed", "").status, 400)
-	is.True(form.submit("delete", "typed", " Billing production ").has("The key was deleted."))
+	is.True(form.submit("delete", "typed", " Billing  production ").has("The key was deleted."))
 }
 
 // TestHalves: an access secret by itself, or a piece of a token, is neither

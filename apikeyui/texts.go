@@ -75,9 +75,8 @@ func (t Texts) say(name string, pairs ...string) string {
 }
 
 func unprintable(text string) bool {
-	return !utf8.ValidString(text) || strings.ContainsAny(text, blankLetters) ||
-		strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) })
+	return !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool {
+		return !unicode.IsPrint(r) || r == '\u2800' ||
+			unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+	})
 }
-
-// blankLetters are letters that draw nothing, which the Manager refuses as well.
-const blankLetters = "\u115f\u1160\u3164\uffa0\u2800"

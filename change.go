@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // access is who calls: the Manager, for whom everything is open, or an
@@ -16,7 +17,10 @@ type access struct {
 	grant    Scopes   // all that an owner may give to a key
 	rate     Rate     // of the keys that an owner issues
 	metadata Metadata // of the keys that an owner issues
-	err      error    // the owner or an option is invalid
+
+	selfRotation time.Duration // see OwnerOptions
+
+	err error // the owner or an option is invalid
 }
 
 // A Condition makes a change depend on what the key is; see IfRevision.
@@ -40,11 +44,15 @@ type operation struct {
 	// else changed the key in between. Only what means the same whatever came
 	// in between may set it.
 	retry bool
+
+	// token is set if the change makes a new token.
+	token bool
 }
 
-// maxAttempts bounds retries. Each lost one means that another change of the
-// same key was made, so even this many are only seen under attack or in tests.
-const maxAttempts = 100
+// keyTurn and ownerTurn name what changes of a key, or of an owner's row,
+// take turns for.
+func keyTurn(id string) string      { return "key " + id }
+func ownerTurn(owner string) string { return "owner " + owner }
 
 // change is the one way in which a stored key is changed: load, owner,
 // authorize, rule, commit on the very revision that was authorized.
@@ -66,29 +74,56 @@ func (a access) tryChange(ctx context.Context, op operation, id, reason string, 
 			return Record{}, &FieldError{Field: "revision", Problem: "must be at least 1"}
 		}
 	}
-	for attempt := 1; ; attempt++ {
-		record, err := a.load(ctx, op.action, id)
-		if err != nil {
-			return Record{}, err
+	turn := keyTurn(id)
+	if !op.retry {
+		turn = ownerTurn(a.owner)
+	}
+	var record Record
+	var first int64 // the revision that the first attempt found
+	err = a.m.attempts(ctx, turn, func(ctx context.Context) (lost bool, err error) {
+		c := c
+		if record, err = a.loadToChange(ctx, op.action, id, &c); err != nil {
+			return false, err
 		}
 		for _, condition := range conditions {
 			if record.Key.Revision != condition.revision {
-				return Record{}, ErrConflict
+				return false, ErrConflict
 			}
 		}
+		if first == 0 {
+			first = record.Key.Revision
+		}
+		if !op.retry && record.Key.Revision != first {
+			return false, ErrConflict
+		}
 		event, err := op.rule(&record, c)
-		if err != nil {
-			return Record{}, err
+		if err == nil {
+			err = c.acting.within(record.Key)
 		}
-		if event.Kind == "" {
-			return record, nil
+		if err != nil || event.Kind == "" {
+			return false, err
 		}
-		record, err = a.m.write(ctx, record, event)
-		if errors.Is(err, ErrConflict) && op.retry && attempt < maxAttempts {
-			continue
+		var with Commit
+		if op.token {
+			if with.Owners, err = c.countToken(); err != nil {
+				return false, err
+			}
 		}
-		return record, err
+		record, err = a.m.writeWith(ctx, record, event, with)
+		return errors.Is(err, ErrConflict) && (op.retry || with.Owners != nil), err
+	})
+	return record, err
+}
+
+// countToken returns the owner to commit with a new token, or none if the
+// token does not count.
+func (c *cause) countToken() ([]Owner, error) {
+	owner := c.owner
+	counted, err := owner.countToken(*c)
+	if err != nil || !counted {
+		return nil, err
 	}
+	return []Owner{owner}, nil
 }
 
 // cause checks who and why and reads the clock.
@@ -108,7 +143,10 @@ func (a access) cause(ctx context.Context, reason string) (cause, error) {
 		actor = a.owner
 	}
 	now, err := a.m.now()
-	return cause{at: now, actor: actor, reason: reason, byOwner: a.confined, reissue: a.m.reissue}, err
+	return cause{
+		at: now, actor: actor, reason: reason,
+		byOwner: a.confined, reissue: a.m.reissue, tokens: a.m.tokens,
+	}, err
 }
 
 // ready refuses calls of an OwnerManager that was made of bad input, and calls
@@ -120,14 +158,35 @@ func (a access) ready(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// load reads a key for an action and asks whether the caller may do it. An
-// owner that is disabled can only look.
+// load reads a key and asks whether the caller may do it. A key of another
+// owner is not there.
 func (a access) load(ctx context.Context, action Action, id string) (Record, error) {
 	record, err := a.fetch(ctx, id)
 	if err != nil {
 		return Record{}, err
 	}
-	return a.permitted(ctx, action, record)
+	return record, a.authorize(ctx, action, record.view())
+}
+
+// loadToChange is load for a change: an owner that is disabled can only read,
+// and a key that manages keys stays within itself. It completes the cause.
+func (a access) loadToChange(ctx context.Context, action Action, id string, c *cause) (Record, error) {
+	record, err := a.fetch(ctx, id)
+	if err != nil {
+		return Record{}, err
+	}
+	if a.confined {
+		if c.owner, err = a.m.enabledOwner(ctx, a.owner); err != nil {
+			return Record{}, err
+		}
+		if c.acting, err = a.acting(ctx, c.at); err != nil {
+			return Record{}, err
+		}
+		if err := c.acting.mayTouch(action, record.Key, a.selfRotation); err != nil {
+			return Record{}, err
+		}
+	}
+	return record, a.authorize(ctx, action, record.view())
 }
 
 // fetch reads a key. A key of another owner is ErrNotFound, and takes the same
@@ -143,25 +202,12 @@ func (a access) fetch(ctx context.Context, id string) (Record, error) {
 	return record, err
 }
 
-// permitted returns a record if the caller may do this with it.
-func (a access) permitted(ctx context.Context, action Action, record Record) (Record, error) {
-	if !a.confined {
-		return record, nil
-	}
-	if action != ActionGet && action != ActionEvents {
-		if err := a.m.ownerEnabled(ctx, a.owner); err != nil {
-			return Record{}, err
-		}
-	}
-	return record, a.authorize(ctx, action, record.view())
-}
-
-func (m *Manager) ownerEnabled(ctx context.Context, id string) error {
+func (m *Manager) enabledOwner(ctx context.Context, id string) (Owner, error) {
 	owner, err := m.store.Owner(ctx, id)
 	if err == nil && owner.Disabled() {
 		err = ErrOwnerDisabled
 	}
-	return err
+	return owner, err
 }
 
 // authorize asks the host about a call of an owner.
@@ -185,6 +231,9 @@ func (m *Manager) writeWith(ctx context.Context, r Record, e Event, c Commit) (R
 	e.Position.Nonce = newNonce()
 	r.Nonce = e.Position.Nonce
 	c.Records, c.Events = []Record{r}, []Event{e}
+	for i := range c.Owners {
+		c.Owners[i].Nonce = r.Nonce
+	}
 	err := m.commit(ctx, c, func() (verdict, error) {
 		stored, err := m.store.Get(ctx, r.Key.ID, "")
 		switch {

@@ -65,8 +65,12 @@ const (
 	EventPurged           EventKind = "key.purged" // a deleted key was removed
 	EventOwnerDisabled    EventKind = "owner.disabled"
 	EventOwnerEnabled     EventKind = "owner.enabled"
-	EventRestored         EventKind = "key.restored"   // written by Restore
-	EventOwnerRestored    EventKind = "owner.restored" // written by Restore
+
+	EventOwnerScopesSet     EventKind = "owner.scopes_set" // Data has them as "scopes"
+	EventOwnerScopesCleared EventKind = "owner.scopes_cleared"
+
+	EventRestored      EventKind = "key.restored"   // written by Restore
+	EventOwnerRestored EventKind = "owner.restored" // written by Restore
 )
 
 type actorKey struct{}

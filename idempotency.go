@@ -45,12 +45,12 @@ func issueHash(id string, p IssueParams) string {
 	scopes, _ := NewScopes(p.Scopes...)
 	networks, _ := NewNetworks(p.Networks...)
 	parts := []string{
-		"apikey issue 1", id, p.Name, scopes.String(), networks.String(),
+		"apikey issue 1", id, visible(p.Name), scopes.String(), networks.String(),
 		strconv.Itoa(p.Rate.Requests), strconv.FormatInt(int64(p.Rate.Period), 10),
 		strconv.FormatInt(int64(p.Lifetime), 10), strconv.FormatInt(toMicros(p.ExpiresAt), 10),
 	}
 	for key, value := range NewMetadata(p.Metadata).All() {
-		parts = append(parts, key, value)
+		parts = append(parts, key, visible(value))
 	}
 	sum := hashOf(parts...)
 	return string(sum[:])

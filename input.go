@@ -71,13 +71,15 @@ func invisible(r rune) bool {
 // hieroglyphs, and the null notehead.
 const blankSymbols = "\u2800\U00016fe4\U00013441\U00013442\U0001d159"
 
-// checkOwner checks the identifier of an owner.
-func checkOwner(owner string) error {
-	if owner == "" {
-		return &FieldError{Field: "owner", Problem: "must not be empty"}
+// checkRequired is checkIdentifier for one that must not be empty.
+func checkRequired(field, text string, max int) error {
+	if text == "" {
+		return &FieldError{Field: field, Problem: "must not be empty"}
 	}
-	return checkIdentifier("owner", owner, maxOwnerLen)
+	return checkIdentifier(field, text, max)
 }
+
+func checkOwner(owner string) error { return checkRequired("owner", owner, maxOwnerLen) }
 
 // checkActor checks the name of whoever makes a change. It may contain joiners,
 // as names of people do.
@@ -152,7 +154,7 @@ func checkMetadata(m map[string]string) error {
 		return &FieldError{Field: "metadata", Problem: fmt.Sprintf("must have at most %d entries", maxMetadata)}
 	}
 	for key, value := range m {
-		if key == "" || checkIdentifier("metadata", key, maxMetadataKeyLen) != nil {
+		if checkRequired("metadata", key, maxMetadataKeyLen) != nil {
 			return &FieldError{Field: "metadata", Problem: "must have keys of 1 to 64 bytes of printable text"}
 		}
 		if checkText("metadata", value, maxMetadataValueLen) != nil {

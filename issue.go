@@ -102,29 +102,61 @@ func (a access) tryIssue(ctx context.Context, p IssueParams) (Issued, error) {
 	if err != nil {
 		return Issued{}, err
 	}
-	record := Record{Key: Key{Owner: p.Owner, CreatedAt: c.at, Rate: a.rate, Metadata: a.metadata}}
 	if err := checkOwner(p.Owner); err != nil {
 		return Issued{}, err
 	}
 	if err := checkIdentifier("idempotency_key", p.IdempotencyKey, maxOwnerLen); err != nil {
 		return Issued{}, err
 	}
-	asked := Changes{Name: &p.Name, Scopes: &p.Scopes, Networks: &p.Networks}
+	var record Record
+	var secret Secret
+	err = a.m.attempts(ctx, ownerTurn(p.Owner), func(ctx context.Context) (lost bool, err error) {
+		record, secret, err = a.issueOnce(ctx, p, c)
+		return a.confined && errors.Is(err, ErrConflict), err // of the owner
+	})
+	switch {
+	case err == nil, errors.Is(err, ErrOutcomeUnknown):
+		return Issued{record.view(), secret}, err
+	case p.IdempotencyKey != "" && (errors.Is(err, ErrExists) || errors.Is(err, ErrLimit) || errors.Is(err, ErrTooSoon)):
+		// A repeat at a limit is a repeat first.
+		return a.issuedBefore(ctx, record, err)
+	}
+	return Issued{}, err
+}
+
+// issueOnce returns the record also with an error of Commit or a limit.
+func (a access) issueOnce(ctx context.Context, p IssueParams, c cause) (record Record, secret Secret, err error) {
+	record = Record{Key: Key{Owner: p.Owner, CreatedAt: c.at, Rate: a.rate, Metadata: a.metadata}}
+	if c.owner, err = a.m.enabledOwner(ctx, p.Owner); err != nil {
+		return record, secret, err
+	}
+	if c.acting, err = a.acting(ctx, c.at); err != nil {
+		return record, secret, err
+	}
+	c.acting.bound(&record.Key)
+	asked := Changes{Name: &p.Name, Scopes: &p.Scopes}
+	if len(p.Networks) > 0 {
+		asked.Networks = &p.Networks
+	}
 	if p.Rate != (Rate{}) {
 		asked.Rate = &p.Rate
 	}
 	if len(p.Metadata) > 0 {
 		asked.Metadata = &p.Metadata
 	}
-	if err := a.apply(&record.Key, asked); err != nil {
-		return Issued{}, err
+	if err := a.apply(&record.Key, asked, c); err != nil {
+		return record, secret, err
 	}
-	expiry, err := a.m.expiry(c.at, p)
+	expiry, err := a.m.expiry(p, c)
 	if err != nil {
-		return Issued{}, err
+		return record, secret, err
 	}
-	fresh, secret := a.m.newCredential(c.at, expiry)
+	var fresh Credential
+	fresh, secret = a.m.newCredential(c.at, expiry)
 	record.install(fresh)
+	if err := c.acting.within(record.Key); err != nil {
+		return record, secret, err
+	}
 	with := Commit{Limit: a.m.options.KeysPerOwner}
 	record.Key.ID = randomBase62(keyIDLen)
 	if p.IdempotencyKey != "" {
@@ -132,29 +164,22 @@ func (a access) tryIssue(ctx context.Context, p IssueParams) (Issued, error) {
 		record.IssueHash = issueHash(record.Key.ID, p)
 		with.Once = []OnceName{{Name: onceIssued(record.Key.ID)}}
 	}
-
-	if err := a.m.ownerEnabled(ctx, p.Owner); err != nil {
-		return Issued{}, err
-	}
 	if err := a.authorize(ctx, ActionIssue, record.Key); err != nil {
-		return Issued{}, err
+		return record, secret, err
+	}
+	if with.Owners, err = c.countToken(); err != nil {
+		return record, secret, err
 	}
 	event := record.event(EventIssued, c)
 	event.Data = NewMetadata(describe(record.Key, nil))
-	written, err := a.m.writeWith(ctx, record, event, with)
-	switch {
-	case err == nil, errors.Is(err, ErrOutcomeUnknown):
-		return Issued{written.view(), secret}, err
-	case p.IdempotencyKey != "" && (errors.Is(err, ErrExists) || errors.Is(err, ErrLimit)):
-		// A repeat at the limit is a repeat first.
-		return a.issuedBefore(ctx, record, err)
-	}
-	return Issued{}, err
+	record, err = a.m.writeWith(ctx, record, event, with)
+	return record, secret, err
 }
 
 // expiry returns when a key issued now ends, as asked for or by default, and
 // refuses what is not after now or past the bounds.
-func (m *Manager) expiry(now time.Time, p IssueParams) (time.Time, error) {
+func (m *Manager) expiry(p IssueParams, c cause) (time.Time, error) {
+	now := c.at
 	switch {
 	case !p.ExpiresAt.IsZero() && p.Lifetime != 0:
 		return time.Time{}, &FieldError{Field: "lifetime", Problem: "must not be set together with expires_at"}
@@ -163,7 +188,7 @@ func (m *Manager) expiry(now time.Time, p IssueParams) (time.Time, error) {
 	case p.Lifetime != 0:
 		return m.checkExpiry("lifetime", now.Add(p.Lifetime), now, now)
 	}
-	return m.checkExpiry("lifetime", m.defaultExpiry(now), now, now)
+	return m.checkExpiry("lifetime", c.acting.end(m.defaultExpiry(now)), now, now)
 }
 
 // defaultExpiry returns when a credential made now ends if nothing is asked.

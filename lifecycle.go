@@ -20,7 +20,10 @@ type cause struct {
 
 	// byOwner is set for a change through an OwnerManager, which a hold stops.
 	byOwner bool
-	reissue ReissueLimit // binds owners
+	reissue ReissueLimit // of one key; binds owners
+	tokens  ReissueLimit // of all keys; binds owners
+	owner   Owner        // as it is stored, for a change by the owner
+	acting  *acting      // the key that the owner's request was made with
 }
 
 // rule is one operation of the life cycle.
@@ -311,12 +314,11 @@ func (r *Record) tooSoon(c cause) error {
 	return &TooSoonError{At: recent[len(recent)-c.reissue.N].Add(c.reissue.Window)}
 }
 
-// ReissueLimit bounds how often an owner can have a key reissued: while N of
-// its credentials, the first one included, were created within the Window, an
-// OwnerManager refuses Regenerate and Rotate with a *TooSoonError. A key can
-// always be disabled and deleted.
+// ReissueLimit bounds how many new tokens an owner gets; see
+// Options.ReissueLimit and Options.OwnerTokenLimit. A key can always be
+// disabled and deleted.
 type ReissueLimit struct {
-	N      int // 0 = no limit, at most 50
+	N      int // 0 = no limit
 	Window time.Duration
 }
 
@@ -328,6 +330,77 @@ type TooSoonError struct {
 func (e *TooSoonError) Error() string { return ErrTooSoon.Error() + ", next at " + formatTime(e.At) }
 
 func (e *TooSoonError) Unwrap() error { return ErrTooSoon }
+
+// ownerRule is one change of an owner, like rule.
+type ownerRule func(o *Owner, c cause) (Event, error)
+
+func (o *Owner) event(kind EventKind, c cause) Event {
+	return Event{At: c.at, Kind: kind, Owner: o.ID, Revision: o.Revision + 1, Actor: c.actor, Reason: c.reason}
+}
+
+func disableOwner(o *Owner, c cause) (Event, error) {
+	if o.Disabled() {
+		return Event{}, nil
+	}
+	o.DisabledAt, o.DisabledBy, o.DisabledReason = c.at, c.actor, c.reason
+	return o.event(EventOwnerDisabled, c), nil
+}
+
+func enableOwner(o *Owner, c cause) (Event, error) {
+	if !o.Disabled() {
+		return Event{}, nil
+	}
+	o.DisabledAt, o.DisabledBy, o.DisabledReason = time.Time{}, "", ""
+	return o.event(EventOwnerEnabled, c), nil
+}
+
+func setCeiling(scopes Scopes) ownerRule {
+	return func(o *Owner, c cause) (Event, error) {
+		if o.HasCeiling && o.Ceiling == scopes {
+			return Event{}, nil
+		}
+		o.HasCeiling, o.Ceiling = true, scopes
+		e := o.event(EventOwnerScopesSet, c)
+		e.Data = NewMetadata(map[string]string{"scopes": scopes.String()})
+		return e, nil
+	}
+}
+
+func clearCeiling(o *Owner, c cause) (Event, error) {
+	if !o.HasCeiling {
+		return Event{}, nil
+	}
+	o.HasCeiling, o.Ceiling = false, Scopes{}
+	return o.event(EventOwnerScopesCleared, c), nil
+}
+
+// countToken counts a new token of an owner against the limit over all its
+// keys, and reports whether the owner changed. Each token moves TokensUntil by
+// Window/N, and it may be at most a Window ahead: N tokens at once, then one
+// for each Window/N. One time is all that is kept, so that deleted and purged
+// keys count as well.
+func (o *Owner) countToken(c cause) (counted bool, err error) {
+	if !c.byOwner || c.tokens.N <= 0 {
+		return false, nil
+	}
+	each := (c.tokens.Window / time.Duration(c.tokens.N)).Truncate(time.Microsecond)
+	full := each * time.Duration(c.tokens.N)
+	until := o.TokensUntil
+	if until.Before(c.at) || until.After(c.at.Add(full).Add(maxClockError)) {
+		until = c.at
+	}
+	until = until.Add(each)
+	if until.After(c.at.Add(full)) {
+		return false, &TooSoonError{At: until.Add(-full)}
+	}
+	o.TokensUntil = earlier(until, lastExpiry)
+	return true, nil
+}
+
+// maxClockError is how far the clocks of two nodes may differ. A TokensUntil
+// beyond it comes from a clock that was wrong, and must not lock the owner out
+// until then.
+const maxClockError = 24 * time.Hour
 
 func earlier(a, b time.Time) time.Time {
 	if b.Before(a) {

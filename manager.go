@@ -17,6 +17,9 @@ type Manager struct {
 	options Options
 	peppers ring
 	reissue ReissueLimit
+	tokens  ReissueLimit
+	scopes  *Scopes // that exist; nil: any
+	turns   *turns  // nil in a transaction of the application
 	usage   *usageCounter
 	all     access // of the Manager itself: everything
 }
@@ -47,8 +50,27 @@ type Options struct {
 	// = no limit.
 	KeysPerOwner int
 
-	// ReissueLimit binds OwnerManagers. Default, nil: 5 in 24 hours.
+	// ReissueLimit bounds how often an owner can have one key reissued: while
+	// N of its credentials, the first one included, were created within the
+	// Window, Regenerate and Rotate of an OwnerManager fail with a
+	// *TooSoonError. N is at most 50. Default, nil: 5 in 24 hours.
 	ReissueLimit *ReissueLimit
+
+	// OwnerTokenLimit bounds how many new tokens an owner gets by Issue,
+	// Regenerate and Rotate, over all its keys, deleted ones included: N at
+	// once, and then one for each Window/N. More fail with a *TooSoonError. A
+	// Manager's calls neither fail nor count. N is at most 1,000,000. Default,
+	// nil: 100 in 24 hours.
+	OwnerTokenLimit *ReissueLimit
+
+	// Scopes, if set, are all scopes that exist. A scope that is not among
+	// them is rejected where it is given to a key or an owner, so that a typo
+	// is not granted. "orders:*" among them allows every scope that begins
+	// with "orders:". Without it, "orders:*" can still be given if at least
+	// one of them begins with "orders:", and covers all of these, also those
+	// that you add later. What a key has already stays. Validate does not use
+	// them. Default nil: any scope.
+	Scopes []string
 
 	// RotateAfter is the age of a credential from which RotationDue lists its
 	// key. Default 90 days.
@@ -60,7 +82,8 @@ type Options struct {
 
 	// Authorize, if set, is asked before every call of an OwnerManager, with
 	// the key as it is stored (for ActionIssue: as it would be); an error
-	// refuses the call. It is not asked about the calls of a Manager.
+	// refuses the call. It is not asked about the calls of a Manager. If it
+	// changes a key itself, it must pass on its context.
 	Authorize func(ctx context.Context, action Action, key Key) error
 
 	// Observe, if set, is told of every Validate, for metrics and logs. It
@@ -104,7 +127,10 @@ func newManager(store Store, options *Options) (*Manager, error) {
 	if store == nil {
 		return nil, &FieldError{Field: "store", Problem: "must not be nil"}
 	}
-	m := &Manager{store: store, usage: new(usageCounter), reissue: ReissueLimit{N: 5, Window: 24 * time.Hour}}
+	m := &Manager{
+		store: store, usage: new(usageCounter), turns: new(turns),
+		reissue: ReissueLimit{N: 5, Window: 24 * time.Hour}, tokens: ReissueLimit{N: 100, Window: 24 * time.Hour},
+	}
 	m.all = access{m: m}
 	if options != nil {
 		m.options = *options
@@ -145,7 +171,20 @@ func newManager(store Store, options *Options) (*Manager, error) {
 			return nil, &FieldError{Field: "reissue_limit", Problem: "must be 1 to 50 in a positive window, or 0"}
 		}
 	}
+	if o.OwnerTokenLimit != nil {
+		m.tokens = *o.OwnerTokenLimit
+		if n := m.tokens.N; n < 0 || n > 1_000_000 || m.tokens.Window < time.Duration(n)*time.Microsecond {
+			return nil, &FieldError{Field: "owner_token_limit", Problem: "must be 1 to 1000000 in a window of at least as many microseconds, or 0"}
+		}
+	}
 	var err error
+	if o.Scopes != nil {
+		scopes, err := NewScopes(o.Scopes...)
+		if err != nil {
+			return nil, err
+		}
+		m.scopes, o.Scopes = &scopes, nil
+	}
 	if m.peppers, err = newRing(o.Peppers); err != nil {
 		return nil, err
 	}
@@ -168,6 +207,7 @@ func (m *Manager) WithStore(store Store) *Manager {
 	}
 	other := *m
 	other.store = store
+	other.turns = nil // a change that waits for the transaction may have the turn
 	other.all.m = &other
 	return &other
 }

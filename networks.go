@@ -70,6 +70,22 @@ func (n Networks) Contains(addr netip.Addr) bool {
 	return false
 }
 
+// within reports whether each of the networks lies in one of others. No
+// networks are anywhere, which lies in no others but none.
+func (n Networks) within(others Networks) bool {
+	if len(others.list) == 0 {
+		return true
+	}
+	for _, p := range n.list {
+		if !slices.ContainsFunc(others.list, func(other netip.Prefix) bool {
+			return other.Bits() <= p.Bits() && other.Contains(p.Addr())
+		}) {
+			return false
+		}
+	}
+	return len(n.list) > 0
+}
+
 // All yields the networks, IPv4 first, in ascending order.
 func (n Networks) All() iter.Seq[netip.Prefix] { return slices.Values(n.list) }
 

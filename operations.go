@@ -105,7 +105,7 @@ func (a access) tryFind(ctx context.Context, text string) (Key, error) {
 	if found := record.credential(credentialID); found == nil || found.Prefix != text[:cut] {
 		return Key{}, ErrNotFound
 	}
-	if record, err = a.permitted(ctx, ActionGet, record); err != nil {
+	if err := a.authorize(ctx, ActionGet, record.view()); err != nil {
 		return Key{}, err
 	}
 	return record.view(), nil
@@ -253,9 +253,9 @@ func (o *OwnerManager) Delete(ctx context.Context, id, reason string, conditions
 }
 
 var (
-	opDisable = operation{"disable", ActionDisable, disable, true}
-	opEnable  = operation{"enable", ActionEnable, enable, true}
-	opDelete  = operation{"delete", ActionDelete, remove, true}
+	opDisable = operation{name: "disable", action: ActionDisable, rule: disable, retry: true}
+	opEnable  = operation{name: "enable", action: ActionEnable, rule: enable, retry: true}
+	opDelete  = operation{name: "delete", action: ActionDelete, rule: remove, retry: true}
 )
 
 // Events returns the log in ascending order, from the event after q.After on,

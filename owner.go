@@ -3,11 +3,10 @@ package apikey
 import (
 	"context"
 	"errors"
-	"time"
 )
 
-// Owner returns the state of an owner; one that was never disabled has the
-// zero state with its ID.
+// Owner returns the state of an owner. One that never changed has the zero
+// state with its ID.
 func (m *Manager) Owner(ctx context.Context, owner string) (Owner, error) {
 	o, err := m.owner(ctx, owner)
 	if err != nil {
@@ -26,51 +25,74 @@ func (m *Manager) owner(ctx context.Context, owner string) (Owner, error) {
 	return m.store.Owner(ctx, owner)
 }
 
-// DisableOwner refuses all keys of an owner at once, present and future, in one
-// write that leaves the keys as they are; its OwnerManagers can still look but
-// not change anything, except for changes that had begun before. It is
-// idempotent. It returns the owner's state.
+// DisableOwner rejects all keys of an owner at once, present and future, in one
+// write that leaves the keys as they are. Its OwnerManagers can still read but
+// not change anything, except for changes that began before. It is idempotent.
+// It returns the owner's state.
 func (m *Manager) DisableOwner(ctx context.Context, owner, reason string) (Owner, error) {
-	return m.changeOwner(ctx, "disable owner", EventOwnerDisabled, owner, reason)
+	return m.changeOwner(ctx, "disable owner", owner, reason, disableOwner)
 }
 
-// EnableOwner ends what DisableOwner did: the owner's keys are again what they
-// were. It is idempotent.
+// EnableOwner reverses DisableOwner: the owner's keys work again as before. It
+// is idempotent.
 func (m *Manager) EnableOwner(ctx context.Context, owner, reason string) (Owner, error) {
-	return m.changeOwner(ctx, "enable owner", EventOwnerEnabled, owner, reason)
+	return m.changeOwner(ctx, "enable owner", owner, reason, enableOwner)
 }
 
-func (m *Manager) changeOwner(ctx context.Context, name string, kind EventKind, id, reason string) (Owner, error) {
-	owner, err := m.tryChangeOwner(ctx, kind, id, reason)
+// SetOwnerScopes sets the ceiling of an owner: from now on all its keys,
+// present and future, allow only what both their own scopes and these allow.
+// It leaves the keys as they are, so a higher ceiling gives their scopes back.
+// Validate returns a key with the scopes that are left. Without any scopes,
+// also for nil, the owner's keys allow nothing that needs a scope.
+//
+// Call it when an owner may do less than before, such as after a downgrade:
+// narrower OwnerOptions alone leave the owner its old keys and new tokens for
+// them. It is idempotent, and returns the owner's state. A scope that is not
+// among Options.Scopes is rejected with a *FieldError for "scopes".
+func (m *Manager) SetOwnerScopes(ctx context.Context, owner string, scopes []string, reason string) (Owner, error) {
+	ceiling, err := NewScopes(scopes...)
+	rule := func(o *Owner, c cause) (Event, error) {
+		if err == nil {
+			err = m.checkKnown(ceiling, o.Ceiling)
+		}
+		if err != nil {
+			return Event{}, err
+		}
+		return setCeiling(ceiling)(o, c)
+	}
+	return m.changeOwner(ctx, "set scopes of owner", owner, reason, rule)
+}
+
+// ClearOwnerScopes removes the ceiling of an owner: its keys allow again what
+// their own scopes allow. It is idempotent, and returns the owner's state.
+func (m *Manager) ClearOwnerScopes(ctx context.Context, owner, reason string) (Owner, error) {
+	return m.changeOwner(ctx, "clear scopes of owner", owner, reason, clearCeiling)
+}
+
+func (m *Manager) changeOwner(ctx context.Context, name, id, reason string, rule ownerRule) (Owner, error) {
+	owner, err := m.tryChangeOwner(ctx, id, reason, rule)
 	if err != nil {
 		return Owner{}, failed(name, "", err)
 	}
 	return owner, nil
 }
 
-func (m *Manager) tryChangeOwner(ctx context.Context, kind EventKind, id, reason string) (Owner, error) {
+func (m *Manager) tryChangeOwner(ctx context.Context, id, reason string, rule ownerRule) (Owner, error) {
 	c, err := m.all.cause(ctx, reason)
 	if err != nil {
 		return Owner{}, err
 	}
-	for attempt := 1; ; attempt++ {
-		owner, err := m.owner(ctx, id)
-		if err != nil {
-			return Owner{}, err
+	var owner Owner
+	err = m.attempts(ctx, ownerTurn(id), func(ctx context.Context) (lost bool, err error) {
+		if owner, err = m.owner(ctx, id); err != nil {
+			return false, err
 		}
-		if owner.Disabled() == (kind == EventOwnerDisabled) {
-			return owner, nil
-		}
-		if kind == EventOwnerDisabled {
-			owner.DisabledAt, owner.DisabledBy, owner.DisabledReason = c.at, c.actor, c.reason
-		} else {
-			owner.DisabledAt, owner.DisabledBy, owner.DisabledReason = time.Time{}, "", ""
+		event, err := rule(&owner, c)
+		if err != nil || event.Kind == "" {
+			return false, err
 		}
 		owner.Nonce = newNonce()
-		event := Event{
-			Position: Position{Nonce: owner.Nonce}, At: c.at, Kind: kind, Owner: id,
-			Revision: owner.Revision + 1, Actor: c.actor, Reason: c.reason,
-		}
+		event.Position.Nonce = owner.Nonce
 		err = m.commit(ctx, Commit{Owners: []Owner{owner}, Events: []Event{event}}, func() (verdict, error) {
 			stored, err := m.store.Owner(ctx, id)
 			switch {
@@ -83,10 +105,8 @@ func (m *Manager) tryChangeOwner(ctx context.Context, kind EventKind, id, reason
 			}
 			return notMade, nil
 		})
-		if errors.Is(err, ErrConflict) && attempt < maxAttempts {
-			continue
-		}
 		owner.Revision++
-		return owner, err
-	}
+		return errors.Is(err, ErrConflict), err
+	})
+	return owner, err
 }

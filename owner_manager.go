@@ -26,12 +26,26 @@ type OwnerOptions struct {
 	// keeps its rate.
 	Rate     Rate
 	Metadata map[string]string
+
+	// SelfRotation lets a key rotate itself: if it is not 0, Rotate accepts
+	// the key that authenticated the request (see FromContext). The overlap is
+	// then SelfRotation, regardless of the one that Rotate is given, and the
+	// new token expires when the old one would have. Default 0: it fails with
+	// ErrForbidden.
+	SelfRotation time.Duration
 }
 
 // ForOwner returns a Manager confined to an owner, with nil options one that
 // gives no scopes. The owner must come from your application's login, never
 // from the request. If the owner or an option is invalid, every call returns a
 // *FieldError. The options are copied.
+//
+// If a call's context carries a validated key (see FromContext), what the call
+// changes stays within that key: its scopes, networks, rate and expiry. A key
+// that exceeds it in any of them cannot be changed, and neither can a key of
+// another owner: both fail with ErrForbidden. Reading is not bound. A new key
+// gets the networks of the validated key and expires with it, if nothing else
+// is asked for.
 func (m *Manager) ForOwner(owner string, options *OwnerOptions) *OwnerManager {
 	a := access{m: m, confined: true, owner: owner}
 	if options == nil {
@@ -52,9 +66,16 @@ func (a *access) configure(options *OwnerOptions) error {
 	if a.metadata, err = checkedMetadata(options.Metadata); err != nil {
 		return err
 	}
-	a.rate = options.Rate
-	a.grant, err = NewScopes(options.Scopes...)
-	return err
+	if options.SelfRotation != 0 {
+		if err := checkOverlap(options.SelfRotation); err != nil {
+			return &FieldError{Field: "self_rotation", Problem: "must be at least a microsecond, or 0"}
+		}
+	}
+	a.rate, a.selfRotation = options.Rate, options.SelfRotation
+	if a.grant, err = NewScopes(options.Scopes...); err != nil {
+		return err
+	}
+	return a.m.checkKnown(a.grant, Scopes{})
 }
 
 // Now returns the time by Options.Now; see Manager.Now.

@@ -45,7 +45,17 @@ func (a access) rotate(ctx context.Context, id string, overlap time.Duration, re
 	if err := checkOverlap(overlap); err != nil {
 		return Issued{}, failed("rotate", id, err)
 	}
-	rule := func(fresh Credential) rule { return rotate(fresh, overlap) }
+	rule := func(fresh Credential) rule {
+		return func(r *Record, c cause) (Event, error) {
+			if !c.acting.is(r.Key) {
+				return rotate(fresh, overlap)(r, c)
+			}
+			if retiring, err := r.retiring(c); err == nil {
+				return Event{}, &TooSoonError{At: retiring.ExpiresAt} // its overlap is not cut short
+			}
+			return rotate(fresh, a.selfRotation)(r, c)
+		}
+	}
 	return a.reissue(ctx, "rotate", ActionRotate, rule, id, reason, conditions)
 }
 
@@ -57,7 +67,11 @@ func (a access) reissue(ctx context.Context, name string, action Action, make fu
 		if err := r.mutable(c); err != nil {
 			return Event{}, err
 		}
-		expiry, err := a.m.checkExpiry("lifetime", a.m.defaultExpiry(c.at), c.at, c.at)
+		end := c.acting.end(a.m.defaultExpiry(c.at))
+		if c.acting.is(r.Key) {
+			end = earlier(r.Key.ExpiresAt, a.m.options.MaxLifetime.AddTo(c.at))
+		}
+		expiry, err := a.m.checkExpiry("lifetime", end, c.at, c.at)
 		if err != nil {
 			return Event{}, err
 		}
@@ -65,7 +79,7 @@ func (a access) reissue(ctx context.Context, name string, action Action, make fu
 		fresh, secret = a.m.newCredential(c.at, expiry)
 		return make(fresh)(r, c)
 	}
-	record, err := a.tryChange(ctx, operation{name, action, rule, false}, id, reason, conditions)
+	record, err := a.tryChange(ctx, operation{name: name, action: action, rule: rule, token: true}, id, reason, conditions)
 	switch {
 	case err == nil:
 		return Issued{record.view(), secret}, nil
@@ -87,7 +101,7 @@ func (o *OwnerManager) FinishRotation(ctx context.Context, id, reason string, co
 	return o.access.change(ctx, opFinishRotation, id, reason, conditions)
 }
 
-var opFinishRotation = operation{"finish rotation of", ActionFinishRotation, finishRotation, false}
+var opFinishRotation = operation{name: "finish rotation of", action: ActionFinishRotation, rule: finishRotation}
 
 // ExtendRotation lets the overlap of a rotation end at now + overlap, later or
 // earlier than it would have, but never past the end that the older token had
@@ -102,7 +116,7 @@ func (o *OwnerManager) ExtendRotation(ctx context.Context, id string, overlap ti
 }
 
 func (a access) extendRotation(ctx context.Context, id string, overlap time.Duration, reason string, conditions []Condition) (Key, error) {
-	op := operation{"extend rotation of", ActionExtendRotation, extendRotation(overlap), false}
+	op := operation{name: "extend rotation of", action: ActionExtendRotation, rule: extendRotation(overlap)}
 	if err := checkOverlap(overlap); err != nil {
 		return Key{}, failed(op.name, id, err)
 	}

@@ -68,6 +68,42 @@ func covers(scope, other string) bool {
 	return scope == other || wildcard && strings.HasPrefix(other, stem)
 }
 
+// checkKnown rejects scopes that are not among Options.Scopes. Those that a key
+// or an owner has already may stay.
+func (m *Manager) checkKnown(scopes, already Scopes) error {
+	if m.scopes == nil {
+		return nil
+	}
+	for scope := range scopes.All() {
+		known := already.Allows(scope) || m.scopes.Allows(scope)
+		for one := range m.scopes.All() {
+			known = known || covers(scope, one)
+		}
+		if !known {
+			return &FieldError{Field: "scopes", Problem: "must be among the scopes that exist"}
+		}
+	}
+	return nil
+}
+
+// both returns the set of all scopes that each of two sets allows, which may be
+// more than 100.
+func (s Scopes) both(other Scopes) Scopes {
+	var list []string
+	for a := range s.All() {
+		if other.Allows(a) {
+			list = append(list, a)
+			continue
+		}
+		for b := range other.All() {
+			if covers(a, b) {
+				list = append(list, b)
+			}
+		}
+	}
+	return Scopes{strings.Join(slices.Compact(slices.Sorted(slices.Values(list))), " ")}
+}
+
 // All yields the scopes in ascending order.
 func (s Scopes) All() iter.Seq[string] {
 	return func(yield func(string) bool) {

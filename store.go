@@ -172,6 +172,15 @@ type Owner struct {
 	DisabledBy     string
 	DisabledReason string
 
+	// Ceiling bounds the scopes of all the owner's keys if HasCeiling is set;
+	// see Manager.SetOwnerScopes.
+	HasCeiling bool
+	Ceiling    Scopes
+
+	// TokensUntil is when the last token that the owner got stops counting
+	// against Options.OwnerTokenLimit; zero if it never got one.
+	TokensUntil time.Time
+
 	Revision int64 // counts the changes; 0 if there was none
 	Nonce    Nonce // of the event that wrote this Owner last
 	Seal     string
@@ -179,6 +188,17 @@ type Owner struct {
 
 // Disabled reports whether the owner is disabled as a whole.
 func (o Owner) Disabled() bool { return !o.DisabledAt.IsZero() }
+
+// allows reports whether the owner's ceiling allows a scope.
+func (o Owner) allows(scope string) bool { return !o.HasCeiling || o.Ceiling.Allows(scope) }
+
+// bound returns what the owner's ceiling leaves of the scopes of a key.
+func (o Owner) bound(scopes Scopes) Scopes {
+	if !o.HasCeiling {
+		return scopes
+	}
+	return scopes.both(o.Ceiling)
+}
 
 // Commit is one change, all or nothing. It holds at least one Event, and names
 // each Owner, each Record, be it to write or to purge, and each Credential at

@@ -264,8 +264,14 @@ func (x *exporter) changes(ctx context.Context) error {
 		err := x.events(ctx, func(e Event) {
 			if e.KeyID != "" {
 				keys[e.KeyID] = true
-			} else {
-				owners[e.Owner] = true
+			}
+			switch e.Kind {
+			case EventIssued, EventRegenerated, EventRotated:
+				owners[e.Owner] = true // counts the token, if the owner made it
+			default:
+				if e.KeyID == "" {
+					owners[e.Owner] = true
+				}
 			}
 		})
 		if err != nil {

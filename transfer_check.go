@@ -124,6 +124,12 @@ func (o *Owner) check() error {
 	if err := checkOwner(o.ID); err != nil {
 		return err
 	}
+	if !o.HasCeiling && o.Ceiling.Len() > 0 {
+		return &FieldError{Field: "ceiling", Problem: "must not be set without has_ceiling"}
+	}
+	if err := checkTimes([]timeField{{"tokens_until", o.TokensUntil, false}}); err != nil {
+		return err
+	}
 	if err := checkDisabled(o.DisabledAt, o.DisabledBy, o.DisabledReason); err != nil {
 		return err
 	}
@@ -143,10 +149,7 @@ func (e *Event) check() error {
 	if err := checkOwner(e.Owner); err != nil {
 		return err
 	}
-	if e.Kind == "" {
-		return &FieldError{Field: "kind", Problem: "must not be empty"}
-	}
-	if err := checkIdentifier("kind", string(e.Kind), maxEventKindLen); err != nil {
+	if err := checkRequired("kind", string(e.Kind), maxEventKindLen); err != nil {
 		return err
 	}
 	if err := checkTimes([]timeField{{"at", e.At, true}, {"old_expires_at", e.OldExpiresAt, false}}); err != nil {
@@ -166,10 +169,7 @@ func (e *Event) check() error {
 		return err
 	}
 	for key, value := range e.Data.All() { // as long as the line allows
-		if key == "" {
-			return &FieldError{Field: "data", Problem: "must not have an empty name"}
-		}
-		if err := checkIdentifier("data", key, maxLine); err != nil {
+		if err := checkRequired("data", key, maxLine); err != nil {
 			return err
 		}
 		if err := checkText("data", value, maxLine); err != nil {

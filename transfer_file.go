@@ -170,6 +170,9 @@ type fileOwner struct {
 	DisabledAt     int64  `json:"disabled_at,omitempty"`
 	DisabledBy     string `json:"disabled_by,omitempty"`
 	DisabledReason string `json:"disabled_reason,omitempty"`
+	HasCeiling     bool   `json:"has_ceiling,omitempty"`
+	Ceiling        string `json:"ceiling,omitempty"`
+	TokensUntil    int64  `json:"tokens_until,omitempty"`
 	Seal           []byte `json:"seal,omitempty"`
 }
 
@@ -272,9 +275,9 @@ func decodeEntry(kind lineKind, text []byte) (fileEntry, bool) {
 	case kind == kindChangedRecord && line.ChangedRecord != nil:
 		e.record, ok = line.ChangedRecord.record()
 	case kind == kindOwner && line.Owner != nil:
-		e.owner, ok = line.Owner.owner(), true
+		e.owner, ok = line.Owner.owner()
 	case kind == kindChangedOwner && line.ChangedOwner != nil:
-		e.owner, ok = line.ChangedOwner.owner(), true
+		e.owner, ok = line.ChangedOwner.owner()
 	case kind == kindPurged:
 		e.id, ok = line.Purged, true
 	case kind == kindOnce && line.Once != nil:
@@ -344,14 +347,18 @@ func (f *fileRecord) record() (Record, bool) {
 }
 
 func ownerToFile(o Owner) *fileOwner {
-	return &fileOwner{o.ID, toMicros(o.DisabledAt), o.DisabledBy, o.DisabledReason, []byte(o.Seal)}
+	return &fileOwner{
+		o.ID, toMicros(o.DisabledAt), o.DisabledBy, o.DisabledReason,
+		o.HasCeiling, o.Ceiling.String(), toMicros(o.TokensUntil), []byte(o.Seal),
+	}
 }
 
-func (f *fileOwner) owner() Owner {
+func (f *fileOwner) owner() (Owner, bool) {
+	ceiling, err := ParseScopes(f.Ceiling)
 	return Owner{
 		ID: f.ID, DisabledAt: fromMicros(f.DisabledAt), DisabledBy: f.DisabledBy, DisabledReason: f.DisabledReason,
-		Seal: string(f.Seal),
-	}
+		HasCeiling: f.HasCeiling, Ceiling: ceiling, TokensUntil: fromMicros(f.TokensUntil), Seal: string(f.Seal),
+	}, err == nil
 }
 
 func eventToFile(e Event) *fileEvent {

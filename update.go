@@ -50,7 +50,7 @@ func (a access) update(ctx context.Context, id string, changes Changes, reason s
 			return Event{}, &FieldError{Field: "changes", Problem: "must not be empty"}
 		}
 		before, ended := r.Key, ""
-		if err := a.apply(&r.Key, changes); err != nil {
+		if err := a.apply(&r.Key, changes, c); err != nil {
 			return Event{}, err
 		}
 		if changes.ExpiresAt != nil {
@@ -71,13 +71,13 @@ func (a access) update(ctx context.Context, id string, changes Changes, reason s
 		e.Data = NewMetadata(data)
 		return e, nil
 	}
-	return a.change(ctx, operation{"update", ActionUpdate, rule, true}, id, reason, conditions)
+	return a.change(ctx, operation{name: "update", action: ActionUpdate, rule: rule, retry: true}, id, reason, conditions)
 }
 
 // apply checks changes and makes them, all but ExpiresAt. An owner cannot give
 // scopes that it was not granted; those that the key has already, from the
 // host, may stay.
-func (a access) apply(k *Key, changes Changes) error {
+func (a access) apply(k *Key, changes Changes, c cause) error {
 	if changes.Name != nil {
 		name := visible(*changes.Name)
 		if err := checkName(name); err != nil {
@@ -90,8 +90,11 @@ func (a access) apply(k *Key, changes Changes) error {
 		if err != nil {
 			return err
 		}
+		if err := a.m.checkKnown(scopes, k.Scopes); err != nil {
+			return err
+		}
 		for scope := range scopes.All() {
-			if a.confined && !a.grant.Allows(scope) && !k.Scopes.Allows(scope) {
+			if a.confined && !(a.grant.Allows(scope) && c.owner.allows(scope)) && !k.Scopes.Allows(scope) {
 				return &FieldError{Field: "scopes", Problem: "must be among those that you may give", Err: ErrScope}
 			}
 		}

@@ -65,7 +65,8 @@ type Observation struct {
 
 // Validate checks a token as the client sent it, and whether its key meets the
 // needs. It is the one way to accept a request. It returns the key, named by
-// the access key that was presented, and counts the use in memory (see Flush);
+// the access key that was presented and with the scopes that its owner's
+// ceiling leaves (see SetOwnerScopes), and counts the use in memory (see Flush);
 // it writes nothing.
 //
 // A refusal is one of these errors, in the order in which they are looked for.
@@ -142,6 +143,7 @@ func (m *Manager) validate(ctx context.Context, t token, needs []Need, key *Key,
 	if err := match.refusal(now); err != nil {
 		return err
 	}
+	match.Key.Scopes = match.Owner.bound(match.Key.Scopes)
 	if err := match.Key.meets(needs); err != nil {
 		return err
 	}

@@ -29,6 +29,7 @@ func (s *Store) Commit(ctx context.Context, c apikey.Commit) (apikey.Position, e
 	for _, o := range c.Owners {
 		o.Revision++
 		o.DisabledAt = micros.Time(micros.Of(o.DisabledAt))
+		o.TokensUntil = micros.Time(micros.Of(o.TokensUntil))
 		s.owner(o.ID).state = o
 	}
 	for _, r := range c.Records {

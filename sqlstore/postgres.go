@@ -20,7 +20,8 @@ const (
 		c.scheme, c.pepper_id, c.digest, c.seal`
 
 	postgresOwner = `
-		o.disabled_at, o.disabled_by, o.disabled_reason, o.revision, o.nonce, o.seal`
+		o.disabled_at, o.disabled_by, o.disabled_reason, o.has_ceiling, o.ceiling, o.tokens_until,
+		o.revision, o.nonce, o.seal`
 
 	postgresEvent = `
 		e.seq, e.nonce, e.at, e.kind, e.key_id, e.owner, e.credential_id, e.old_credential_id,
@@ -128,9 +129,10 @@ var postgres = dialect{
 	},
 	changeOwner: `
 		UPDATE apikey_owners
-		SET disabled_at = $1, disabled_by = $2, disabled_reason = $3, nonce = $4, seal = $5,
+		SET disabled_at = $1, disabled_by = $2, disabled_reason = $3, has_ceiling = $4, ceiling = $5, tokens_until = $6,
+			nonce = $7, seal = $8,
 			revision = revision + 1
-		WHERE id = $6 AND revision = $7`,
+		WHERE id = $9 AND revision = $10`,
 
 	addKeys: insert{`
 		INSERT INTO apikey_keys (

@@ -225,6 +225,7 @@ func credentialColumns(to []any, c *apikey.Credential) []any {
 func ownerColumns(to []any, o *apikey.Owner) []any {
 	return append(to,
 		(*instant)(&o.DisabledAt), (*text)(&o.DisabledBy), (*text)(&o.DisabledReason),
+		(*flag)(&o.HasCeiling), (*scopes)(&o.Ceiling), (*instant)(&o.TokensUntil),
 		(*number)(&o.Revision), (*nonce)(&o.Nonce), (*blob)(&o.Seal))
 }
 
@@ -267,7 +268,10 @@ func credentialValues(c *apikey.Credential, current bool) []any {
 }
 
 func ownerValues(o *apikey.Owner) []any {
-	return []any{micros.Of(o.DisabledAt), o.DisabledBy, o.DisabledReason, o.Nonce[:], []byte(o.Seal)}
+	return []any{
+		micros.Of(o.DisabledAt), o.DisabledBy, o.DisabledReason,
+		zeroOne(o.HasCeiling), o.Ceiling.String(), micros.Of(o.TokensUntil), o.Nonce[:], []byte(o.Seal),
+	}
 }
 
 func eventValues(e *apikey.Event, seq int64) ([]any, error) {

@@ -20,7 +20,8 @@ const (
 		c.scheme, c.pepper_id, c.digest, c.seal`
 
 	sqliteOwner = `
-		o.disabled_at, o.disabled_by, o.disabled_reason, o.revision, o.nonce, o.seal`
+		o.disabled_at, o.disabled_by, o.disabled_reason, o.has_ceiling, o.ceiling, o.tokens_until,
+		o.revision, o.nonce, o.seal`
 
 	sqliteEvent = `
 		e.seq, e.nonce, e.at, e.kind, e.key_id, e.owner, e.credential_id, e.old_credential_id,
@@ -132,7 +133,8 @@ var sqlite = dialect{
 	addOwners: insert{`INSERT INTO apikey_owners (id) VALUES `, `(?)`, ` ON CONFLICT DO NOTHING`},
 	changeOwner: `
 		UPDATE apikey_owners
-		SET disabled_at = ?, disabled_by = ?, disabled_reason = ?, nonce = ?, seal = ?,
+		SET disabled_at = ?, disabled_by = ?, disabled_reason = ?, has_ceiling = ?, ceiling = ?, tokens_until = ?,
+			nonce = ?, seal = ?,
 			revision = revision + 1
 		WHERE id = ? AND revision = ?`,
 

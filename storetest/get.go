@@ -309,6 +309,15 @@ func extremeRecord() apikey.Record {
 	return r
 }
 
+// longestScopes returns as many scopes as there can be, as long as they can be.
+func longestScopes() apikey.Scopes {
+	var list []string
+	for i := range 100 {
+		list = append(list, fmt.Sprintf("%03d%s", i, strings.Repeat("~", 97)))
+	}
+	return scopes(list...)
+}
+
 // longestRecord holds the longest texts that a Manager lets through.
 func longestRecord() apikey.Record {
 	r := newRecord(text(255), 1)
@@ -316,16 +325,15 @@ func longestRecord() apikey.Record {
 	setCurrent(&r)
 	k := &r.Key
 	k.Name, k.DisabledBy, k.DisabledReason, k.DisabledAt = text(200), text(255), text(500), base
-	var list, cidrs []string
+	var cidrs []string
 	entries := map[string]string{}
 	for i := range 100 {
-		list = append(list, fmt.Sprintf("%03d%s", i, strings.Repeat("~", 97)))
 		cidrs = append(cidrs, fmt.Sprintf("2001:db8:1111:2222:3333:4444:5555:%x/128", 0x1000+i))
 	}
 	for i := range 50 {
 		entries[fmt.Sprintf("%02d", i)+text(62)] = text(500)
 	}
-	k.Scopes, k.Networks, k.Metadata = scopes(list...), networks(cidrs...), apikey.NewMetadata(entries)
+	k.Scopes, k.Networks, k.Metadata = longestScopes(), networks(cidrs...), apikey.NewMetadata(entries)
 	return r
 }
 

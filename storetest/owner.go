@@ -52,6 +52,9 @@ func ownerState(c *check) {
 		{"the first instant", func(o *apikey.Owner) { o.DisabledAt = time.UnixMicro(1).UTC() }},
 		{"the year 9998", func(o *apikey.Owner) { o.DisabledAt = time.Date(9998, 12, 31, 23, 59, 59, 999999000, time.UTC) }},
 		{"another zone", func(o *apikey.Owner) { o.DisabledAt = base.In(time.FixedZone("NPT", 5*3600+45*60)) }},
+		{"the latest end of tokens", func(o *apikey.Owner) { o.TokensUntil = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC) }},
+		{"a ceiling without scopes", func(o *apikey.Owner) { o.HasCeiling, o.Ceiling = true, apikey.Scopes{} }},
+		{"the longest ceiling", func(o *apikey.Owner) { o.Ceiling = longestScopes() }},
 		{"enabled again", func(o *apikey.Owner) { *o = apikey.Owner{ID: o.ID, Nonce: nonce()} }},
 	} {
 		s := c.on(test.name)
@@ -76,6 +79,6 @@ func ownerState(c *check) {
 func (s *subject) cameBackOwner(got, want apikey.Owner) {
 	s.t.Helper()
 	want.Revision = got.Revision
-	want.DisabledAt = want.DisabledAt.UTC()
+	want.DisabledAt, want.TokensUntil = want.DisabledAt.UTC(), want.TokensUntil.UTC()
 	s.equal("Owner", got, want)
 }

@@ -36,6 +36,10 @@ func RunShared(t *testing.T, newStores NewStores) {
 	}{
 		{"LifeCycle", lifeCycle},
 		{"OwnerAsAWhole", ownerAsAWhole},
+		{"OwnerCeiling", ownerCeiling},
+		{"OwnerTokens", ownerTokens},
+		{"OwnerTokensInTransfers", ownerTokensInTransfers},
+		{"ActingKey", actingKey},
 		{"Expiry", expiry},
 		{"ExpiryInEveryZone", expiryZones},
 		{"RotationEnds", rotationEnds},
@@ -59,6 +63,8 @@ func RunShared(t *testing.T, newStores NewStores) {
 		{"RacesOnOneRevision", racesOnOneRevision},
 		{"RacesWithoutRevision", racesWithoutRevision},
 		{"RacesForTheLimit", racesForTheLimit},
+		{"RacesForOwnerTokens", racesForOwnerTokens},
+		{"ManyUpdates", manyUpdates},
 		{"TouchNeverRevives", touchNeverRevives},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, newStores) })

@@ -181,7 +181,7 @@ func lifeCycle(t *testing.T, newStore NewStore) {
 				t.Fatalf("no case for %s from %s", op, state)
 			}
 			t.Run(op+" from "+state, func(t *testing.T) {
-				f := newFixture(t, newStore, apikey.Options{})
+				f := newFixture(t, newStore, apikey.Options{OwnerTokenLimit: &apikey.ReissueLimit{}})
 				o := f.m.ForOwner(owner, nil)
 				id, tokens := f.bring(o, state)
 				before, eventsBefore := f.get(id), len(f.events(id))

@@ -11,12 +11,15 @@ CREATE TABLE IF NOT EXISTS apikey_schema (
 ) ENGINE = InnoDB;
 
 -- The state of an owner as a whole. Every owner of a key has a row, at
--- revision 0 until it is disabled for the first time.
+-- revision 0 until its first change.
 CREATE TABLE IF NOT EXISTS apikey_owners (
     id              VARBINARY(255)  NOT NULL PRIMARY KEY,
     disabled_at     BIGINT          NOT NULL DEFAULT 0,
     disabled_by     VARBINARY(255)  NOT NULL DEFAULT '',
     disabled_reason VARBINARY(1000) NOT NULL DEFAULT '',
+    has_ceiling     TINYINT         NOT NULL DEFAULT 0, -- 0 or 1
+    ceiling         VARBINARY(16000) NOT NULL DEFAULT '', -- scopes, separated by single spaces
+    tokens_until    BIGINT          NOT NULL DEFAULT 0,
     revision        BIGINT          NOT NULL DEFAULT 0,
     nonce           VARBINARY(16)   NOT NULL DEFAULT 0x00000000000000000000000000000000,
     seal            VARBINARY(1000) NOT NULL DEFAULT '',

@@ -9,12 +9,15 @@ CREATE TABLE IF NOT EXISTS apikey_schema (
 );
 
 -- The state of an owner as a whole. Every owner of a key has a row, at
--- revision 0 until it is disabled for the first time.
+-- revision 0 until its first change.
 CREATE TABLE IF NOT EXISTS apikey_owners (
     id              TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     disabled_at     BIGINT NOT NULL DEFAULT 0,
     disabled_by     TEXT COLLATE "C" NOT NULL DEFAULT '',
     disabled_reason TEXT COLLATE "C" NOT NULL DEFAULT '',
+    has_ceiling     SMALLINT NOT NULL DEFAULT 0, -- 0 or 1
+    ceiling         TEXT COLLATE "C" NOT NULL DEFAULT '', -- scopes, separated by single spaces
+    tokens_until    BIGINT NOT NULL DEFAULT 0,
     revision        BIGINT NOT NULL DEFAULT 0,
     nonce           BYTEA NOT NULL DEFAULT '\x00000000000000000000000000000000',
     seal            BYTEA NOT NULL DEFAULT ''

@@ -9,12 +9,15 @@ CREATE TABLE IF NOT EXISTS apikey_schema (
 ) STRICT;
 
 -- The state of an owner as a whole. Every owner of a key has a row, at
--- revision 0 until it is disabled for the first time.
+-- revision 0 until its first change.
 CREATE TABLE IF NOT EXISTS apikey_owners (
     id              TEXT    NOT NULL PRIMARY KEY,
     disabled_at     INTEGER NOT NULL DEFAULT 0,
     disabled_by     TEXT    NOT NULL DEFAULT '',
     disabled_reason TEXT    NOT NULL DEFAULT '',
+    has_ceiling     INTEGER NOT NULL DEFAULT 0, -- 0 or 1
+    ceiling         TEXT    NOT NULL DEFAULT '', -- scopes, separated by single spaces
+    tokens_until    INTEGER NOT NULL DEFAULT 0,
     revision        INTEGER NOT NULL DEFAULT 0,
     nonce           BLOB    NOT NULL DEFAULT (zeroblob(16)),
     seal            BLOB    NOT NULL DEFAULT (zeroblob(0))

@@ -52,12 +52,13 @@ var (
 	// ErrNotRotating means that no overlap of a rotation is running.
 	ErrNotRotating = errors.New("apikey: key is not rotating")
 
-	// ErrTooSoon means that Options.ReissueLimit is used up; see TooSoonError.
-	ErrTooSoon = errors.New("apikey: too many reissues")
+	// ErrTooSoon means that Options.ReissueLimit or Options.OwnerTokenLimit is
+	// used up; see TooSoonError.
+	ErrTooSoon = errors.New("apikey: too many new tokens")
 
 	// ErrForbidden means that an owner may not do this: Options.Authorize
-	// refused (the error also wraps the one that it returned), or the field is
-	// the host's.
+	// returned an error (which is wrapped too), only your application sets the
+	// field, or the key of the request may not do it (see ForOwner).
 	ErrForbidden = errors.New("apikey: not authorized")
 
 	// ErrOutcomeUnknown means that the answer of the store was lost, and that

@@ -82,7 +82,7 @@ func TestIdempotencyKeySpaces(t *testing.T) {
 	is := is.New(t)
 	ctx := t.Context()
 	keys := apikeytest.New(t)
-	mine := keys.ForOwner("acme", "orders:*")
+	mine := keys.ForOwner("acme", &apikey.OwnerOptions{Scopes: []string{"orders:*"}})
 	owners, err := mine.Issue(ctx, apikey.IssueParams{Name: "trial", Scopes: []string{"orders:*"}, IdempotencyKey: "trial"})
 	is.NoErr(err)
 	ours, err := keys.Issue(ctx, apikey.IssueParams{
@@ -113,7 +113,7 @@ func TestIdempotencyKeyAuthorize(t *testing.T) {
 		},
 	})
 	is.NoErr(err)
-	mine := m.ForOwner("acme")
+	mine := m.ForOwner("acme", nil)
 	p := apikey.IssueParams{Name: "n", IdempotencyKey: "k"}
 	_, err = mine.Issue(ctx, p)
 	is.NoErr(err)

@@ -218,11 +218,20 @@ func TestBadInput(t *testing.T) {
 		"retain":         {Retain: apikey.Period{Days: -1}},
 		"keys_per_owner": {KeysPerOwner: -1},
 		"reissue_limit":  {ReissueLimit: &apikey.ReissueLimit{N: 1}},
+		"scopes":         {Scopes: []string{"a b"}},
+
+		"owner_token_limit": {OwnerTokenLimit: &apikey.ReissueLimit{N: 1}},
 	} {
 		check(field, field, second(apikey.New(memstore.New(), &bad)))
 	}
-	check("-1", "reissue_limit", second(apikey.New(memstore.New(), &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, ReissueLimit: &apikey.ReissueLimit{N: -1, Window: 1}})))
-	check("51", "reissue_limit", second(apikey.New(memstore.New(), &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, ReissueLimit: &apikey.ReissueLimit{N: 51}})))
+	for n, limit := range map[string]apikey.ReissueLimit{"-1": {N: -1, Window: 1}, "51": {N: 51}} {
+		check(n, "reissue_limit", second(apikey.New(memstore.New(), &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, ReissueLimit: &limit})))
+	}
+	for _, limit := range []apikey.ReissueLimit{{N: -1, Window: time.Hour}, {N: 1_000_001, Window: time.Hour}, {N: 1001, Window: time.Millisecond}, {Window: -1}} {
+		check("bad limit", "owner_token_limit", second(apikey.New(memstore.New(), &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, OwnerTokenLimit: &limit})))
+	}
+	check("self rotation", "self_rotation", second(m.ForOwner("acme", &apikey.OwnerOptions{SelfRotation: 1}).Get(ctx, id)))
+	check("self rotation", "self_rotation", second(m.ForOwner("acme", &apikey.OwnerOptions{SelfRotation: -time.Hour}).Get(ctx, id)))
 	check("nil options", "peppers", second(apikey.New(memstore.New(), nil)))
 	check("nil store", "store", second(apikey.New(nil, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})))
 

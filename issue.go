@@ -75,10 +75,10 @@ func (m *Manager) Issue(ctx context.Context, p IssueParams) (Issued, error) {
 // Issue makes a new key of the owner, with the rate and metadata of the
 // OwnerOptions; see Manager.Issue. Scopes that the OwnerOptions do not include
 // are rejected with a *FieldError that is an ErrScope, and another rate or
-// other metadata with one that is an ErrForbidden. If Options.Authorize returns
-// an error, the call fails with ErrForbidden. If it rejects
-// ActionGet for the key that an IdempotencyKey has created, the error is an
-// ErrForbidden without the key.
+// other metadata with one that is an ErrForbidden. Too many new tokens are
+// rejected with a *TooSoonError. If Options.Authorize returns an error, the call
+// fails with ErrForbidden. If it rejects ActionGet for the key that an
+// IdempotencyKey has created, the error is an ErrForbidden without the key.
 func (o *OwnerManager) Issue(ctx context.Context, p IssueParams) (Issued, error) {
 	return o.access.issue(ctx, p)
 }

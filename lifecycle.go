@@ -322,7 +322,8 @@ type ReissueLimit struct {
 	Window time.Duration
 }
 
-// TooSoonError is an ErrTooSoon that says when the next reissue is allowed.
+// TooSoonError is an ErrTooSoon with the time at which the next new token is
+// allowed.
 type TooSoonError struct {
 	At time.Time
 }

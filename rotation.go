@@ -17,7 +17,7 @@ func (m *Manager) Regenerate(ctx context.Context, id, reason string, conditions 
 }
 
 // Regenerate replaces the token of a key of the owner; see Manager.Regenerate.
-// A held key is refused with ErrHeld, too many reissues with a *TooSoonError.
+// A held key is rejected with ErrHeld, too many new tokens with a *TooSoonError.
 func (o *OwnerManager) Regenerate(ctx context.Context, id, reason string, conditions ...Condition) (Issued, error) {
 	return o.access.regenerate(ctx, id, reason, conditions)
 }
@@ -36,7 +36,8 @@ func (m *Manager) Rotate(ctx context.Context, id string, overlap time.Duration, 
 }
 
 // Rotate gives a key of the owner a new token; see Manager.Rotate. A held key
-// is refused with ErrHeld, too many reissues with a *TooSoonError.
+// is rejected with ErrHeld, too many new tokens with a *TooSoonError. If the key
+// is the one of the request, see OwnerOptions.SelfRotation.
 func (o *OwnerManager) Rotate(ctx context.Context, id string, overlap time.Duration, reason string, conditions ...Condition) (Issued, error) {
 	return o.access.rotate(ctx, id, overlap, reason, conditions)
 }

@@ -90,18 +90,18 @@ func (m *Manager) checkKnown(scopes, already Scopes) error {
 // more than 100.
 func (s Scopes) both(other Scopes) Scopes {
 	var list []string
-	for a := range s.All() {
-		if other.Allows(a) {
-			list = append(list, a)
-			continue
-		}
-		for b := range other.All() {
-			if covers(a, b) {
-				list = append(list, b)
-			}
+	for scope := range s.All() {
+		if other.Allows(scope) {
+			list = append(list, scope)
 		}
 	}
-	return Scopes{strings.Join(slices.Compact(slices.Sorted(slices.Values(list))), " ")}
+	for scope := range other.All() {
+		if s.Allows(scope) {
+			list = append(list, scope)
+		}
+	}
+	slices.Sort(list)
+	return Scopes{strings.Join(slices.Compact(list), " ")}
 }
 
 // All yields the scopes in ascending order.

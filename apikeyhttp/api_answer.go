@@ -25,7 +25,7 @@ var (
 	answerPrecondition   = newAnswer(412, "conflict", noChallenge, "The key is not at the revision that If-Match names.")
 	answerTooLarge       = newAnswer(413, "too_large", noChallenge, "The body may have at most 64 KiB.")
 	answerMediaType      = newAnswer(415, "unsupported_media_type", noChallenge, "The body must be application/json.")
-	answerTooSoon        = newAnswer(429, "too_soon", noChallenge, "The key was reissued too often. Disable it, if it must be refused now.")
+	answerTooSoon        = newAnswer(429, "too_soon", noChallenge, "There were too many new tokens. A key can still be disabled and deleted.")
 	answerUnreadable     = newAnswer(400, "invalid_request", noChallenge, "The body could not be read.")
 	answerNotNow         = newAnswer(503, "unavailable", noChallenge, "Keys cannot be managed now. Try again later.")
 	answerOutcomeUnknown = newAnswer(503, "outcome_unknown", noChallenge, "It is not known whether the change was made.")

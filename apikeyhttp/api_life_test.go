@@ -257,7 +257,7 @@ var apiErrors = map[string]func(t *testing.T, s *shop, id string) *http.Response
 	},
 	"conflict": func(t *testing.T, s *shop, id string) *http.Response {
 		s.Store.Fail(apikeytest.Failure{Method: apikeytest.Commit, Err: apikey.ErrConflict})
-		return s.ask(t, "POST", "/keys/"+id+"/rotate", `{"overlap_seconds":1}`, "If-Match", "*")
+		return s.ask(t, "POST", "/keys/"+id+"/finish", "", "If-Match", "*")
 	},
 	"exists": func(t *testing.T, s *shop, id string) *http.Response {
 		s.ask(t, "POST", "/keys", `{"name":"a"}`, "Idempotency-Key", "a")

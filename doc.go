@@ -118,10 +118,12 @@
 //	Delete          all                      refuses every token, for ever
 //	Sweep           -                        removes what ended long ago
 //
-// Disable, Enable, Delete, [Manager.DisableOwner] and [Manager.EnableOwner] are
-// idempotent: what is so already stays so, without an error and without an
-// event. DisableOwner refuses all keys of an owner in one write and leaves each
-// key as it is.
+// [Manager.SetOwnerScopes] sets a ceiling over the scopes of all keys of an
+// owner, which every Validate applies.
+//
+// Disable, Enable, Delete, and the calls that change an owner, are idempotent:
+// if there is nothing to change, they succeed and record no event. DisableOwner
+// rejects all keys of an owner in one write and leaves each key as it is.
 //
 // Every change is one commit with one [Event], which says what, when, by whom
 // ([WithActor]) and why (the reason). [Manager.Events] reads the log.
@@ -260,6 +262,8 @@
 //   - Keep the pepper outside the database. With [NoPepper], anyone who can write to the database can create working keys.
 //   - Take the owner from the host's own login, never from the request.
 //   - An owner may change the name, scopes (within what [Manager.ForOwner] was given), networks and end of its keys; rate and metadata are the host's. Pass on from a request only what your owners are to decide, and use [Options.Authorize] for the rest.
+//   - If keys manage keys in your application, pass the request's context to the [OwnerManager]: what it changes then stays within the key of the request.
+//   - An owner that may do less than before: [Manager.SetOwnerScopes]. List your scopes in [Options.Scopes].
 //   - Give [From] the address of the real client. Package apikeyhttp gives that of the connection. What a proxy header says is the client's word unless your own proxy wrote it.
 //   - A token that leaked: [Manager.Regenerate], or [Manager.Disable] if nobody is there to take the new one. [Scan] finds tokens in texts.
 //   - An owner that must not use any key: [Manager.DisableOwner].

@@ -21,8 +21,8 @@ const maxAttempts = 100
 const (
 	maxPause = 50 * time.Millisecond
 
-	// maxWait bounds how long a change waits for its turn. After that it goes
-	// on without, which is correct and only slower.
+	// maxWait bounds how long a change waits for one other that has the turn.
+	// After that it goes on without, which is correct and only slower.
 	maxWait = 10 * time.Second
 )
 
@@ -34,8 +34,9 @@ type turns struct {
 }
 
 type queue struct {
-	free chan struct{} // holds one value while nobody has the turn
-	len  int           // who has the turn, and who waits for it
+	free  chan struct{} // has one value while nobody has the turn
+	len   int           // who has the turn, and who waits for it
+	taken int           // how often it was taken
 }
 
 // inTurn marks the context of a change that has a turn. A change made with it,
@@ -51,19 +52,35 @@ func (t *turns) take(ctx context.Context, name string) (inside context.Context, 
 	q := t.enter(name)
 	timer := time.NewTimer(maxWait)
 	defer timer.Stop()
-	select {
-	case <-q.free:
-		return context.WithValue(ctx, inTurn{}, true), func() {
-			q.free <- struct{}{}
+	for taken := t.taken(q, 0); ; {
+		select {
+		case <-q.free:
+			t.taken(q, 1)
+			return context.WithValue(ctx, inTurn{}, true), func() {
+				q.free <- struct{}{}
+				t.leave(name, q)
+			}, nil
+		case <-timer.C:
+			if now := t.taken(q, 0); now != taken {
+				taken = now
+				timer.Reset(maxWait)
+				continue
+			}
 			t.leave(name, q)
-		}, nil
-	case <-timer.C:
-		t.leave(name, q)
-		return ctx, func() {}, nil
-	case <-ctx.Done():
-		t.leave(name, q)
-		return ctx, func() {}, ctx.Err()
+			return ctx, func() {}, nil
+		case <-ctx.Done():
+			t.leave(name, q)
+			return ctx, func() {}, ctx.Err()
+		}
 	}
+}
+
+// taken adds to how often a turn was taken, and returns it.
+func (t *turns) taken(q *queue, n int) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	q.taken += n
+	return q.taken
 }
 
 func (t *turns) enter(name string) *queue {

@@ -190,6 +190,49 @@ func (s *gateStore) bypass(t testing.TB, id string) error {
 	return err
 }
 
+// TestSlowTurns checks that a change waits as long as others take their turns,
+// and goes on without its turn if one of them does not end.
+func TestSlowTurns(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		commit  time.Duration // how long one takes
+		changes int
+		want    int64 // commits
+	}{
+		{"many that are slow", 3 * time.Second, 20, 39},
+		{"one that hangs", time.Minute, 3, 6},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m, store := newGated(t, apikey.Options{})
+				id := issue(t, m, apikey.IssueParams{}).Key.ID
+				store.commits.Store(0)
+				store.get = barrier(test.changes)
+				var wg sync.WaitGroup
+				first := barrier(test.changes)
+				store.commit = func(ctx context.Context) {
+					second := store.commits.Load() > int64(test.changes)
+					first(ctx)
+					if second {
+						<-time.After(test.commit) // by the clock of the bubble
+					}
+				}
+				for i := range test.changes {
+					wg.Go(func() {
+						if _, err := m.Update(t.Context(), id, apikey.Changes{Name: new(fmt.Sprint("name ", i))}, ""); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+				wg.Wait()
+				if got := store.commits.Load(); got != test.want {
+					t.Errorf("%d commits, want %d", got, test.want)
+				}
+			})
+		})
+	}
+}
+
 // TestChangeInAuthorize checks that Options.Authorize may change the key that
 // it is asked about, also while its caller has the turn, and wait for nothing.
 func TestChangeInAuthorize(t *testing.T) {

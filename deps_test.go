@@ -17,7 +17,7 @@ func TestDependencies(t *testing.T) {
 		"":            {},
 		"/memstore":   {"", "/internal/micros"},
 		"/sqlstore":   {"", "/internal/micros"},
-		"/apikeyhttp": {""},
+		"/apikeyhttp": {"", "/internal/cursor"},
 		"/apikeyui":   {""},
 		"/storetest":  {""},
 		"/apikeytest": {"", "/memstore", "/internal/micros"},

@@ -25,10 +25,11 @@ type APIOptions struct {
 	// before API.
 	Owner func(r *http.Request) (owner, actor string, err error)
 
-	// Scopes, also of the form "orders:*", are all that an owner can give to
-	// a key; without any it gives none. A host whose owners have different
-	// ones makes an API for each kind.
-	Scopes []string
+	// OwnerOptions, if set, returns what the owner of a request may give to
+	// its keys. Without it, or with nil options, an owner gives no scopes. It
+	// is called after Owner, once per request and concurrently. An error
+	// rejects the request like one of Owner. Invalid options are status 500.
+	OwnerOptions func(r *http.Request, owner string) (*apikey.OwnerOptions, error)
 
 	// Origins are those of the host's other sites, such as
 	// "https://app.example.com", whose pages may make changes from a browser.
@@ -49,7 +50,7 @@ type APIOptions struct {
 }
 
 // Check returns a *apikey.FieldError for what API refuses in the options, or
-// nil. Its fields are "owner", "scopes" and "origins".
+// nil. Its fields are "owner" and "origins".
 func (o *APIOptions) Check() error {
 	_, err := newAPI(o)
 	return err
@@ -59,7 +60,7 @@ func (o *APIOptions) Check() error {
 // to the calls of an [apikey.OwnerManager]. It is for front ends and programs
 // of the owners; whom it serves is decided by APIOptions.Owner alone.
 //
-//	api := apikeyhttp.API(manager, &apikeyhttp.APIOptions{Owner: session, Scopes: []string{"orders:*"}})
+//	api := apikeyhttp.API(manager, &apikeyhttp.APIOptions{Owner: session, OwnerOptions: plan})
 //	mux.Handle("/account/", http.StripPrefix("/account", api))
 //
 // The prefix has no slash at its end.
@@ -80,17 +81,31 @@ func (o *APIOptions) Check() error {
 //	POST   /keys/{id}/finish       FinishRotation
 //	POST   /keys/{id}/extend       ExtendRotation
 //	GET    /keys/{id}/credentials  Credentials
-//	GET    /keys/{id}/events       a page of Events
+//	GET    /keys/{id}/events       a page of Events, newest first
 //
 // A token stands in the answers of issue, regenerate and rotate and nowhere
-// else. The ETag of a key is its revision, and If-Match with it makes a change
-// happen only at that revision. A key of someone else, one that there is not,
+// else. A key of someone else, one that there is not,
 // and what cannot be an id are one and the same 404. Rate, metadata and holds
 // are the host's: the rate is shown, the metadata is not. Actors and reasons
 // are shown, also those of changes that the host has made.
 //
-// Bodies are JSON of at most 64 KiB, and read strictly: a member that is not
-// known, stands twice or is spelled in another case is refused. Changes asked
+// The ETag of a key begins with its revision. A change with If-Match is only
+// made at a revision that the field lists. If-None-Match with the current ETag
+// of a key, or of the document, makes the response to GET a 304. Preconditions
+// follow RFC 9110, section 13. Lists have no ETag, so that only "*" matches
+// them.
+//
+// A page of a list has at most "limit" entries, and "next", if there may be
+// more. Give it as "after" to get the next page. It is an opaque string that
+// is valid for the same list of the same owner only. Each page costs the same,
+// however far into the list it is.
+//
+// Bodies are JSON of at most 64 KiB. Members and query parameters are rejected
+// if they are unknown, occur twice or are spelled in another case. In a POST,
+// null is the same as leaving an optional member out. In a PATCH, as in a JSON
+// merge patch, null clears scopes and networks. An Idempotency-Key is rejected
+// where nothing honors it. Times must be in the form of RFC 3339, with upper-
+// case T and Z. Changes asked
 // for by pages of other sites are refused, by [http.CrossOriginProtection] and
 // because a form cannot send application/json. Refusals are problem details
 // (see Problem) and hold nothing of the request.
@@ -114,7 +129,7 @@ func API(m *apikey.Manager, options *APIOptions) http.Handler {
 type api struct {
 	manager *apikey.Manager
 	owner   func(*http.Request) (owner, actor string, err error)
-	scopes  []string
+	options func(*http.Request, string) (*apikey.OwnerOptions, error) // may be nil
 	origins *http.CrossOriginProtection
 	observe func(*http.Request, Observation)
 	config  *config // for refusals
@@ -124,10 +139,6 @@ func newAPI(o *APIOptions) (*api, error) {
 	if o == nil || o.Owner == nil {
 		return nil, &apikey.FieldError{Field: "owner", Problem: "must not be nil"}
 	}
-	scopes, err := apikey.NewScopes(o.Scopes...)
-	if err != nil {
-		return nil, err
-	}
 	origins := http.NewCrossOriginProtection()
 	for _, origin := range o.Origins {
 		if !isOrigin(origin) || origins.AddTrustedOrigin(origin) != nil {
@@ -136,13 +147,15 @@ func newAPI(o *APIOptions) (*api, error) {
 	}
 	c := *defaults
 	c.writeProblem = o.WriteProblem
-	return &api{owner: o.Owner, scopes: scopes.Slice(), origins: origins, observe: o.Observe, config: &c}, nil
+	return &api{owner: o.Owner, options: o.OwnerOptions, origins: origins, observe: o.Observe, config: &c}, nil
 }
+
+const idLen = 20
 
 // isID reports whether a text has the form of a key's id, 20 characters of
 // base62, so that it may stand in a log.
 func isID(text string) bool {
-	return len(text) == 20 && !strings.ContainsFunc(text, func(r rune) bool { return r == '-' || notInHeader(r) })
+	return len(text) == idLen && !strings.ContainsFunc(text, func(r rune) bool { return r == '-' || notInHeader(r) })
 }
 
 // isOrigin reports whether a browser may send a text as the Origin of a page
@@ -162,22 +175,40 @@ func isOrigin(text string) bool {
 }
 
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	route, id, allowed := findRoute(r)
+	route, id, path := findRoute(r)
 	switch {
-	case allowed == nil:
+	case path == nil:
 		a.config.refuse(w, r, answerNotFound)
 	case r.Method == http.MethodOptions:
-		w.Header().Set("Allow", strings.Join(allowed, ", "))
-		w.Header().Set("Cache-Control", "no-store")
-		w.WriteHeader(http.StatusNoContent)
+		a.describe(w, r, path)
 	case route == nil:
-		w.Header().Set("Allow", strings.Join(allowed, ", "))
+		w.Header().Set("Allow", path.allow())
 		a.config.refuse(w, r, answerMethod)
-	case route.open != nil:
-		route.open(w, r)
+	case route.open:
+		a.serveDocument(w, r, route)
 	default:
 		a.serve(w, r, route, id)
 	}
+}
+
+// describe answers OPTIONS. It asks for no owner, because a preflight request
+// of a browser carries no login.
+func (a *api) describe(w http.ResponseWriter, r *http.Request, path apiPath) {
+	if err := path.checkHeaders(r.Header); err != nil {
+		a.fail(w, r, apiAnswerTo(err), err)
+		return
+	}
+	if q := readQuery(r, path.query()); q.err != nil {
+		a.fail(w, r, apiAnswerTo(q.err), q.err)
+		return
+	}
+	h := w.Header()
+	h.Set("Allow", path.allow())
+	if path.has(http.MethodPatch) {
+		h.Set("Accept-Patch", mediaType)
+	}
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusNoContent)
 }
 
 // serve answers a request to a route that acts for an owner.
@@ -188,13 +219,15 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, route *apiRoute, id 
 	if err == nil {
 		done, err = route.handle(c)
 	}
+	if err == nil && route.method == http.MethodGet {
+		done, err = c.preconditions.apply(r.Method, done)
+	}
 	var refused *answer
-	switch {
-	case err == nil:
-	case errors.Is(err, apikey.ErrConflict) && len(c.conditions) > 0:
-		refused = answerPrecondition
-	default:
+	if err != nil {
 		refused = apiAnswerTo(err)
+	}
+	if refused == answerMediaType {
+		offerMediaType(w.Header(), r)
 	}
 	if a.observe != nil {
 		defer func() { a.observe(r, c.observation(done, refused, err)) }()
@@ -214,21 +247,49 @@ func (a *api) admit(w http.ResponseWriter, c *apiCall, route *apiRoute) error {
 		return refusal{answerCrossOrigin, err}
 	}
 	owner, actor, err := a.owner(r)
-	switch {
-	case errors.Is(err, apikey.ErrUnavailable), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return refusal{answerNotNow, err}
-	case err != nil || owner == "":
-		return refusal{answerForbidden, err}
+	if err != nil || owner == "" {
+		return noOwner(err)
 	}
 	c.owner = owner
+	var options *apikey.OwnerOptions
+	if a.options != nil {
+		if options, err = a.options(r, owner); err != nil {
+			return noOwner(err)
+		}
+	}
+	if options != nil {
+		// The Manager would report these scopes as those of the request.
+		if _, err := apikey.NewScopes(options.Scopes...); err != nil {
+			return refusal{answerServerError, err}
+		}
+	}
 	c.Context = apikey.WithActor(r.Context(), actor)
-	c.keys = a.manager.ForOwner(owner, &apikey.OwnerOptions{Scopes: a.scopes})
-	if c.body, err = readBody(w, r, route.body); err != nil {
+	c.keys = a.manager.ForOwner(owner, options)
+	return c.read(w, route)
+}
+
+// noOwner rejects a request on whose owner your application did not decide, or
+// which it rejected.
+func noOwner(err error) refusal {
+	if errors.Is(err, apikey.ErrUnavailable) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return refusal{answerNotNow, err}
+	}
+	return refusal{answerForbidden, err}
+}
+
+// read reads all parts of a request.
+func (c *apiCall) read(w http.ResponseWriter, route *apiRoute) (err error) {
+	r := c.request
+	if err := (apiPath{route}).checkHeaders(r.Header); err != nil {
 		return err
 	}
-	if route.conditional {
-		c.conditions, err = ifMatch(r.Header)
+	if c.query = readQuery(r, route.query); c.query.err != nil {
+		return c.query.err
 	}
+	if c.body, err = readBody(w, r, route); err != nil {
+		return err
+	}
+	c.preconditions, err = readPreconditions(r.Header)
 	return err
 }
 

@@ -1,7 +1,6 @@
 package apikeyhttp
 
 import (
-	"bytes"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/hex"
@@ -22,7 +21,7 @@ var (
 	answerMethod         = newAnswer(405, "method_not_allowed", noChallenge, "The path does not allow this method.")
 	answerConflict       = newAnswer(409, "conflict", noChallenge, "The key was changed by someone else.")
 	answerExists         = newAnswer(409, "exists", noChallenge, "A key was issued with this Idempotency-Key before. Its token cannot be shown again.")
-	answerPrecondition   = newAnswer(412, "conflict", noChallenge, "The key is not at the revision that If-Match names.")
+	answerPrecondition   = newAnswer(412, "conflict", noChallenge, "The key is not in a state that If-Match and If-None-Match allow.")
 	answerTooLarge       = newAnswer(413, "too_large", noChallenge, "The body may have at most 64 KiB.")
 	answerMediaType      = newAnswer(415, "unsupported_media_type", noChallenge, "The body must be application/json.")
 	answerTooSoon        = newAnswer(429, "too_soon", noChallenge, "There were too many new tokens. A key can still be disabled and deleted.")
@@ -109,9 +108,7 @@ func apiAnswerTo(err error) *answer {
 		if name := inputs[field.Field]; name != "" {
 			return refuseField(name, field.Problem).answer
 		}
-		if field.Field == "owner" || field.Field == "actor" {
-			return answerServerError // APIOptions.Owner gave what cannot be one
-		}
+		return answerServerError // APIOptions.Owner or OwnerOptions returned it
 	}
 	return answerNotNow
 }
@@ -120,21 +117,46 @@ func apiAnswerTo(err error) *answer {
 type reply struct {
 	status      int    // 0 = 200
 	contentType string // "" = application/json
-	revision    int64  // of the key, 0 without one
+	tag         string // "" = none
 	location    string
 	body        any
+
+	// same reports whether If-Match may name the resource by a tag; nil = by
+	// the present one only.
+	same func(tag string) bool
+}
+
+// apply decides what a resource that was read is answered with.
+func (p preconditions) apply(method string, done reply) (reply, error) {
+	same := done.same
+	if same == nil {
+		same = func(tag string) bool { return tag == done.tag }
+	}
+	switch p.evaluate(method, done.tag, same) {
+	case notModified:
+		return reply{status: http.StatusNotModified, tag: done.tag}, nil
+	case failed:
+		return reply{}, refusal{answer: answerPrecondition}
+	}
+	return done, nil
 }
 
 func (p reply) write(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	if p.tag != "" {
+		h.Set("ETag", p.tag)
+	}
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	if p.status == http.StatusNotModified {
+		w.WriteHeader(p.status)
+		return
+	}
 	// Texts, numbers and lists of them: Marshal does not fail.
 	body, _ := json.Marshal(p.body)
 	body = append(body, '\n')
-	h := w.Header()
 	if p.contentType == "" {
-		p.contentType = "application/json"
-	}
-	if p.revision != 0 {
-		h.Set("ETag", entityTag(p.revision))
+		p.contentType = mediaType
 	}
 	if p.location != "" {
 		h.Set("Location", p.location)
@@ -142,10 +164,8 @@ func (p reply) write(w http.ResponseWriter, r *http.Request) {
 	if p.status == 0 {
 		p.status = http.StatusOK
 	}
-	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Type", p.contentType)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
-	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(p.status)
 	if r.Method != http.MethodHead {
 		w.Write(body) // on an error the client is gone
@@ -163,18 +183,47 @@ var documentTag = sync.OnceValue(func() string {
 	return `"` + hex.EncodeToString(sum[:16]) + `"`
 })
 
-// serveDocument serves the document, which is the same for everyone.
-func serveDocument(w http.ResponseWriter, r *http.Request) {
+// serveDocument serves the document, which is the same for everyone. It is
+// never sent in parts, so that Range is ignored.
+func (a *api) serveDocument(w http.ResponseWriter, r *http.Request, route *apiRoute) {
+	c := &apiCall{request: r}
+	done := reply{tag: documentTag()}
+	err := c.read(w, route)
+	if err == nil {
+		done, err = c.preconditions.apply(r.Method, done)
+	}
+	if err != nil {
+		a.fail(w, r, apiAnswerTo(err), err)
+		return
+	}
 	h := w.Header()
 	h.Set("Cache-Control", "no-cache")
-	h.Set("Content-Type", "application/vnd.oai.openapi+json;version=3.1")
-	h.Set("ETag", documentTag())
+	h.Set("ETag", done.tag)
 	h.Set("X-Content-Type-Options", "nosniff")
-	// A part of it, or a failed condition, would be answered without the body
-	// and the headers of a refusal.
-	r = r.Clone(r.Context())
-	for _, name := range []string{"Range", "If-Range", "If-Match", "If-Unmodified-Since"} {
-		r.Header.Del(name)
+	if done.status == http.StatusNotModified {
+		w.WriteHeader(done.status)
+		return
 	}
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(document))
+	h.Set("Content-Type", "application/vnd.oai.openapi+json;version=3.1")
+	h.Set("Content-Length", strconv.Itoa(len(document)))
+	w.WriteHeader(http.StatusOK)
+	if r.Method != http.MethodHead {
+		w.Write(document) // on an error the client is gone
+	}
+}
+
+// mediaType is that of bodies.
+const mediaType = "application/json"
+
+// offerMediaType names, beside status 415, what would be accepted (RFC 5789,
+// section 2.2; RFC 9110, sections 12.5.1 and 12.5.3).
+func offerMediaType(h http.Header, r *http.Request) {
+	if r.Method == http.MethodPatch {
+		h.Set("Accept-Patch", mediaType)
+	} else {
+		h.Set("Accept", mediaType)
+	}
+	if r.Header["Content-Encoding"] != nil {
+		h.Set("Accept-Encoding", "identity")
+	}
 }

@@ -24,15 +24,16 @@ const maxBody = 64 << 10
 // Its methods read one member each, give the zero value for one that is not
 // there, and keep the first error.
 //
-// encoding/json alone would take "Name" for "name", the last of two, and null
-// for nothing, and its errors hold what was sent.
+// encoding/json alone would accept "Name" for "name" and the last of two, and
+// its errors contain what was sent.
 type apiBody struct {
 	members map[string]json.RawMessage
 	err     error
 }
 
-// readBody reads a body that may hold the members named; nil allows no body.
-func readBody(w http.ResponseWriter, r *http.Request, known []string) (*apiBody, error) {
+// readBody reads a body with the members of the route, if that has any.
+func readBody(w http.ResponseWriter, r *http.Request, route *apiRoute) (*apiBody, error) {
+	known := route.body
 	limit := int64(maxBody)
 	if known == nil {
 		limit = 0
@@ -63,7 +64,13 @@ func readBody(w http.ResponseWriter, r *http.Request, known []string) (*apiBody,
 		return &apiBody{}, nil
 	}
 	members, err := readMembers(raw, known)
-	return &apiBody{members: members}, err
+	b := &apiBody{members: members}
+	if route.method != http.MethodPatch {
+		for _, name := range known {
+			b.dropNull(name)
+		}
+	}
+	return b, err
 }
 
 // isJSON reports whether a body is said to be JSON, in the only encoding that
@@ -72,9 +79,9 @@ func isJSON(h http.Header) bool {
 	if len(h["Content-Type"]) != 1 {
 		return false
 	}
-	mediaType, parameters, err := mime.ParseMediaType(h.Get("Content-Type"))
+	named, parameters, err := mime.ParseMediaType(h.Get("Content-Type"))
 	charset, hasCharset := parameters["charset"]
-	return err == nil && mediaType == "application/json" && (!hasCharset || strings.EqualFold(charset, "utf-8"))
+	return err == nil && named == mediaType && (!hasCharset || strings.EqualFold(charset, "utf-8"))
 }
 
 // readMembers takes a JSON object apart. No member that is known is an object,
@@ -115,6 +122,14 @@ func readMembers(raw []byte, known []string) (map[string]json.RawMessage, error)
 }
 
 func (b *apiBody) has(name string) bool { return b.members[name] != nil }
+
+// dropNull makes null the same as leaving a member out.
+func (b *apiBody) dropNull(name string) *apiBody {
+	if string(b.members[name]) == "null" {
+		delete(b.members, name)
+	}
+	return b
+}
 
 // clearable lets null stand for an empty array.
 func (b *apiBody) clearable(name string) *apiBody {
@@ -199,8 +214,9 @@ func (b *apiBody) instant(name string) time.Time {
 		return time.Time{}
 	}
 	var text string
-	var instant time.Time
-	if json.Unmarshal(value, &text) != nil || strings.Contains(text, ",") || instant.UnmarshalText([]byte(text)) != nil || instant.IsZero() {
+	err := json.Unmarshal(value, &text)
+	instant, ok := parseInstant(text)
+	if err != nil || !ok || instant.IsZero() {
 		b.refuse(name, problem)
 	}
 	return instant

@@ -2,6 +2,7 @@ package apikeyhttp_test
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -16,40 +17,57 @@ import (
 type openAPI struct {
 	Paths      map[string]map[string]json.RawMessage
 	Components struct {
-		Schemas map[string]struct {
-			Properties map[string]struct {
-				Codes []string `json:"x-extensible-enum"`
-			}
-			AdditionalProperties any
-		}
+		Schemas    map[string]openAPISchema
+		Parameters map[string]openAPIParameter
+		Responses  map[string]openAPIResponse
 	}
+}
+
+type openAPISchema struct {
+	Required   []string
+	Properties map[string]struct {
+		Type  any
+		Codes []string `json:"x-extensible-enum"`
+	}
+	AdditionalProperties any
+}
+
+type openAPIParameter struct {
+	Ref      string `json:"$ref"`
+	Name, In string
+}
+
+type openAPIResponse struct {
+	Ref     string `json:"$ref"`
+	Headers map[string]any
+	Content map[string]any
 }
 
 type openAPIOperation struct {
 	OperationID string
-	Parameters  []struct {
-		Ref string `json:"$ref"`
-	}
+	Parameters  []openAPIParameter
 	RequestBody *struct {
-		Content map[string]struct {
+		Required bool
+		Content  map[string]struct {
 			Schema struct {
 				Ref string `json:"$ref"`
 			}
 		}
 	}
-	Responses map[string]any
+	Responses map[string]openAPIResponse
 }
 
-// documented is what the document says of routes, as in apiCases: their
-// statuses and bodies. Other tests hold each answer against it.
+// documented is what the document says of routes, as in apiCases. Other tests
+// compare each response with it.
 var documented = func() (d struct {
 	answers    map[string]map[string]bool
 	operations map[string]openAPIOperation
-	bodies     map[string][]string
+	parameters map[string][]string      // "query limit"
+	bodies     map[string]openAPISchema // of requests
 	codes      map[string]bool
 }) {
-	d.answers, d.codes = map[string]map[string]bool{}, map[string]bool{}
-	d.operations, d.bodies = map[string]openAPIOperation{}, map[string][]string{}
+	d.answers, d.codes, d.parameters = map[string]map[string]bool{}, map[string]bool{}, map[string][]string{}
+	d.operations, d.bodies = map[string]openAPIOperation{}, map[string]openAPISchema{}
 	text, err := os.ReadFile("openapi.json")
 	var document openAPI
 	if err == nil {
@@ -58,6 +76,7 @@ var documented = func() (d struct {
 	if err != nil {
 		panic(err)
 	}
+	component := func(ref string) string { return ref[strings.LastIndex(ref, "/")+1:] }
 	for path, methods := range document.Paths {
 		for method, raw := range methods {
 			if method == "parameters" {
@@ -68,21 +87,24 @@ var documented = func() (d struct {
 				panic(err)
 			}
 			name := strings.ToUpper(method) + " " + path
-			d.operations[name], d.answers[name] = o, map[string]bool{"405": true}
-			for status := range o.Responses {
+			for _, p := range o.Parameters {
+				if p.Ref != "" {
+					p = document.Components.Parameters[component(p.Ref)]
+				}
+				d.parameters[name] = append(d.parameters[name], p.In+" "+p.Name)
+			}
+			slices.Sort(d.parameters[name])
+			d.answers[name] = map[string]bool{"405": true}
+			for status, r := range o.Responses {
 				d.answers[name][status] = true
+				if r.Ref != "" {
+					o.Responses[status] = document.Components.Responses[component(r.Ref)]
+				}
 			}
 			if o.RequestBody != nil {
-				schema := strings.TrimPrefix(o.RequestBody.Content["application/json"].Schema.Ref, "#/components/schemas/")
-				d.bodies[name] = []string{}
-				if document.Components.Schemas[schema].AdditionalProperties != false {
-					panic(name + ": the body may hold other members")
-				}
-				for member := range document.Components.Schemas[schema].Properties {
-					d.bodies[name] = append(d.bodies[name], member)
-				}
-				slices.Sort(d.bodies[name])
+				d.bodies[name] = document.Components.Schemas[component(o.RequestBody.Content["application/json"].Schema.Ref)]
 			}
+			d.operations[name] = o
 		}
 	}
 	for _, code := range document.Components.Schemas["Problem"].Properties["code"].Codes {
@@ -91,16 +113,20 @@ var documented = func() (d struct {
 	return d
 }()
 
-// TestAPIDocument holds the document against the table of routes.
+// TestAPIDocument compares the document with the table of routes: methods,
+// parameters, headers, members of bodies and where they may be null.
 func TestAPIDocument(t *testing.T) {
 	is := is.New(t)
 	routes := apikeyhttp.APIRoutes()
-	is.Equal(len(documented.operations), len(routes))
-	ids := map[string]bool{}
+	paths, ids := map[string][]string{}, map[string]bool{}
+	for _, route := range routes {
+		paths[route.Pattern] = append(paths[route.Pattern], route.Method)
+	}
+	is.Equal(len(documented.operations), len(routes)+len(paths))
 	for _, operation := range documented.operations {
 		ids[operation.OperationID] = true
 	}
-	is.Equal(len(ids), len(routes))
+	is.Equal(len(ids), len(documented.operations))
 	for _, route := range routes {
 		name := route.Method + " " + route.Pattern
 		operation, ok := documented.operations[name]
@@ -108,20 +134,84 @@ func TestAPIDocument(t *testing.T) {
 			t.Errorf("%s is not documented", name)
 			continue
 		}
-		conditional := false
-		for _, p := range operation.Parameters {
-			conditional = conditional || p.Ref == "#/components/parameters/IfMatch"
+		want := []string{"header If-Match", "header If-None-Match"}
+		if route.Idempotent {
+			want = append(want, "header Idempotency-Key")
 		}
-		if conditional != route.Conditional || documented.answers[name]["412"] != route.Conditional {
-			t.Errorf("%s: If-Match is documented: %v", name, conditional)
+		for _, parameter := range route.Query {
+			want = append(want, "query "+parameter)
 		}
-		if diff := cmp.Diff(slices.Sorted(slices.Values(route.Body)), slices.Sorted(slices.Values(documented.bodies[name]))); diff != "" {
+		slices.Sort(want)
+		if diff := cmp.Diff(want, documented.parameters[name]); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
+		schema := documented.bodies[name]
+		if diff := cmp.Diff(slices.Sorted(slices.Values(route.Body)), slices.Sorted(maps.Keys(schema.Properties))); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+		if route.Body != nil {
+			is.Equal(schema.AdditionalProperties, false)
+			is.Equal(operation.RequestBody.Required, len(schema.Required) > 0 || route.Method == "PATCH")
+		}
+		for member, property := range schema.Properties {
+			types, _ := property.Type.([]any)
+			if nullable := slices.Contains(types, any("null")); nullable != mayBeNull(route, member, schema) {
+				t.Errorf("%s: null for %s is documented: %v", name, member, nullable)
+			}
+		}
+		for status, response := range operation.Responses {
+			if status >= "400" && (len(response.Content) != 1 || response.Content["application/problem+json"] == nil) {
+				t.Errorf("%s: %s has %v", name, status, response.Content)
+			}
+		}
+	}
+	for path, methods := range paths {
+		operation := documented.operations["OPTIONS "+path]
+		patch := operation.Responses["204"].Headers["Accept-Patch"] != nil
+		is.True(operation.Responses["204"].Headers["Allow"] != nil)
+		is.Equal(patch, slices.Contains(methods, "PATCH"))
 	}
 	for code := range apikeyhttp.APICodes() {
 		if !documented.codes[code] {
 			t.Errorf("%s is not documented", code)
+		}
+	}
+}
+
+// mayBeNull is the rule for null: in a POST it stands for a member that is left
+// out, in a PATCH it clears what can be empty.
+func mayBeNull(route apikeyhttp.APIRoute, member string, schema openAPISchema) bool {
+	if route.Method == "PATCH" {
+		return member == "scopes" || member == "networks" || member == "reason"
+	}
+	return !slices.Contains(schema.Required, member)
+}
+
+// TestAPINull sends null for each member.
+func TestAPINull(t *testing.T) {
+	for _, route := range apikeyhttp.APIRoutes() {
+		name := route.Method + " " + route.Pattern
+		for _, member := range route.Body {
+			t.Run(name+" "+member, func(t *testing.T) {
+				s := newShop(t)
+				key := s.rotating(t, "ada")
+				members := map[string]any{}
+				must(t, json.Unmarshal([]byte(apiCases[name].body), &members))
+				members[member] = nil
+				body, err := json.Marshal(members)
+				must(t, err)
+				if route.Method == "PATCH" && member != "name" {
+					members["name"] = "changed"
+					body, err = json.Marshal(members)
+					must(t, err)
+				}
+				got := s.ask(t, route.Method, strings.Replace(route.Pattern, "{id}", key.ID, 1), string(body))
+				if mayBeNull(route, member, documented.bodies[name]) {
+					is.New(t).Equal(got.StatusCode, apiCases[name].status)
+				} else {
+					is.New(t).Equal(refused(t, got, 400, "invalid_field").Field, member)
+				}
+			})
 		}
 	}
 }

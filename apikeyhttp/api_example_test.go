@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 
+	"github.com/keyturn/apikey"
 	"github.com/keyturn/apikey/apikeyhttp"
 	"github.com/keyturn/apikey/apikeytest"
 )
@@ -24,7 +25,9 @@ func ExampleAPI() {
 			}
 			return "customer-17", "ada@customer-17.example", nil
 		},
-		Scopes: []string{"orders:*"},
+		OwnerOptions: func(_ *http.Request, owner string) (*apikey.OwnerOptions, error) {
+			return &apikey.OwnerOptions{Scopes: []string{"orders:*"}}, nil // stands for the owner's plan
+		},
 	}
 	if err := options.Check(); err != nil {
 		log.Fatal(err)

@@ -1,10 +1,14 @@
 package apikeyhttp
 
+import "strings"
+
 // APIRoute is what tests must have a case for.
 type APIRoute struct {
 	Method, Pattern string
 	Body            []string // nil = none
-	Conditional     bool
+	Query           []string
+	Conditional     bool // a change of a key
+	Idempotent      bool
 	Open            bool
 }
 
@@ -12,7 +16,9 @@ type APIRoute struct {
 func APIRoutes() []APIRoute {
 	var routes []APIRoute
 	for _, r := range apiRoutes {
-		routes = append(routes, APIRoute{r.method, r.pattern, r.body, r.conditional, r.open != nil})
+		routes = append(routes, APIRoute{
+			r.method, r.pattern, r.body, r.query, r.method != "GET" && strings.Contains(r.pattern, "{id}"), r.idempotent, r.open,
+		})
 	}
 	return routes
 }

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/keyturn/apikey"
+	"github.com/keyturn/apikey/internal/cursor"
 )
 
 // apiRoute is one thing that the API does.
@@ -16,41 +16,79 @@ type apiRoute struct {
 	method  string
 	pattern string // "{id}" stands for the id of a key
 
-	// handle answers for an owner. The body may hold the members named, nil
-	// for none at all; conditional routes take If-Match.
-	handle      func(c *apiCall) (reply, error)
-	body        []string
-	conditional bool
+	// handle answers for an owner. The body and the query may have the members
+	// and parameters named, with a nil body none at all.
+	handle func(c *apiCall) (reply, error)
+	body   []string
+	query  []string
 
-	// open answers in place of handle, to anyone.
-	open http.HandlerFunc
+	idempotent bool // takes Idempotency-Key
+	open       bool // the document, which anyone may read
 }
+
+var withReason = []string{"reason"}
 
 // apiRoutes are all. What is not here cannot be reached.
 var apiRoutes = []apiRoute{
-	{method: "GET", pattern: "/openapi.json", open: serveDocument},
-	{method: "GET", pattern: "/keys", handle: (*apiCall).list},
-	{method: "POST", pattern: "/keys", handle: (*apiCall).issue,
+	{method: "GET", pattern: "/openapi.json", open: true},
+	{method: "GET", pattern: "/keys", handle: (*apiCall).list, query: []string{"after", "deleted", "limit"}},
+	{method: "POST", pattern: "/keys", handle: (*apiCall).issue, idempotent: true,
 		body: []string{"name", "scopes", "networks", "expires_at", "lifetime_seconds", "reason"}},
 	{method: "GET", pattern: "/keys/{id}", handle: (*apiCall).get},
-	{method: "PATCH", pattern: "/keys/{id}", handle: (*apiCall).update, conditional: true,
+	{method: "PATCH", pattern: "/keys/{id}", handle: (*apiCall).update,
 		body: []string{"name", "scopes", "networks", "expires_at", "reason"}},
-	{method: "DELETE", pattern: "/keys/{id}", handle: (*apiCall).delete, conditional: true},
-	{method: "POST", pattern: "/keys/{id}/disable", handle: (*apiCall).disable, conditional: true, body: []string{"reason"}},
-	{method: "POST", pattern: "/keys/{id}/enable", handle: (*apiCall).enable, conditional: true, body: []string{"reason"}},
-	{method: "POST", pattern: "/keys/{id}/regenerate", handle: (*apiCall).regenerate, conditional: true, body: []string{"reason"}},
-	{method: "POST", pattern: "/keys/{id}/rotate", handle: (*apiCall).rotate, conditional: true, body: []string{"overlap_seconds", "reason"}},
-	{method: "POST", pattern: "/keys/{id}/finish", handle: (*apiCall).finish, conditional: true, body: []string{"reason"}},
-	{method: "POST", pattern: "/keys/{id}/extend", handle: (*apiCall).extend, conditional: true, body: []string{"overlap_seconds", "reason"}},
+	{method: "DELETE", pattern: "/keys/{id}", handle: (*apiCall).delete, query: withReason},
+	{method: "POST", pattern: "/keys/{id}/disable", handle: (*apiCall).disable, body: withReason},
+	{method: "POST", pattern: "/keys/{id}/enable", handle: (*apiCall).enable, body: withReason},
+	{method: "POST", pattern: "/keys/{id}/regenerate", handle: (*apiCall).regenerate, body: withReason},
+	{method: "POST", pattern: "/keys/{id}/rotate", handle: (*apiCall).rotate, body: []string{"overlap_seconds", "reason"}},
+	{method: "POST", pattern: "/keys/{id}/finish", handle: (*apiCall).finish, body: withReason},
+	{method: "POST", pattern: "/keys/{id}/extend", handle: (*apiCall).extend, body: []string{"overlap_seconds", "reason"}},
 	{method: "GET", pattern: "/keys/{id}/credentials", handle: (*apiCall).credentials},
-	{method: "GET", pattern: "/keys/{id}/events", handle: (*apiCall).events},
+	{method: "GET", pattern: "/keys/{id}/events", handle: (*apiCall).events, query: []string{"after", "limit"}},
 }
 
-// findRoute returns the route of a request, the id in its path, and the methods
-// that the path allows: none if there is no such path. http.ServeMux would
-// answer some paths with a redirect, which holds the path and, behind
-// http.StripPrefix, leads elsewhere.
-func findRoute(r *http.Request) (found *apiRoute, id string, allowed []string) {
+// apiPath are the routes of one path.
+type apiPath []*apiRoute
+
+func (p apiPath) has(method string) bool {
+	return slices.ContainsFunc(p, func(r *apiRoute) bool { return r.method == method })
+}
+
+// allow returns the methods of a path, as in the field Allow.
+func (p apiPath) allow() string {
+	methods := []string{http.MethodOptions}
+	for _, route := range p {
+		methods = append(methods, route.method)
+	}
+	if p.has(http.MethodGet) {
+		methods = append(methods, http.MethodHead)
+	}
+	slices.Sort(methods)
+	return strings.Join(methods, ", ")
+}
+
+// query returns the parameters that any method of the path takes.
+func (p apiPath) query() (known []string) {
+	for _, route := range p {
+		known = append(known, route.query...)
+	}
+	return known
+}
+
+// checkHeaders rejects a promise that nothing would keep.
+func (p apiPath) checkHeaders(h http.Header) error {
+	if h["Idempotency-Key"] != nil && !slices.ContainsFunc(p, func(r *apiRoute) bool { return r.idempotent }) {
+		return refuseField("Idempotency-Key", "must not be sent here, because it would have no effect")
+	}
+	return nil
+}
+
+// findRoute returns the route of a request, the id in its path, and all routes
+// of that path, none if there is no such path. http.ServeMux would answer some
+// paths with a redirect, which holds the path and, behind http.StripPrefix,
+// leads elsewhere.
+func findRoute(r *http.Request) (found *apiRoute, id string, path apiPath) {
 	// With an escaped slash a path would have other parts here than where the
 	// host, or a proxy, has rules for it.
 	if strings.Count(r.URL.EscapedPath(), "/") != strings.Count(r.URL.Path, "/") {
@@ -70,16 +108,9 @@ func findRoute(r *http.Request) (found *apiRoute, id string, allowed []string) {
 		if route.method == method {
 			found = route
 		}
-		allowed = append(allowed, route.method)
-		if route.method == http.MethodGet {
-			allowed = append(allowed, http.MethodHead)
-		}
+		path = append(path, route)
 	}
-	if allowed != nil {
-		allowed = append(allowed, http.MethodOptions)
-		slices.Sort(allowed)
-	}
-	return found, id, allowed
+	return found, id, path
 }
 
 // match reports whether the route has a path, and which id that names.
@@ -103,15 +134,21 @@ type apiCall struct {
 	owner           string
 	request         *http.Request
 	id              string
+	query           *apiQuery
 	body            *apiBody
-	conditions      []apikey.Condition
+	preconditions   preconditions
 }
 
 func (c *apiCall) list() (reply, error) {
-	q := readQuery(c.request)
-	query := apikey.Query{After: q.text("after"), Limit: int(q.limit()), IncludeDeleted: q.flag("deleted")}
-	if q.err != nil {
-		return reply{}, q.err
+	query := apikey.Query{Limit: c.query.limit(), IncludeDeleted: c.query.flag("deleted")}
+	if c.query.values.Has("after") {
+		after, ok := cursor.Decode(c.query.text("after"), idLen, "keys", c.owner)
+		if query.After = after; !ok {
+			c.query.refuse("after", badCursor)
+		}
+	}
+	if c.query.err != nil {
+		return reply{}, c.query.err
 	}
 	keys, err := c.keys.List(c, query)
 	if err != nil {
@@ -122,7 +159,7 @@ func (c *apiCall) list() (reply, error) {
 		page.Keys[i] = viewKey(key, c.keys.Now())
 	}
 	if len(keys) == query.Limit {
-		page.Next = keys[len(keys)-1].ID
+		page.Next = cursor.Encode(keys[len(keys)-1].ID, "keys", c.owner)
 	}
 	return reply{body: page}, nil
 }
@@ -139,6 +176,10 @@ func (c *apiCall) issue() (reply, error) {
 	}
 	if c.body.err != nil {
 		return reply{}, c.body.err
+	}
+	// They are about the list of keys, which is there and has no ETag.
+	if c.preconditions.evaluate(http.MethodPost, "", func(string) bool { return false }) != proceed {
+		return reply{}, refusal{answer: answerPrecondition}
 	}
 	issued, err := c.keys.Issue(c, params)
 	c.id = issued.Key.ID
@@ -172,44 +213,48 @@ func (c *apiCall) update() (reply, error) {
 	if c.body.has("expires_at") {
 		changes.ExpiresAt = new(c.body.instant("expires_at"))
 	}
-	reason := c.body.text("reason")
+	reason := c.body.dropNull("reason").text("reason")
 	if c.body.err != nil {
 		return reply{}, c.body.err
 	}
-	return c.key(c.keys.Update(c, c.id, changes, reason, c.conditions...))
+	return c.key(changeKey(c, func(conditions ...apikey.Condition) (apikey.Key, error) {
+		return c.keys.Update(c, c.id, changes, reason, conditions...)
+	}))
 }
 
 func (c *apiCall) delete() (reply, error) {
-	q := readQuery(c.request)
-	reason := q.text("reason")
-	if q.err != nil {
-		return reply{}, q.err
+	reason := c.query.text("reason")
+	if c.query.err != nil {
+		return reply{}, c.query.err
 	}
-	return c.key(c.keys.Delete(c, c.id, reason, c.conditions...))
+	return c.key(changeKey(c, func(conditions ...apikey.Condition) (apikey.Key, error) {
+		return c.keys.Delete(c, c.id, reason, conditions...)
+	}))
 }
 
-func (c *apiCall) disable() (reply, error) {
+// change makes a change that has only a reason.
+func (c *apiCall) change(change func(ctx context.Context, id, reason string, conditions ...apikey.Condition) (apikey.Key, error)) (reply, error) {
 	reason := c.body.text("reason")
 	if c.body.err != nil {
 		return reply{}, c.body.err
 	}
-	return c.key(c.keys.Disable(c, c.id, reason, c.conditions...))
+	return c.key(changeKey(c, func(conditions ...apikey.Condition) (apikey.Key, error) {
+		return change(c, c.id, reason, conditions...)
+	}))
 }
 
-func (c *apiCall) enable() (reply, error) {
-	reason := c.body.text("reason")
-	if c.body.err != nil {
-		return reply{}, c.body.err
-	}
-	return c.key(c.keys.Enable(c, c.id, reason, c.conditions...))
-}
+func (c *apiCall) disable() (reply, error) { return c.change(c.keys.Disable) }
+
+func (c *apiCall) enable() (reply, error) { return c.change(c.keys.Enable) }
 
 func (c *apiCall) regenerate() (reply, error) {
 	reason := c.body.text("reason")
 	if c.body.err != nil {
 		return reply{}, c.body.err
 	}
-	return c.issued(c.keys.Regenerate(c, c.id, reason, c.conditions...))
+	return c.issued(changeKey(c, func(conditions ...apikey.Condition) (apikey.Issued, error) {
+		return c.keys.Regenerate(c, c.id, reason, conditions...)
+	}))
 }
 
 func (c *apiCall) rotate() (reply, error) {
@@ -217,23 +262,21 @@ func (c *apiCall) rotate() (reply, error) {
 	if c.body.err != nil {
 		return reply{}, c.body.err
 	}
-	return c.issued(c.keys.Rotate(c, c.id, overlap, reason, c.conditions...))
+	return c.issued(changeKey(c, func(conditions ...apikey.Condition) (apikey.Issued, error) {
+		return c.keys.Rotate(c, c.id, overlap, reason, conditions...)
+	}))
 }
 
-func (c *apiCall) finish() (reply, error) {
-	reason := c.body.text("reason")
-	if c.body.err != nil {
-		return reply{}, c.body.err
-	}
-	return c.key(c.keys.FinishRotation(c, c.id, reason, c.conditions...))
-}
+func (c *apiCall) finish() (reply, error) { return c.change(c.keys.FinishRotation) }
 
 func (c *apiCall) extend() (reply, error) {
 	reason, overlap := c.body.text("reason"), c.body.required("overlap_seconds").seconds("overlap_seconds")
 	if c.body.err != nil {
 		return reply{}, c.body.err
 	}
-	return c.key(c.keys.ExtendRotation(c, c.id, overlap, reason, c.conditions...))
+	return c.key(changeKey(c, func(conditions ...apikey.Condition) (apikey.Key, error) {
+		return c.keys.ExtendRotation(c, c.id, overlap, reason, conditions...)
+	}))
 }
 
 func (c *apiCall) credentials() (reply, error) {
@@ -249,42 +292,70 @@ func (c *apiCall) credentials() (reply, error) {
 }
 
 func (c *apiCall) events() (reply, error) {
-	q := readQuery(c.request)
-	after, limit := int(q.number("after", 0, 0, maxEvents)), int(q.limit())
-	if q.err != nil {
-		return reply{}, q.err
+	limit, after := c.query.limit(), c.query.text("after")
+	if c.query.values.Has("after") && !cursor.IsSealed(after) {
+		c.query.refuse("after", badCursor)
 	}
-	events, err := c.eventsFrom(after, limit)
+	if c.query.err != nil {
+		return reply{}, c.query.err
+	}
+	events, next, err := c.eventPage(after, limit)
 	if err != nil {
 		return reply{}, err
 	}
-	page := eventPage{Events: make([]eventView, len(events))}
+	page := eventPage{Events: make([]eventView, len(events)), Next: next}
 	for i, event := range events {
 		page.Events[i] = viewEvent(event)
-	}
-	if len(events) == limit {
-		page.Next = strconv.Itoa(after + limit)
 	}
 	return reply{body: page}, nil
 }
 
-// maxEvents bounds how many events are passed over to find a page.
-const maxEvents = 1_000_000
+const badCursor = `must be the "next" of a page of this list`
 
-// eventsFrom returns the events of the key after so many of them. Positions are
-// counted over all owners, and how many others have is nobody's business, so
-// that pages are counted by the key's own events.
-func (c *apiCall) eventsFrom(after, limit int) ([]apikey.Event, error) {
-	var position apikey.Position
-	for after > 0 {
-		page, err := c.keys.Events(c, apikey.EventQuery{KeyID: c.id, After: position, Limit: min(after, 1000)})
-		if err != nil || len(page) == 0 {
-			return nil, err
+// eventPage returns the events of the key before those that a cursor names,
+// newest first, and the cursor of the next page.
+//
+// Positions count the events of all owners, and one owner must not learn how
+// many others have. The cursor is therefore encrypted. The key is made from the
+// nonce of the oldest event of the list, which every node reads from the log
+// and no client sees.
+func (c *apiCall) eventPage(after string, limit int) (events []apikey.Event, next string, err error) {
+	q := apikey.EventQuery{KeyID: c.id, Newest: true, Limit: limit}
+	var oldest []apikey.Event
+	names := []string{"events", c.owner, c.id}
+	if after != "" {
+		if oldest, err = c.oldestEvent(); err != nil {
+			return nil, "", err
 		}
-		after -= len(page)
-		position = page[len(page)-1].Position
+		ok := len(oldest) > 0
+		if ok {
+			q.Before.Seq, ok = cursor.Open(after, oldest[0].Position.Nonce, names...)
+		}
+		if !ok {
+			return nil, "", refuseField("after", badCursor)
+		}
 	}
-	return c.keys.Events(c, apikey.EventQuery{KeyID: c.id, After: position, Limit: limit})
+	if events, err = c.keys.Events(c, q); err != nil {
+		return nil, "", err
+	}
+	slices.Reverse(events)
+	if len(events) < limit {
+		return events, "", nil
+	}
+	if oldest == nil {
+		if oldest, err = c.oldestEvent(); err != nil {
+			return nil, "", err
+		}
+	}
+	last := events[len(events)-1].Position
+	if len(oldest) > 0 && oldest[0].Position.Seq < last.Seq {
+		next = cursor.Seal(last.Seq, oldest[0].Position.Nonce, names...)
+	}
+	return events, next, nil
+}
+
+func (c *apiCall) oldestEvent() ([]apikey.Event, error) {
+	return c.keys.Events(c, apikey.EventQuery{KeyID: c.id, Limit: 1})
 }
 
 // key answers with a key.
@@ -292,7 +363,8 @@ func (c *apiCall) key(key apikey.Key, err error) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{revision: key.Revision, body: viewKey(key, c.keys.Now())}, nil
+	view := viewKey(key, c.keys.Now())
+	return reply{body: view, tag: keyTag(view), same: func(tag string) bool { return tagRevision(tag) == key.Revision }}, nil
 }
 
 // issued answers with a new token. One whose outcome is unknown is shown too:
@@ -309,5 +381,6 @@ func (c *apiCall) issued(issued apikey.Issued, err error) (reply, error) {
 	case err != nil:
 		return reply{}, err
 	}
-	return reply{revision: issued.Key.Revision, body: issuedView{viewKey(issued.Key, c.keys.Now()), token}}, nil
+	view := viewKey(issued.Key, c.keys.Now())
+	return reply{tag: keyTag(view), body: issuedView{view, token}}, nil
 }

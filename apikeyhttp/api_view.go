@@ -35,6 +35,8 @@ type keyView struct {
 	LastUsedAt string `json:"last_used_at,omitempty"`
 	Uses       int64  `json:"uses"`
 	Revision   int64  `json:"revision"`
+
+	overlapEnded bool // the rotation is over, at this revision
 }
 
 // rateView is a rate; the period has parts of a second where the host wants
@@ -67,6 +69,7 @@ func viewKey(k apikey.Key, now time.Time) keyView {
 	if k.Rotating(now) {
 		view.Rotating, view.RetiringID, view.RetiringUntil = true, k.RetiringID, formatInstant(k.RetiringUntil)
 	}
+	view.overlapEnded = k.RetiringID != "" && !view.Rotating
 	return view
 }
 

@@ -83,3 +83,7 @@ func (o *OwnerManager) Now() time.Time { return o.access.m.Now() }
 
 // String names the owner.
 func (o *OwnerManager) String() string { return fmt.Sprintf("keys of %q", o.access.owner) }
+
+// Check returns the error that every call returns because the owner or an
+// option is invalid, or nil.
+func (o *OwnerManager) Check() error { return o.access.err }

@@ -257,14 +257,11 @@ func (a *api) admit(w http.ResponseWriter, c *apiCall, route *apiRoute) error {
 			return noOwner(err)
 		}
 	}
-	if options != nil {
-		// The Manager would report these scopes as those of the request.
-		if _, err := apikey.NewScopes(options.Scopes...); err != nil {
-			return refusal{answerServerError, err}
-		}
-	}
 	c.Context = apikey.WithActor(r.Context(), actor)
 	c.keys = a.manager.ForOwner(owner, options)
+	if err := c.keys.Check(); err != nil {
+		return refusal{answerServerError, err} // no fault of the request
+	}
 	return c.read(w, route)
 }
 

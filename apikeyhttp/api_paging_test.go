@@ -106,7 +106,7 @@ func TestAPICursors(t *testing.T) {
 		for _, cursor := range cursors {
 			got := s.ask(t, "GET", path+"?after="+cursor, "")
 			is.Equal(refused(t, got, 400, "invalid_field").Field, "after")
-			is.True(!strings.Contains(read(t, got), cursor))
+			is.True(len(cursor) < 5 || !strings.Contains(read(t, got), cursor))
 		}
 	}
 	spellings := func(cursor string) (list []string) {

@@ -101,33 +101,33 @@ type Event struct {
 	Revision int64 `json:"revision"`
 }
 
-// EventPage A page of events, oldest first.
+// EventPage A page of events, newest first.
 type EventPage struct {
 	Events []Event `json:"events"`
 
-	// Next The "after" of the next page. Not there if this page is the last; the page after a full one may be empty.
+	// Next The "after" of the next page. Missing on the last page.
 	Next *string `json:"next,omitempty"`
 }
 
-// IssueRequest The key to issue. At most one of expires_at and lifetime_seconds may be there; with neither, the host's default applies.
+// IssueRequest The key to issue. At most one of expires_at and lifetime_seconds may be set; with neither, the server's default applies.
 type IssueRequest struct {
-	// ExpiresAt The first instant at which the key is refused, cut to the microsecond.
-	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+	// ExpiresAt The first instant at which the key is rejected, cut to the microsecond. RFC 3339 with upper-case T and Z, without leap seconds.
+	ExpiresAt nullable.Nullable[time.Time] `json:"expires_at,omitempty"`
 
 	// LifetimeSeconds How long the key is valid, in whole seconds.
-	LifetimeSeconds *int64 `json:"lifetime_seconds,omitempty"`
+	LifetimeSeconds nullable.Nullable[int64] `json:"lifetime_seconds,omitempty"`
 
-	// Name For people: 1 to 200 bytes of printable text.
+	// Name For people: 1 to 200 bytes of printable text in UTF-8.
 	Name string `json:"name"`
 
 	// Networks Where the key may be used from: address prefixes like 192.0.2.0/24, or addresses. None means anywhere.
-	Networks *[]string `json:"networks,omitempty"`
+	Networks nullable.Nullable[[]string] `json:"networks,omitempty"`
 
-	// Reason Recorded with the event: at most 500 bytes of printable text.
-	Reason *string `json:"reason,omitempty"`
+	// Reason Recorded with the event: at most 500 bytes of printable text in UTF-8.
+	Reason nullable.Nullable[string] `json:"reason,omitempty"`
 
 	// Scopes What the key may do: scopes that the owner can give.
-	Scopes *[]string `json:"scopes,omitempty"`
+	Scopes nullable.Nullable[[]string] `json:"scopes,omitempty"`
 }
 
 // Issued A new token with its key. No other answer holds it again.
@@ -198,7 +198,7 @@ type Key struct {
 	// RetiringUntil The end of the overlap. Not there if the key is not rotating.
 	RetiringUntil *time.Time `json:"retiring_until,omitempty"`
 
-	// Revision Counts the changes of the key. It is its ETag, in quotes.
+	// Revision Counts the changes of the key. Its ETag begins with it.
 	Revision int64 `json:"revision"`
 
 	// Rotating The overlap of a rotation is running: two tokens are accepted.
@@ -221,7 +221,7 @@ type KeyStatus string
 type KeyPage struct {
 	Keys []Key `json:"keys"`
 
-	// Next The "after" of the next page. Not there if this page is the last; the page after a full one may be empty.
+	// Next The "after" of the next page. Missing on the last page; the page after a full one may be empty.
 	Next *string `json:"next,omitempty"`
 }
 
@@ -239,7 +239,7 @@ type OutcomeUnknown struct {
 	// Detail A sentence for people.
 	Detail string `json:"detail"`
 
-	// Field What was refused: a member of the body, a parameter, a header, or "body".
+	// Field What was rejected: a member of the body, a parameter, a header, "body" or "query".
 	Field *string `json:"field,omitempty"`
 
 	// KeyId The id of the key that was issued with the same Idempotency-Key, or whose change has an unknown outcome.
@@ -263,8 +263,8 @@ type OverlapRequest struct {
 	// OverlapSeconds In whole seconds. The older token never lives longer than it would have.
 	OverlapSeconds int64 `json:"overlap_seconds"`
 
-	// Reason Recorded with the event: at most 500 bytes of printable text.
-	Reason *string `json:"reason,omitempty"`
+	// Reason Recorded with the event: at most 500 bytes of printable text in UTF-8.
+	Reason nullable.Nullable[string] `json:"reason,omitempty"`
 }
 
 // Problem Problem details as in RFC 9457. They hold nothing of the request.
@@ -275,7 +275,7 @@ type Problem struct {
 	// Detail A sentence for people.
 	Detail string `json:"detail"`
 
-	// Field What was refused: a member of the body, a parameter, a header, or "body".
+	// Field What was rejected: a member of the body, a parameter, a header, "body" or "query".
 	Field *string `json:"field,omitempty"`
 
 	// KeyId The id of the key that was issued with the same Idempotency-Key, or whose change has an unknown outcome.
@@ -302,23 +302,23 @@ type Rate struct {
 
 // ReasonRequest Why the change is made.
 type ReasonRequest struct {
-	// Reason Recorded with the event: at most 500 bytes of printable text.
-	Reason *string `json:"reason,omitempty"`
+	// Reason Recorded with the event: at most 500 bytes of printable text in UTF-8.
+	Reason nullable.Nullable[string] `json:"reason,omitempty"`
 }
 
-// UpdateRequest What to change. A member that is not there leaves what it names as it is; null, where it is allowed, clears it.
+// UpdateRequest What to change, as in a JSON merge patch: a member that is left out stays as it is, and null clears what can be empty. A name and an expiry cannot. "reason" is no part of the key, and null leaves it out.
 type UpdateRequest struct {
-	// ExpiresAt The new end of the current token.
+	// ExpiresAt The new expiry of the current token. RFC 3339 with upper-case T and Z, without leap seconds.
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 
-	// Name For people: 1 to 200 bytes of printable text.
+	// Name For people: 1 to 200 bytes of printable text in UTF-8.
 	Name *string `json:"name,omitempty"`
 
 	// Networks All networks that the key shall be used from. null stands for none, which means anywhere.
 	Networks nullable.Nullable[[]string] `json:"networks,omitempty"`
 
-	// Reason Recorded with the event: at most 500 bytes of printable text.
-	Reason *string `json:"reason,omitempty"`
+	// Reason Recorded with the event: at most 500 bytes of printable text in UTF-8.
+	Reason nullable.Nullable[string] `json:"reason,omitempty"`
 
 	// Scopes All scopes that the key shall have. null stands for none.
 	Scopes nullable.Nullable[[]string] `json:"scopes,omitempty"`
@@ -330,91 +330,100 @@ type IdempotencyKey = string
 // IfMatch defines model for IfMatch.
 type IfMatch = string
 
+// IfMatchAny defines model for IfMatchAny.
+type IfMatchAny = string
+
+// IfMatchDocument defines model for IfMatchDocument.
+type IfMatchDocument = string
+
+// IfNoneMatch defines model for IfNoneMatch.
+type IfNoneMatch = string
+
+// IfNoneMatchAny defines model for IfNoneMatchAny.
+type IfNoneMatchAny = string
+
+// IfNoneMatchDocument defines model for IfNoneMatchDocument.
+type IfNoneMatchDocument = string
+
 // Id defines model for id.
 type Id = string
 
-// ConflictApplicationJSON Problem details as in RFC 9457. They hold nothing of the request.
-type ConflictApplicationJSON = Problem
+// Conflict Problem details as in RFC 9457. They hold nothing of the request.
+type Conflict = Problem
 
-// ConflictApplicationProblemPlusJSON Problem details as in RFC 9457. They hold nothing of the request.
-type ConflictApplicationProblemPlusJSON = Problem
+// Forbidden Problem details as in RFC 9457. They hold nothing of the request.
+type Forbidden = Problem
 
-// ForbiddenApplicationJSON Problem details as in RFC 9457. They hold nothing of the request.
-type ForbiddenApplicationJSON = Problem
+// Invalid Problem details as in RFC 9457. They hold nothing of the request.
+type Invalid = Problem
 
-// ForbiddenApplicationProblemPlusJSON Problem details as in RFC 9457. They hold nothing of the request.
-type ForbiddenApplicationProblemPlusJSON = Problem
+// NotFound Problem details as in RFC 9457. They hold nothing of the request.
+type NotFound = Problem
 
-// InvalidApplicationJSON Problem details as in RFC 9457. They hold nothing of the request.
-type InvalidApplicationJSON = Problem
+// PreconditionFailed Problem details as in RFC 9457. They hold nothing of the request.
+type PreconditionFailed = Problem
 
-// InvalidApplicationProblemPlusJSON Problem details as in RFC 9457. They hold nothing of the request.
-type InvalidApplicationProblemPlusJSON = Problem
+// ServerError Problem details as in RFC 9457. They hold nothing of the request.
+type ServerError = Problem
 
-// NotFoundApplicationJSON Problem details as in RFC 9457. They hold nothing of the request.
-type NotFoundApplicationJSON = Problem
+// TooLarge Problem details as in RFC 9457. They hold nothing of the request.
+type TooLarge = Problem
 
-// NotFoundApplicationProblemPlusJSON Problem details as in RFC 9457. They hold nothing of the request.
-type NotFoundApplicationProblemPlusJSON = Problem
+// TooSoon Problem details as in RFC 9457. They hold nothing of the request.
+type TooSoon = Problem
 
-// OutcomeUnknownApplicationJSON Problem details. With the code outcome_unknown they hold the new token, which works if the change was made.
-type OutcomeUnknownApplicationJSON = OutcomeUnknown
+// Unavailable Problem details as in RFC 9457. They hold nothing of the request.
+type Unavailable = Problem
 
-// OutcomeUnknownApplicationProblemPlusJSON Problem details. With the code outcome_unknown they hold the new token, which works if the change was made.
-type OutcomeUnknownApplicationProblemPlusJSON = OutcomeUnknown
+// UnsupportedMediaType Problem details as in RFC 9457. They hold nothing of the request.
+type UnsupportedMediaType = Problem
 
-// PreconditionFailedApplicationJSON Problem details as in RFC 9457. They hold nothing of the request.
-type PreconditionFailedApplicationJSON = Problem
-
-// PreconditionFailedApplicationProblemPlusJSON Problem details as in RFC 9457. They hold nothing of the request.
-type PreconditionFailedApplicationProblemPlusJSON = Problem
-
-// ServerErrorApplicationJSON Problem details as in RFC 9457. They hold nothing of the request.
-type ServerErrorApplicationJSON = Problem
-
-// ServerErrorApplicationProblemPlusJSON Problem details as in RFC 9457. They hold nothing of the request.
-type ServerErrorApplicationProblemPlusJSON = Problem
-
-// TooLargeApplicationJSON Problem details as in RFC 9457. They hold nothing of the request.
-type TooLargeApplicationJSON = Problem
-
-// TooLargeApplicationProblemPlusJSON Problem details as in RFC 9457. They hold nothing of the request.
-type TooLargeApplicationProblemPlusJSON = Problem
-
-// TooSoonApplicationJSON Problem details as in RFC 9457. They hold nothing of the request.
-type TooSoonApplicationJSON = Problem
-
-// TooSoonApplicationProblemPlusJSON Problem details as in RFC 9457. They hold nothing of the request.
-type TooSoonApplicationProblemPlusJSON = Problem
-
-// UnavailableApplicationJSON Problem details as in RFC 9457. They hold nothing of the request.
-type UnavailableApplicationJSON = Problem
-
-// UnavailableApplicationProblemPlusJSON Problem details as in RFC 9457. They hold nothing of the request.
-type UnavailableApplicationProblemPlusJSON = Problem
-
-// UnsupportedMediaTypeApplicationJSON Problem details as in RFC 9457. They hold nothing of the request.
-type UnsupportedMediaTypeApplicationJSON = Problem
-
-// UnsupportedMediaTypeApplicationProblemPlusJSON Problem details as in RFC 9457. They hold nothing of the request.
-type UnsupportedMediaTypeApplicationProblemPlusJSON = Problem
+// UnsupportedPatch Problem details as in RFC 9457. They hold nothing of the request.
+type UnsupportedPatch = Problem
 
 // ListKeysParams defines parameters for ListKeys.
 type ListKeysParams struct {
-	// After Only keys after the one with this id: the "next" of the page before.
+	// After The "next" of the previous page. Only valid for the same owner.
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 
-	// Limit At most so many keys.
+	// Limit The most entries of the page, written without leading zeros.
 	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// Deleted Also deleted keys, which are left out otherwise.
 	Deleted *bool `form:"deleted,omitempty" json:"deleted,omitempty"`
+
+	// IfMatch What is here has no ETag, so that only "*" matches.
+	IfMatch *IfMatchAny `json:"If-Match,omitempty"`
+
+	// IfNoneMatch What is here has no ETag, so that only "*" matches. A GET is then answered with 304, and a POST fails with 412.
+	IfNoneMatch *IfNoneMatchAny `json:"If-None-Match,omitempty"`
+}
+
+// OptionsKeysParams defines parameters for OptionsKeys.
+type OptionsKeysParams struct {
+	// After Ignored.
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
+	// Limit Ignored.
+	Limit *string `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Deleted Ignored.
+	Deleted *string `form:"deleted,omitempty" json:"deleted,omitempty"`
+
+	// IdempotencyKey Ignored.
+	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
 // IssueKeyParams defines parameters for IssueKey.
 type IssueKeyParams struct {
-	// IdempotencyKey Makes it safe to ask again: the first request with a text makes the key, the others are refused with exists and the id of that key, but never its token. Printable ASCII, in quotes (draft-ietf-httpapi-idempotency-key-header) or as it is.
+	// IdempotencyKey Makes it safe to send the request again. The first request with a key creates the API key. Later ones fail with "exists" and the id of that API key, but never show its token. 1 to 255 characters of printable ASCII in quotes, as in draft-ietf-httpapi-idempotency-key-header; without quotes if it contains no space, quote, comma, semicolon or backslash.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// IfMatch What is here has no ETag, so that only "*" matches.
+	IfMatch *IfMatchAny `json:"If-Match,omitempty"`
+
+	// IfNoneMatch What is here has no ETag, so that only "*" matches. A GET is then answered with 304, and a POST fails with 412.
+	IfNoneMatch *IfNoneMatchAny `json:"If-None-Match,omitempty"`
 }
 
 // DeleteKeyParams defines parameters for DeleteKey.
@@ -422,59 +431,131 @@ type DeleteKeyParams struct {
 	// Reason Recorded with the event.
 	Reason *string `form:"reason,omitempty" json:"reason,omitempty"`
 
-	// IfMatch The ETag that was last seen, or "*" for any: the change is only made if the key still has it.
+	// IfMatch ETags of the key, or "*" for any. The request is only served if the key is at the revision of one of them. Weak ETags never match.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
+
+	// IfNoneMatch ETags that the client has, or "*" for any. If one of them is current, a GET is answered with 304, and other requests fail with 412.
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
+// GetKeyParams defines parameters for GetKey.
+type GetKeyParams struct {
+	// IfMatch ETags of the key, or "*" for any. The request is only served if the key is at the revision of one of them. Weak ETags never match.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+
+	// IfNoneMatch ETags that the client has, or "*" for any. If one of them is current, a GET is answered with 304, and other requests fail with 412.
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
+// OptionsKeyParams defines parameters for OptionsKey.
+type OptionsKeyParams struct {
+	// Reason Ignored.
+	Reason *string `form:"reason,omitempty" json:"reason,omitempty"`
 }
 
 // UpdateKeyParams defines parameters for UpdateKey.
 type UpdateKeyParams struct {
-	// IfMatch The ETag that was last seen, or "*" for any: the change is only made if the key still has it.
+	// IfMatch ETags of the key, or "*" for any. The request is only served if the key is at the revision of one of them. Weak ETags never match.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
+
+	// IfNoneMatch ETags that the client has, or "*" for any. If one of them is current, a GET is answered with 304, and other requests fail with 412.
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
+// ListCredentialsParams defines parameters for ListCredentials.
+type ListCredentialsParams struct {
+	// IfMatch What is here has no ETag, so that only "*" matches.
+	IfMatch *IfMatchAny `json:"If-Match,omitempty"`
+
+	// IfNoneMatch What is here has no ETag, so that only "*" matches. A GET is then answered with 304, and a POST fails with 412.
+	IfNoneMatch *IfNoneMatchAny `json:"If-None-Match,omitempty"`
 }
 
 // DisableKeyParams defines parameters for DisableKey.
 type DisableKeyParams struct {
-	// IfMatch The ETag that was last seen, or "*" for any: the change is only made if the key still has it.
+	// IfMatch ETags of the key, or "*" for any. The request is only served if the key is at the revision of one of them. Weak ETags never match.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
+
+	// IfNoneMatch ETags that the client has, or "*" for any. If one of them is current, a GET is answered with 304, and other requests fail with 412.
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
 // EnableKeyParams defines parameters for EnableKey.
 type EnableKeyParams struct {
-	// IfMatch The ETag that was last seen, or "*" for any: the change is only made if the key still has it.
+	// IfMatch ETags of the key, or "*" for any. The request is only served if the key is at the revision of one of them. Weak ETags never match.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
+
+	// IfNoneMatch ETags that the client has, or "*" for any. If one of them is current, a GET is answered with 304, and other requests fail with 412.
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
 // ListEventsParams defines parameters for ListEvents.
 type ListEventsParams struct {
-	// After Only events after so many of them: the "next" of the page before.
+	// After The "next" of the previous page. Only valid for the same key.
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 
-	// Limit At most so many events.
+	// Limit The most entries of the page, written without leading zeros.
 	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// IfMatch What is here has no ETag, so that only "*" matches.
+	IfMatch *IfMatchAny `json:"If-Match,omitempty"`
+
+	// IfNoneMatch What is here has no ETag, so that only "*" matches. A GET is then answered with 304, and a POST fails with 412.
+	IfNoneMatch *IfNoneMatchAny `json:"If-None-Match,omitempty"`
+}
+
+// OptionsEventsParams defines parameters for OptionsEvents.
+type OptionsEventsParams struct {
+	// After Ignored.
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
+	// Limit Ignored.
+	Limit *string `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
 // ExtendRotationParams defines parameters for ExtendRotation.
 type ExtendRotationParams struct {
-	// IfMatch The ETag that was last seen, or "*" for any: the change is only made if the key still has it.
+	// IfMatch ETags of the key, or "*" for any. The request is only served if the key is at the revision of one of them. Weak ETags never match.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
+
+	// IfNoneMatch ETags that the client has, or "*" for any. If one of them is current, a GET is answered with 304, and other requests fail with 412.
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
 // FinishRotationParams defines parameters for FinishRotation.
 type FinishRotationParams struct {
-	// IfMatch The ETag that was last seen, or "*" for any: the change is only made if the key still has it.
+	// IfMatch ETags of the key, or "*" for any. The request is only served if the key is at the revision of one of them. Weak ETags never match.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
+
+	// IfNoneMatch ETags that the client has, or "*" for any. If one of them is current, a GET is answered with 304, and other requests fail with 412.
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
 // RegenerateKeyParams defines parameters for RegenerateKey.
 type RegenerateKeyParams struct {
-	// IfMatch The ETag that was last seen, or "*" for any: the change is only made if the key still has it.
+	// IfMatch ETags of the key, or "*" for any. The request is only served if the key is at the revision of one of them. Weak ETags never match.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
+
+	// IfNoneMatch ETags that the client has, or "*" for any. If one of them is current, a GET is answered with 304, and other requests fail with 412.
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
 // RotateKeyParams defines parameters for RotateKey.
 type RotateKeyParams struct {
-	// IfMatch The ETag that was last seen, or "*" for any: the change is only made if the key still has it.
+	// IfMatch ETags of the key, or "*" for any. The request is only served if the key is at the revision of one of them. Weak ETags never match.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
+
+	// IfNoneMatch ETags that the client has, or "*" for any. If one of them is current, a GET is answered with 304, and other requests fail with 412.
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
+// GetDocumentParams defines parameters for GetDocument.
+type GetDocumentParams struct {
+	// IfMatch ETags of this document, or "*".
+	IfMatch *IfMatchDocument `json:"If-Match,omitempty"`
+
+	// IfNoneMatch ETags of this document that the client has, or "*".
+	IfNoneMatch *IfNoneMatchDocument `json:"If-None-Match,omitempty"`
 }
 
 // IssueKeyJSONRequestBody defines body for IssueKey for application/json ContentType.
@@ -580,6 +661,13 @@ type ClientInterface interface {
 	// Corresponds with GET /keys (the `ListKeys` operationId).
 	ListKeys(ctx context.Context, params *ListKeysParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// OptionsKeys What this path allows
+	//
+	// Needs no login.
+	//
+	// Corresponds with OPTIONS /keys (the `OptionsKeys` operationId).
+	OptionsKeys(ctx context.Context, params *OptionsKeysParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// IssueKeyWithBody Issue a key
 	//
 	// Takes any type of body and a specified content type.
@@ -606,7 +694,14 @@ type ClientInterface interface {
 	// Deleted keys are found too, until they are purged.
 	//
 	// Corresponds with GET /keys/{id} (the `GetKey` operationId).
-	GetKey(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error)
+	GetKey(ctx context.Context, id Id, params *GetKeyParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// OptionsKey What this path allows
+	//
+	// Needs no login.
+	//
+	// Corresponds with OPTIONS /keys/{id} (the `OptionsKey` operationId).
+	OptionsKey(ctx context.Context, id Id, params *OptionsKeyParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateKeyWithBody Change what a key is
 	//
@@ -629,7 +724,21 @@ type ClientInterface interface {
 	// ListCredentials List the tokens of a key, without their secrets
 	//
 	// Corresponds with GET /keys/{id}/credentials (the `ListCredentials` operationId).
-	ListCredentials(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error)
+	ListCredentials(ctx context.Context, id Id, params *ListCredentialsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// OptionsCredentials What this path allows
+	//
+	// Needs no login.
+	//
+	// Corresponds with OPTIONS /keys/{id}/credentials (the `OptionsCredentials` operationId).
+	OptionsCredentials(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// OptionsDisable What this path allows
+	//
+	// Needs no login.
+	//
+	// Corresponds with OPTIONS /keys/{id}/disable (the `OptionsDisable` operationId).
+	OptionsDisable(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// DisableKeyWithBody Disable a key
 	//
@@ -648,6 +757,13 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /keys/{id}/disable (the `DisableKey` operationId).
 	DisableKey(ctx context.Context, id Id, params *DisableKeyParams, body DisableKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// OptionsEnable What this path allows
+	//
+	// Needs no login.
+	//
+	// Corresponds with OPTIONS /keys/{id}/enable (the `OptionsEnable` operationId).
+	OptionsEnable(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// EnableKeyWithBody Enable a key
 	//
@@ -672,6 +788,20 @@ type ClientInterface interface {
 	// Corresponds with GET /keys/{id}/events (the `ListEvents` operationId).
 	ListEvents(ctx context.Context, id Id, params *ListEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// OptionsEvents What this path allows
+	//
+	// Needs no login.
+	//
+	// Corresponds with OPTIONS /keys/{id}/events (the `OptionsEvents` operationId).
+	OptionsEvents(ctx context.Context, id Id, params *OptionsEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// OptionsExtend What this path allows
+	//
+	// Needs no login.
+	//
+	// Corresponds with OPTIONS /keys/{id}/extend (the `OptionsExtend` operationId).
+	OptionsExtend(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ExtendRotationWithBody Move the end of the overlap of a rotation
 	//
 	// Takes any type of body and a specified content type.
@@ -686,6 +816,13 @@ type ClientInterface interface {
 	// Corresponds with POST /keys/{id}/extend (the `ExtendRotation` operationId).
 	ExtendRotation(ctx context.Context, id Id, params *ExtendRotationParams, body ExtendRotationJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// OptionsFinish What this path allows
+	//
+	// Needs no login.
+	//
+	// Corresponds with OPTIONS /keys/{id}/finish (the `OptionsFinish` operationId).
+	OptionsFinish(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// FinishRotationWithBody End the overlap of a rotation now
 	//
 	// Takes any type of body and a specified content type.
@@ -699,6 +836,13 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /keys/{id}/finish (the `FinishRotation` operationId).
 	FinishRotation(ctx context.Context, id Id, params *FinishRotationParams, body FinishRotationJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// OptionsRegenerate What this path allows
+	//
+	// Needs no login.
+	//
+	// Corresponds with OPTIONS /keys/{id}/regenerate (the `OptionsRegenerate` operationId).
+	OptionsRegenerate(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RegenerateKeyWithBody Replace the token of a key
 	//
@@ -717,6 +861,13 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /keys/{id}/regenerate (the `RegenerateKey` operationId).
 	RegenerateKey(ctx context.Context, id Id, params *RegenerateKeyParams, body RegenerateKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// OptionsRotate What this path allows
+	//
+	// Needs no login.
+	//
+	// Corresponds with OPTIONS /keys/{id}/rotate (the `OptionsRotate` operationId).
+	OptionsRotate(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RotateKeyWithBody Give a key a second token
 	//
@@ -739,7 +890,14 @@ type ClientInterface interface {
 	// GetDocument This document
 	//
 	// Corresponds with GET /openapi.json (the `GetDocument` operationId).
-	GetDocument(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+	GetDocument(ctx context.Context, params *GetDocumentParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// OptionsDocument What this path allows
+	//
+	// Needs no login.
+	//
+	// Corresponds with OPTIONS /openapi.json (the `OptionsDocument` operationId).
+	OptionsDocument(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
 // ListKeys List keys
@@ -747,6 +905,23 @@ type ClientInterface interface {
 // Corresponds with GET /keys (the `ListKeys` operationId).
 func (c *Client) ListKeys(ctx context.Context, params *ListKeysParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListKeysRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// OptionsKeys What this path allows
+//
+// Needs no login.
+//
+// Corresponds with OPTIONS /keys (the `OptionsKeys` operationId).
+func (c *Client) OptionsKeys(ctx context.Context, params *OptionsKeysParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewOptionsKeysRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -813,8 +988,25 @@ func (c *Client) DeleteKey(ctx context.Context, id Id, params *DeleteKeyParams, 
 // Deleted keys are found too, until they are purged.
 //
 // Corresponds with GET /keys/{id} (the `GetKey` operationId).
-func (c *Client) GetKey(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewGetKeyRequest(c.Server, id)
+func (c *Client) GetKey(ctx context.Context, id Id, params *GetKeyParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetKeyRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// OptionsKey What this path allows
+//
+// Needs no login.
+//
+// Corresponds with OPTIONS /keys/{id} (the `OptionsKey` operationId).
+func (c *Client) OptionsKey(ctx context.Context, id Id, params *OptionsKeyParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewOptionsKeyRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -866,8 +1058,42 @@ func (c *Client) UpdateKey(ctx context.Context, id Id, params *UpdateKeyParams, 
 // ListCredentials List the tokens of a key, without their secrets
 //
 // Corresponds with GET /keys/{id}/credentials (the `ListCredentials` operationId).
-func (c *Client) ListCredentials(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewListCredentialsRequest(c.Server, id)
+func (c *Client) ListCredentials(ctx context.Context, id Id, params *ListCredentialsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListCredentialsRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// OptionsCredentials What this path allows
+//
+// Needs no login.
+//
+// Corresponds with OPTIONS /keys/{id}/credentials (the `OptionsCredentials` operationId).
+func (c *Client) OptionsCredentials(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewOptionsCredentialsRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// OptionsDisable What this path allows
+//
+// Needs no login.
+//
+// Corresponds with OPTIONS /keys/{id}/disable (the `OptionsDisable` operationId).
+func (c *Client) OptionsDisable(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewOptionsDisableRequest(c.Server, id)
 	if err != nil {
 		return nil, err
 	}
@@ -906,6 +1132,23 @@ func (c *Client) DisableKeyWithBody(ctx context.Context, id Id, params *DisableK
 // Corresponds with POST /keys/{id}/disable (the `DisableKey` operationId).
 func (c *Client) DisableKey(ctx context.Context, id Id, params *DisableKeyParams, body DisableKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewDisableKeyRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// OptionsEnable What this path allows
+//
+// Needs no login.
+//
+// Corresponds with OPTIONS /keys/{id}/enable (the `OptionsEnable` operationId).
+func (c *Client) OptionsEnable(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewOptionsEnableRequest(c.Server, id)
 	if err != nil {
 		return nil, err
 	}
@@ -969,6 +1212,40 @@ func (c *Client) ListEvents(ctx context.Context, id Id, params *ListEventsParams
 	return c.Client.Do(req)
 }
 
+// OptionsEvents What this path allows
+//
+// Needs no login.
+//
+// Corresponds with OPTIONS /keys/{id}/events (the `OptionsEvents` operationId).
+func (c *Client) OptionsEvents(ctx context.Context, id Id, params *OptionsEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewOptionsEventsRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// OptionsExtend What this path allows
+//
+// Needs no login.
+//
+// Corresponds with OPTIONS /keys/{id}/extend (the `OptionsExtend` operationId).
+func (c *Client) OptionsExtend(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewOptionsExtendRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ExtendRotationWithBody Move the end of the overlap of a rotation
 //
 // Takes any type of body and a specified content type.
@@ -993,6 +1270,23 @@ func (c *Client) ExtendRotationWithBody(ctx context.Context, id Id, params *Exte
 // Corresponds with POST /keys/{id}/extend (the `ExtendRotation` operationId).
 func (c *Client) ExtendRotation(ctx context.Context, id Id, params *ExtendRotationParams, body ExtendRotationJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewExtendRotationRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// OptionsFinish What this path allows
+//
+// Needs no login.
+//
+// Corresponds with OPTIONS /keys/{id}/finish (the `OptionsFinish` operationId).
+func (c *Client) OptionsFinish(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewOptionsFinishRequest(c.Server, id)
 	if err != nil {
 		return nil, err
 	}
@@ -1037,6 +1331,23 @@ func (c *Client) FinishRotation(ctx context.Context, id Id, params *FinishRotati
 	return c.Client.Do(req)
 }
 
+// OptionsRegenerate What this path allows
+//
+// Needs no login.
+//
+// Corresponds with OPTIONS /keys/{id}/regenerate (the `OptionsRegenerate` operationId).
+func (c *Client) OptionsRegenerate(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewOptionsRegenerateRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // RegenerateKeyWithBody Replace the token of a key
 //
 // Every older token is refused at once. The key is active then, also if it was disabled or expired.
@@ -1065,6 +1376,23 @@ func (c *Client) RegenerateKeyWithBody(ctx context.Context, id Id, params *Regen
 // Corresponds with POST /keys/{id}/regenerate (the `RegenerateKey` operationId).
 func (c *Client) RegenerateKey(ctx context.Context, id Id, params *RegenerateKeyParams, body RegenerateKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRegenerateKeyRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// OptionsRotate What this path allows
+//
+// Needs no login.
+//
+// Corresponds with OPTIONS /keys/{id}/rotate (the `OptionsRotate` operationId).
+func (c *Client) OptionsRotate(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewOptionsRotateRequest(c.Server, id)
 	if err != nil {
 		return nil, err
 	}
@@ -1116,8 +1444,25 @@ func (c *Client) RotateKey(ctx context.Context, id Id, params *RotateKeyParams, 
 // GetDocument This document
 //
 // Corresponds with GET /openapi.json (the `GetDocument` operationId).
-func (c *Client) GetDocument(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewGetDocumentRequest(c.Server)
+func (c *Client) GetDocument(ctx context.Context, params *GetDocumentParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetDocumentRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// OptionsDocument What this path allows
+//
+// Needs no login.
+//
+// Corresponds with OPTIONS /openapi.json (the `OptionsDocument` operationId).
+func (c *Client) OptionsDocument(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewOptionsDocumentRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -1203,6 +1548,125 @@ func NewListKeysRequest(server string, params *ListKeysParams) (*http.Request, e
 		return nil, err
 	}
 
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+		if params.IfNoneMatch != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam1)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewOptionsKeysRequest constructs an http.Request for the OptionsKeys method
+func NewOptionsKeysRequest(server string, params *OptionsKeysParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/keys")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Deleted != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "deleted", *params.Deleted, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodOptions, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
 	return req, nil
 }
 
@@ -1254,6 +1718,28 @@ func NewIssueKeyRequestWithBody(server string, params *IssueKeyParams, contentTy
 			}
 
 			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+		if params.IfMatch != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam1)
+		}
+
+		if params.IfNoneMatch != nil {
+			var headerParam2 string
+
+			headerParam2, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam2)
 		}
 
 	}
@@ -1332,13 +1818,24 @@ func NewDeleteKeyRequest(server string, id Id, params *DeleteKeyParams) (*http.R
 			req.Header.Set("If-Match", headerParam0)
 		}
 
+		if params.IfNoneMatch != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam1)
+		}
+
 	}
 
 	return req, nil
 }
 
 // NewGetKeyRequest constructs an http.Request for the GetKey method
-func NewGetKeyRequest(server string, id Id) (*http.Request, error) {
+func NewGetKeyRequest(server string, id Id, params *GetKeyParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -1364,6 +1861,93 @@ func NewGetKeyRequest(server string, id Id) (*http.Request, error) {
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+		if params.IfNoneMatch != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam1)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewOptionsKeyRequest constructs an http.Request for the OptionsKey method
+func NewOptionsKeyRequest(server string, id Id, params *OptionsKeyParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/keys/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Reason != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "reason", *params.Reason, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodOptions, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -1428,13 +2012,24 @@ func NewUpdateKeyRequestWithBody(server string, id Id, params *UpdateKeyParams, 
 			req.Header.Set("If-Match", headerParam0)
 		}
 
+		if params.IfNoneMatch != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam1)
+		}
+
 	}
 
 	return req, nil
 }
 
 // NewListCredentialsRequest constructs an http.Request for the ListCredentials method
-func NewListCredentialsRequest(server string, id Id) (*http.Request, error) {
+func NewListCredentialsRequest(server string, id Id, params *ListCredentialsParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -1460,6 +2055,100 @@ func NewListCredentialsRequest(server string, id Id) (*http.Request, error) {
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+		if params.IfNoneMatch != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam1)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewOptionsCredentialsRequest constructs an http.Request for the OptionsCredentials method
+func NewOptionsCredentialsRequest(server string, id Id) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/keys/%s/credentials", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodOptions, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewOptionsDisableRequest constructs an http.Request for the OptionsDisable method
+func NewOptionsDisableRequest(server string, id Id) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/keys/%s/disable", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodOptions, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -1524,6 +2213,51 @@ func NewDisableKeyRequestWithBody(server string, id Id, params *DisableKeyParams
 			req.Header.Set("If-Match", headerParam0)
 		}
 
+		if params.IfNoneMatch != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam1)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewOptionsEnableRequest constructs an http.Request for the OptionsEnable method
+func NewOptionsEnableRequest(server string, id Id) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/keys/%s/enable", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodOptions, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
 	}
 
 	return req, nil
@@ -1584,6 +2318,17 @@ func NewEnableKeyRequestWithBody(server string, id Id, params *EnableKeyParams, 
 			}
 
 			req.Header.Set("If-Match", headerParam0)
+		}
+
+		if params.IfNoneMatch != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam1)
 		}
 
 	}
@@ -1661,6 +2406,139 @@ func NewListEventsRequest(server string, id Id, params *ListEventsParams) (*http
 		return nil, err
 	}
 
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+		if params.IfNoneMatch != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam1)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewOptionsEventsRequest constructs an http.Request for the OptionsEvents method
+func NewOptionsEventsRequest(server string, id Id, params *OptionsEventsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/keys/%s/events", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodOptions, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewOptionsExtendRequest constructs an http.Request for the OptionsExtend method
+func NewOptionsExtendRequest(server string, id Id) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/keys/%s/extend", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodOptions, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
 	return req, nil
 }
 
@@ -1721,6 +2599,51 @@ func NewExtendRotationRequestWithBody(server string, id Id, params *ExtendRotati
 			req.Header.Set("If-Match", headerParam0)
 		}
 
+		if params.IfNoneMatch != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam1)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewOptionsFinishRequest constructs an http.Request for the OptionsFinish method
+func NewOptionsFinishRequest(server string, id Id) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/keys/%s/finish", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodOptions, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
 	}
 
 	return req, nil
@@ -1783,6 +2706,51 @@ func NewFinishRotationRequestWithBody(server string, id Id, params *FinishRotati
 			req.Header.Set("If-Match", headerParam0)
 		}
 
+		if params.IfNoneMatch != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam1)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewOptionsRegenerateRequest constructs an http.Request for the OptionsRegenerate method
+func NewOptionsRegenerateRequest(server string, id Id) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/keys/%s/regenerate", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodOptions, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
 	}
 
 	return req, nil
@@ -1845,6 +2813,51 @@ func NewRegenerateKeyRequestWithBody(server string, id Id, params *RegenerateKey
 			req.Header.Set("If-Match", headerParam0)
 		}
 
+		if params.IfNoneMatch != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam1)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewOptionsRotateRequest constructs an http.Request for the OptionsRotate method
+func NewOptionsRotateRequest(server string, id Id) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/keys/%s/rotate", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodOptions, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
 	}
 
 	return req, nil
@@ -1907,13 +2920,24 @@ func NewRotateKeyRequestWithBody(server string, id Id, params *RotateKeyParams, 
 			req.Header.Set("If-Match", headerParam0)
 		}
 
+		if params.IfNoneMatch != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam1)
+		}
+
 	}
 
 	return req, nil
 }
 
 // NewGetDocumentRequest constructs an http.Request for the GetDocument method
-func NewGetDocumentRequest(server string) (*http.Request, error) {
+func NewGetDocumentRequest(server string, params *GetDocumentParams) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -1932,6 +2956,59 @@ func NewGetDocumentRequest(server string) (*http.Request, error) {
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+		if params.IfNoneMatch != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam1)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewOptionsDocumentRequest constructs an http.Request for the OptionsDocument method
+func NewOptionsDocumentRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/openapi.json")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodOptions, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -1990,6 +3067,15 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /keys (the `ListKeys` operationId).
 	ListKeysWithResponse(ctx context.Context, params *ListKeysParams, reqEditors ...RequestEditorFn) (*ListKeysResponse, error)
 
+	// OptionsKeysWithResponse What this path allows
+	//
+	// Needs no login.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with OPTIONS /keys (the `OptionsKeys` operationId).
+	OptionsKeysWithResponse(ctx context.Context, params *OptionsKeysParams, reqEditors ...RequestEditorFn) (*OptionsKeysResponse, error)
+
 	// IssueKeyWithBodyWithResponse Issue a key
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -2020,7 +3106,16 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /keys/{id} (the `GetKey` operationId).
-	GetKeyWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*GetKeyResponse, error)
+	GetKeyWithResponse(ctx context.Context, id Id, params *GetKeyParams, reqEditors ...RequestEditorFn) (*GetKeyResponse, error)
+
+	// OptionsKeyWithResponse What this path allows
+	//
+	// Needs no login.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with OPTIONS /keys/{id} (the `OptionsKey` operationId).
+	OptionsKeyWithResponse(ctx context.Context, id Id, params *OptionsKeyParams, reqEditors ...RequestEditorFn) (*OptionsKeyResponse, error)
 
 	// UpdateKeyWithBodyWithResponse Change what a key is
 	//
@@ -2045,7 +3140,25 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /keys/{id}/credentials (the `ListCredentials` operationId).
-	ListCredentialsWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*ListCredentialsResponse, error)
+	ListCredentialsWithResponse(ctx context.Context, id Id, params *ListCredentialsParams, reqEditors ...RequestEditorFn) (*ListCredentialsResponse, error)
+
+	// OptionsCredentialsWithResponse What this path allows
+	//
+	// Needs no login.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with OPTIONS /keys/{id}/credentials (the `OptionsCredentials` operationId).
+	OptionsCredentialsWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*OptionsCredentialsResponse, error)
+
+	// OptionsDisableWithResponse What this path allows
+	//
+	// Needs no login.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with OPTIONS /keys/{id}/disable (the `OptionsDisable` operationId).
+	OptionsDisableWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*OptionsDisableResponse, error)
 
 	// DisableKeyWithBodyWithResponse Disable a key
 	//
@@ -2064,6 +3177,15 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /keys/{id}/disable (the `DisableKey` operationId).
 	DisableKeyWithResponse(ctx context.Context, id Id, params *DisableKeyParams, body DisableKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*DisableKeyResponse, error)
+
+	// OptionsEnableWithResponse What this path allows
+	//
+	// Needs no login.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with OPTIONS /keys/{id}/enable (the `OptionsEnable` operationId).
+	OptionsEnableWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*OptionsEnableResponse, error)
 
 	// EnableKeyWithBodyWithResponse Enable a key
 	//
@@ -2090,6 +3212,24 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /keys/{id}/events (the `ListEvents` operationId).
 	ListEventsWithResponse(ctx context.Context, id Id, params *ListEventsParams, reqEditors ...RequestEditorFn) (*ListEventsResponse, error)
 
+	// OptionsEventsWithResponse What this path allows
+	//
+	// Needs no login.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with OPTIONS /keys/{id}/events (the `OptionsEvents` operationId).
+	OptionsEventsWithResponse(ctx context.Context, id Id, params *OptionsEventsParams, reqEditors ...RequestEditorFn) (*OptionsEventsResponse, error)
+
+	// OptionsExtendWithResponse What this path allows
+	//
+	// Needs no login.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with OPTIONS /keys/{id}/extend (the `OptionsExtend` operationId).
+	OptionsExtendWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*OptionsExtendResponse, error)
+
 	// ExtendRotationWithBodyWithResponse Move the end of the overlap of a rotation
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -2104,6 +3244,15 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /keys/{id}/extend (the `ExtendRotation` operationId).
 	ExtendRotationWithResponse(ctx context.Context, id Id, params *ExtendRotationParams, body ExtendRotationJSONRequestBody, reqEditors ...RequestEditorFn) (*ExtendRotationResponse, error)
 
+	// OptionsFinishWithResponse What this path allows
+	//
+	// Needs no login.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with OPTIONS /keys/{id}/finish (the `OptionsFinish` operationId).
+	OptionsFinishWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*OptionsFinishResponse, error)
+
 	// FinishRotationWithBodyWithResponse End the overlap of a rotation now
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -2117,6 +3266,15 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /keys/{id}/finish (the `FinishRotation` operationId).
 	FinishRotationWithResponse(ctx context.Context, id Id, params *FinishRotationParams, body FinishRotationJSONRequestBody, reqEditors ...RequestEditorFn) (*FinishRotationResponse, error)
+
+	// OptionsRegenerateWithResponse What this path allows
+	//
+	// Needs no login.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with OPTIONS /keys/{id}/regenerate (the `OptionsRegenerate` operationId).
+	OptionsRegenerateWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*OptionsRegenerateResponse, error)
 
 	// RegenerateKeyWithBodyWithResponse Replace the token of a key
 	//
@@ -2135,6 +3293,15 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /keys/{id}/regenerate (the `RegenerateKey` operationId).
 	RegenerateKeyWithResponse(ctx context.Context, id Id, params *RegenerateKeyParams, body RegenerateKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*RegenerateKeyResponse, error)
+
+	// OptionsRotateWithResponse What this path allows
+	//
+	// Needs no login.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with OPTIONS /keys/{id}/rotate (the `OptionsRotate` operationId).
+	OptionsRotateWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*OptionsRotateResponse, error)
 
 	// RotateKeyWithBodyWithResponse Give a key a second token
 	//
@@ -2159,7 +3326,16 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /openapi.json (the `GetDocument` operationId).
-	GetDocumentWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetDocumentResponse, error)
+	GetDocumentWithResponse(ctx context.Context, params *GetDocumentParams, reqEditors ...RequestEditorFn) (*GetDocumentResponse, error)
+
+	// OptionsDocumentWithResponse What this path allows
+	//
+	// Needs no login.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with OPTIONS /openapi.json (the `OptionsDocument` operationId).
+	OptionsDocumentWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*OptionsDocumentResponse, error)
 }
 
 // ListKeysResponse503Headers the declared response headers of an HTTP 503 response for ListKeys
@@ -2172,22 +3348,16 @@ type ListKeysResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *KeyPage
-	// JSON400 the response for an HTTP 400 `application/json` response
-	JSON400 *InvalidApplicationJSON
 	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationproblemJSON400 *InvalidApplicationProblemPlusJSON
-	// JSON403 the response for an HTTP 403 `application/json` response
-	JSON403 *ForbiddenApplicationJSON
+	ApplicationproblemJSON400 *Invalid
 	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationproblemJSON403 *ForbiddenApplicationProblemPlusJSON
-	// JSON500 the response for an HTTP 500 `application/json` response
-	JSON500 *ServerErrorApplicationJSON
+	ApplicationproblemJSON403 *Forbidden
+	// ApplicationproblemJSON412 the response for an HTTP 412 `application/problem+json` response
+	ApplicationproblemJSON412 *PreconditionFailed
 	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
-	ApplicationproblemJSON500 *ServerErrorApplicationProblemPlusJSON
-	// JSON503 the response for an HTTP 503 `application/json` response
-	JSON503 *UnavailableApplicationJSON
+	ApplicationproblemJSON500 *ServerError
 	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationproblemJSON503 *UnavailableApplicationProblemPlusJSON
+	ApplicationproblemJSON503 *Unavailable
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *ListKeysResponse503Headers
 }
@@ -2197,43 +3367,28 @@ func (r ListKeysResponse) GetJSON200() *KeyPage {
 	return r.JSON200
 }
 
-// GetJSON400 returns the response for an HTTP 400 `application/json` response
-func (r ListKeysResponse) GetJSON400() *InvalidApplicationJSON {
-	return r.JSON400
-}
-
 // GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r ListKeysResponse) GetApplicationproblemJSON400() *InvalidApplicationProblemPlusJSON {
+func (r ListKeysResponse) GetApplicationproblemJSON400() *Invalid {
 	return r.ApplicationproblemJSON400
 }
 
-// GetJSON403 returns the response for an HTTP 403 `application/json` response
-func (r ListKeysResponse) GetJSON403() *ForbiddenApplicationJSON {
-	return r.JSON403
-}
-
 // GetApplicationproblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r ListKeysResponse) GetApplicationproblemJSON403() *ForbiddenApplicationProblemPlusJSON {
+func (r ListKeysResponse) GetApplicationproblemJSON403() *Forbidden {
 	return r.ApplicationproblemJSON403
 }
 
-// GetJSON500 returns the response for an HTTP 500 `application/json` response
-func (r ListKeysResponse) GetJSON500() *ServerErrorApplicationJSON {
-	return r.JSON500
+// GetApplicationproblemJSON412 returns the response for an HTTP 412 `application/problem+json` response
+func (r ListKeysResponse) GetApplicationproblemJSON412() *PreconditionFailed {
+	return r.ApplicationproblemJSON412
 }
 
 // GetApplicationproblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
-func (r ListKeysResponse) GetApplicationproblemJSON500() *ServerErrorApplicationProblemPlusJSON {
+func (r ListKeysResponse) GetApplicationproblemJSON500() *ServerError {
 	return r.ApplicationproblemJSON500
 }
 
-// GetJSON503 returns the response for an HTTP 503 `application/json` response
-func (r ListKeysResponse) GetJSON503() *UnavailableApplicationJSON {
-	return r.JSON503
-}
-
 // GetApplicationproblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r ListKeysResponse) GetApplicationproblemJSON503() *UnavailableApplicationProblemPlusJSON {
+func (r ListKeysResponse) GetApplicationproblemJSON503() *Unavailable {
 	return r.ApplicationproblemJSON503
 }
 
@@ -2266,10 +3421,71 @@ func (r ListKeysResponse) ContentType() string {
 	return ""
 }
 
+// OptionsKeysResponse204Headers the declared response headers of an HTTP 204 response for OptionsKeys
+type OptionsKeysResponse204Headers struct {
+	Allow *string
+}
+
+type OptionsKeysResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *Invalid
+	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationproblemJSON500 *ServerError
+	// Headers204 the parsed response headers for an HTTP 204 response
+	Headers204 *OptionsKeysResponse204Headers
+}
+
+// GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r OptionsKeysResponse) GetApplicationproblemJSON400() *Invalid {
+	return r.ApplicationproblemJSON400
+}
+
+// GetApplicationproblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r OptionsKeysResponse) GetApplicationproblemJSON500() *ServerError {
+	return r.ApplicationproblemJSON500
+}
+
+// GetBody returns the raw response body bytes
+func (r OptionsKeysResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r OptionsKeysResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r OptionsKeysResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r OptionsKeysResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // IssueKeyResponse201Headers the declared response headers of an HTTP 201 response for IssueKey
 type IssueKeyResponse201Headers struct {
 	ETag     *string
 	Location *string
+}
+
+// IssueKeyResponse415Headers the declared response headers of an HTTP 415 response for IssueKey
+type IssueKeyResponse415Headers struct {
+	Accept         *string
+	AcceptEncoding *string
 }
 
 // IssueKeyResponse503Headers the declared response headers of an HTTP 503 response for IssueKey
@@ -2282,36 +3498,26 @@ type IssueKeyResponse struct {
 	HTTPResponse *http.Response
 	// JSON201 the response for an HTTP 201 `application/json` response
 	JSON201 *Issued
-	// JSON400 the response for an HTTP 400 `application/json` response
-	JSON400 *InvalidApplicationJSON
 	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationproblemJSON400 *InvalidApplicationProblemPlusJSON
-	// JSON403 the response for an HTTP 403 `application/json` response
-	JSON403 *ForbiddenApplicationJSON
+	ApplicationproblemJSON400 *Invalid
 	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationproblemJSON403 *ForbiddenApplicationProblemPlusJSON
-	// JSON409 the response for an HTTP 409 `application/json` response
-	JSON409 *ConflictApplicationJSON
+	ApplicationproblemJSON403 *Forbidden
 	// ApplicationproblemJSON409 the response for an HTTP 409 `application/problem+json` response
-	ApplicationproblemJSON409 *ConflictApplicationProblemPlusJSON
-	// JSON413 the response for an HTTP 413 `application/json` response
-	JSON413 *TooLargeApplicationJSON
+	ApplicationproblemJSON409 *Conflict
+	// ApplicationproblemJSON412 the response for an HTTP 412 `application/problem+json` response
+	ApplicationproblemJSON412 *PreconditionFailed
 	// ApplicationproblemJSON413 the response for an HTTP 413 `application/problem+json` response
-	ApplicationproblemJSON413 *TooLargeApplicationProblemPlusJSON
-	// JSON415 the response for an HTTP 415 `application/json` response
-	JSON415 *UnsupportedMediaTypeApplicationJSON
+	ApplicationproblemJSON413 *TooLarge
 	// ApplicationproblemJSON415 the response for an HTTP 415 `application/problem+json` response
-	ApplicationproblemJSON415 *UnsupportedMediaTypeApplicationProblemPlusJSON
-	// JSON500 the response for an HTTP 500 `application/json` response
-	JSON500 *ServerErrorApplicationJSON
+	ApplicationproblemJSON415 *UnsupportedMediaType
 	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
-	ApplicationproblemJSON500 *ServerErrorApplicationProblemPlusJSON
-	// JSON503 the response for an HTTP 503 `application/json` response
-	JSON503 *OutcomeUnknownApplicationJSON
+	ApplicationproblemJSON500 *ServerError
 	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationproblemJSON503 *OutcomeUnknownApplicationProblemPlusJSON
+	ApplicationproblemJSON503 *OutcomeUnknown
 	// Headers201 the parsed response headers for an HTTP 201 response
 	Headers201 *IssueKeyResponse201Headers
+	// Headers415 the parsed response headers for an HTTP 415 response
+	Headers415 *IssueKeyResponse415Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *IssueKeyResponse503Headers
 }
@@ -2321,73 +3527,43 @@ func (r IssueKeyResponse) GetJSON201() *Issued {
 	return r.JSON201
 }
 
-// GetJSON400 returns the response for an HTTP 400 `application/json` response
-func (r IssueKeyResponse) GetJSON400() *InvalidApplicationJSON {
-	return r.JSON400
-}
-
 // GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r IssueKeyResponse) GetApplicationproblemJSON400() *InvalidApplicationProblemPlusJSON {
+func (r IssueKeyResponse) GetApplicationproblemJSON400() *Invalid {
 	return r.ApplicationproblemJSON400
 }
 
-// GetJSON403 returns the response for an HTTP 403 `application/json` response
-func (r IssueKeyResponse) GetJSON403() *ForbiddenApplicationJSON {
-	return r.JSON403
-}
-
 // GetApplicationproblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r IssueKeyResponse) GetApplicationproblemJSON403() *ForbiddenApplicationProblemPlusJSON {
+func (r IssueKeyResponse) GetApplicationproblemJSON403() *Forbidden {
 	return r.ApplicationproblemJSON403
 }
 
-// GetJSON409 returns the response for an HTTP 409 `application/json` response
-func (r IssueKeyResponse) GetJSON409() *ConflictApplicationJSON {
-	return r.JSON409
-}
-
 // GetApplicationproblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
-func (r IssueKeyResponse) GetApplicationproblemJSON409() *ConflictApplicationProblemPlusJSON {
+func (r IssueKeyResponse) GetApplicationproblemJSON409() *Conflict {
 	return r.ApplicationproblemJSON409
 }
 
-// GetJSON413 returns the response for an HTTP 413 `application/json` response
-func (r IssueKeyResponse) GetJSON413() *TooLargeApplicationJSON {
-	return r.JSON413
+// GetApplicationproblemJSON412 returns the response for an HTTP 412 `application/problem+json` response
+func (r IssueKeyResponse) GetApplicationproblemJSON412() *PreconditionFailed {
+	return r.ApplicationproblemJSON412
 }
 
 // GetApplicationproblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
-func (r IssueKeyResponse) GetApplicationproblemJSON413() *TooLargeApplicationProblemPlusJSON {
+func (r IssueKeyResponse) GetApplicationproblemJSON413() *TooLarge {
 	return r.ApplicationproblemJSON413
 }
 
-// GetJSON415 returns the response for an HTTP 415 `application/json` response
-func (r IssueKeyResponse) GetJSON415() *UnsupportedMediaTypeApplicationJSON {
-	return r.JSON415
-}
-
 // GetApplicationproblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
-func (r IssueKeyResponse) GetApplicationproblemJSON415() *UnsupportedMediaTypeApplicationProblemPlusJSON {
+func (r IssueKeyResponse) GetApplicationproblemJSON415() *UnsupportedMediaType {
 	return r.ApplicationproblemJSON415
 }
 
-// GetJSON500 returns the response for an HTTP 500 `application/json` response
-func (r IssueKeyResponse) GetJSON500() *ServerErrorApplicationJSON {
-	return r.JSON500
-}
-
 // GetApplicationproblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
-func (r IssueKeyResponse) GetApplicationproblemJSON500() *ServerErrorApplicationProblemPlusJSON {
+func (r IssueKeyResponse) GetApplicationproblemJSON500() *ServerError {
 	return r.ApplicationproblemJSON500
 }
 
-// GetJSON503 returns the response for an HTTP 503 `application/json` response
-func (r IssueKeyResponse) GetJSON503() *OutcomeUnknownApplicationJSON {
-	return r.JSON503
-}
-
 // GetApplicationproblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r IssueKeyResponse) GetApplicationproblemJSON503() *OutcomeUnknownApplicationProblemPlusJSON {
+func (r IssueKeyResponse) GetApplicationproblemJSON503() *OutcomeUnknown {
 	return r.ApplicationproblemJSON503
 }
 
@@ -2435,34 +3611,20 @@ type DeleteKeyResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Key
-	// JSON400 the response for an HTTP 400 `application/json` response
-	JSON400 *InvalidApplicationJSON
 	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationproblemJSON400 *InvalidApplicationProblemPlusJSON
-	// JSON403 the response for an HTTP 403 `application/json` response
-	JSON403 *ForbiddenApplicationJSON
+	ApplicationproblemJSON400 *Invalid
 	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationproblemJSON403 *ForbiddenApplicationProblemPlusJSON
-	// JSON404 the response for an HTTP 404 `application/json` response
-	JSON404 *NotFoundApplicationJSON
+	ApplicationproblemJSON403 *Forbidden
 	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationproblemJSON404 *NotFoundApplicationProblemPlusJSON
-	// JSON409 the response for an HTTP 409 `application/json` response
-	JSON409 *ConflictApplicationJSON
+	ApplicationproblemJSON404 *NotFound
 	// ApplicationproblemJSON409 the response for an HTTP 409 `application/problem+json` response
-	ApplicationproblemJSON409 *ConflictApplicationProblemPlusJSON
-	// JSON412 the response for an HTTP 412 `application/json` response
-	JSON412 *PreconditionFailedApplicationJSON
+	ApplicationproblemJSON409 *Conflict
 	// ApplicationproblemJSON412 the response for an HTTP 412 `application/problem+json` response
-	ApplicationproblemJSON412 *PreconditionFailedApplicationProblemPlusJSON
-	// JSON500 the response for an HTTP 500 `application/json` response
-	JSON500 *ServerErrorApplicationJSON
+	ApplicationproblemJSON412 *PreconditionFailed
 	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
-	ApplicationproblemJSON500 *ServerErrorApplicationProblemPlusJSON
-	// JSON503 the response for an HTTP 503 `application/json` response
-	JSON503 *UnavailableApplicationJSON
+	ApplicationproblemJSON500 *ServerError
 	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationproblemJSON503 *UnavailableApplicationProblemPlusJSON
+	ApplicationproblemJSON503 *Unavailable
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *DeleteKeyResponse200Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
@@ -2474,73 +3636,38 @@ func (r DeleteKeyResponse) GetJSON200() *Key {
 	return r.JSON200
 }
 
-// GetJSON400 returns the response for an HTTP 400 `application/json` response
-func (r DeleteKeyResponse) GetJSON400() *InvalidApplicationJSON {
-	return r.JSON400
-}
-
 // GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r DeleteKeyResponse) GetApplicationproblemJSON400() *InvalidApplicationProblemPlusJSON {
+func (r DeleteKeyResponse) GetApplicationproblemJSON400() *Invalid {
 	return r.ApplicationproblemJSON400
 }
 
-// GetJSON403 returns the response for an HTTP 403 `application/json` response
-func (r DeleteKeyResponse) GetJSON403() *ForbiddenApplicationJSON {
-	return r.JSON403
-}
-
 // GetApplicationproblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r DeleteKeyResponse) GetApplicationproblemJSON403() *ForbiddenApplicationProblemPlusJSON {
+func (r DeleteKeyResponse) GetApplicationproblemJSON403() *Forbidden {
 	return r.ApplicationproblemJSON403
 }
 
-// GetJSON404 returns the response for an HTTP 404 `application/json` response
-func (r DeleteKeyResponse) GetJSON404() *NotFoundApplicationJSON {
-	return r.JSON404
-}
-
 // GetApplicationproblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r DeleteKeyResponse) GetApplicationproblemJSON404() *NotFoundApplicationProblemPlusJSON {
+func (r DeleteKeyResponse) GetApplicationproblemJSON404() *NotFound {
 	return r.ApplicationproblemJSON404
 }
 
-// GetJSON409 returns the response for an HTTP 409 `application/json` response
-func (r DeleteKeyResponse) GetJSON409() *ConflictApplicationJSON {
-	return r.JSON409
-}
-
 // GetApplicationproblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
-func (r DeleteKeyResponse) GetApplicationproblemJSON409() *ConflictApplicationProblemPlusJSON {
+func (r DeleteKeyResponse) GetApplicationproblemJSON409() *Conflict {
 	return r.ApplicationproblemJSON409
 }
 
-// GetJSON412 returns the response for an HTTP 412 `application/json` response
-func (r DeleteKeyResponse) GetJSON412() *PreconditionFailedApplicationJSON {
-	return r.JSON412
-}
-
 // GetApplicationproblemJSON412 returns the response for an HTTP 412 `application/problem+json` response
-func (r DeleteKeyResponse) GetApplicationproblemJSON412() *PreconditionFailedApplicationProblemPlusJSON {
+func (r DeleteKeyResponse) GetApplicationproblemJSON412() *PreconditionFailed {
 	return r.ApplicationproblemJSON412
 }
 
-// GetJSON500 returns the response for an HTTP 500 `application/json` response
-func (r DeleteKeyResponse) GetJSON500() *ServerErrorApplicationJSON {
-	return r.JSON500
-}
-
 // GetApplicationproblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
-func (r DeleteKeyResponse) GetApplicationproblemJSON500() *ServerErrorApplicationProblemPlusJSON {
+func (r DeleteKeyResponse) GetApplicationproblemJSON500() *ServerError {
 	return r.ApplicationproblemJSON500
 }
 
-// GetJSON503 returns the response for an HTTP 503 `application/json` response
-func (r DeleteKeyResponse) GetJSON503() *UnavailableApplicationJSON {
-	return r.JSON503
-}
-
 // GetApplicationproblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r DeleteKeyResponse) GetApplicationproblemJSON503() *UnavailableApplicationProblemPlusJSON {
+func (r DeleteKeyResponse) GetApplicationproblemJSON503() *Unavailable {
 	return r.ApplicationproblemJSON503
 }
 
@@ -2578,6 +3705,11 @@ type GetKeyResponse200Headers struct {
 	ETag *string
 }
 
+// GetKeyResponse304Headers the declared response headers of an HTTP 304 response for GetKey
+type GetKeyResponse304Headers struct {
+	ETag *string
+}
+
 // GetKeyResponse503Headers the declared response headers of an HTTP 503 response for GetKey
 type GetKeyResponse503Headers struct {
 	RetryAfter *int
@@ -2588,28 +3720,22 @@ type GetKeyResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Key
-	// JSON400 the response for an HTTP 400 `application/json` response
-	JSON400 *InvalidApplicationJSON
 	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationproblemJSON400 *InvalidApplicationProblemPlusJSON
-	// JSON403 the response for an HTTP 403 `application/json` response
-	JSON403 *ForbiddenApplicationJSON
+	ApplicationproblemJSON400 *Invalid
 	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationproblemJSON403 *ForbiddenApplicationProblemPlusJSON
-	// JSON404 the response for an HTTP 404 `application/json` response
-	JSON404 *NotFoundApplicationJSON
+	ApplicationproblemJSON403 *Forbidden
 	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationproblemJSON404 *NotFoundApplicationProblemPlusJSON
-	// JSON500 the response for an HTTP 500 `application/json` response
-	JSON500 *ServerErrorApplicationJSON
+	ApplicationproblemJSON404 *NotFound
+	// ApplicationproblemJSON412 the response for an HTTP 412 `application/problem+json` response
+	ApplicationproblemJSON412 *PreconditionFailed
 	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
-	ApplicationproblemJSON500 *ServerErrorApplicationProblemPlusJSON
-	// JSON503 the response for an HTTP 503 `application/json` response
-	JSON503 *UnavailableApplicationJSON
+	ApplicationproblemJSON500 *ServerError
 	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationproblemJSON503 *UnavailableApplicationProblemPlusJSON
+	ApplicationproblemJSON503 *Unavailable
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *GetKeyResponse200Headers
+	// Headers304 the parsed response headers for an HTTP 304 response
+	Headers304 *GetKeyResponse304Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *GetKeyResponse503Headers
 }
@@ -2619,53 +3745,33 @@ func (r GetKeyResponse) GetJSON200() *Key {
 	return r.JSON200
 }
 
-// GetJSON400 returns the response for an HTTP 400 `application/json` response
-func (r GetKeyResponse) GetJSON400() *InvalidApplicationJSON {
-	return r.JSON400
-}
-
 // GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r GetKeyResponse) GetApplicationproblemJSON400() *InvalidApplicationProblemPlusJSON {
+func (r GetKeyResponse) GetApplicationproblemJSON400() *Invalid {
 	return r.ApplicationproblemJSON400
 }
 
-// GetJSON403 returns the response for an HTTP 403 `application/json` response
-func (r GetKeyResponse) GetJSON403() *ForbiddenApplicationJSON {
-	return r.JSON403
-}
-
 // GetApplicationproblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r GetKeyResponse) GetApplicationproblemJSON403() *ForbiddenApplicationProblemPlusJSON {
+func (r GetKeyResponse) GetApplicationproblemJSON403() *Forbidden {
 	return r.ApplicationproblemJSON403
 }
 
-// GetJSON404 returns the response for an HTTP 404 `application/json` response
-func (r GetKeyResponse) GetJSON404() *NotFoundApplicationJSON {
-	return r.JSON404
-}
-
 // GetApplicationproblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r GetKeyResponse) GetApplicationproblemJSON404() *NotFoundApplicationProblemPlusJSON {
+func (r GetKeyResponse) GetApplicationproblemJSON404() *NotFound {
 	return r.ApplicationproblemJSON404
 }
 
-// GetJSON500 returns the response for an HTTP 500 `application/json` response
-func (r GetKeyResponse) GetJSON500() *ServerErrorApplicationJSON {
-	return r.JSON500
+// GetApplicationproblemJSON412 returns the response for an HTTP 412 `application/problem+json` response
+func (r GetKeyResponse) GetApplicationproblemJSON412() *PreconditionFailed {
+	return r.ApplicationproblemJSON412
 }
 
 // GetApplicationproblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
-func (r GetKeyResponse) GetApplicationproblemJSON500() *ServerErrorApplicationProblemPlusJSON {
+func (r GetKeyResponse) GetApplicationproblemJSON500() *ServerError {
 	return r.ApplicationproblemJSON500
 }
 
-// GetJSON503 returns the response for an HTTP 503 `application/json` response
-func (r GetKeyResponse) GetJSON503() *UnavailableApplicationJSON {
-	return r.JSON503
-}
-
 // GetApplicationproblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r GetKeyResponse) GetApplicationproblemJSON503() *UnavailableApplicationProblemPlusJSON {
+func (r GetKeyResponse) GetApplicationproblemJSON503() *Unavailable {
 	return r.ApplicationproblemJSON503
 }
 
@@ -2698,9 +3804,71 @@ func (r GetKeyResponse) ContentType() string {
 	return ""
 }
 
+// OptionsKeyResponse204Headers the declared response headers of an HTTP 204 response for OptionsKey
+type OptionsKeyResponse204Headers struct {
+	AcceptPatch *string
+	Allow       *string
+}
+
+type OptionsKeyResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *Invalid
+	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationproblemJSON500 *ServerError
+	// Headers204 the parsed response headers for an HTTP 204 response
+	Headers204 *OptionsKeyResponse204Headers
+}
+
+// GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r OptionsKeyResponse) GetApplicationproblemJSON400() *Invalid {
+	return r.ApplicationproblemJSON400
+}
+
+// GetApplicationproblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r OptionsKeyResponse) GetApplicationproblemJSON500() *ServerError {
+	return r.ApplicationproblemJSON500
+}
+
+// GetBody returns the raw response body bytes
+func (r OptionsKeyResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r OptionsKeyResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r OptionsKeyResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r OptionsKeyResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // UpdateKeyResponse200Headers the declared response headers of an HTTP 200 response for UpdateKey
 type UpdateKeyResponse200Headers struct {
 	ETag *string
+}
+
+// UpdateKeyResponse415Headers the declared response headers of an HTTP 415 response for UpdateKey
+type UpdateKeyResponse415Headers struct {
+	AcceptEncoding *string
+	AcceptPatch    *string
 }
 
 // UpdateKeyResponse503Headers the declared response headers of an HTTP 503 response for UpdateKey
@@ -2713,44 +3881,28 @@ type UpdateKeyResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Key
-	// JSON400 the response for an HTTP 400 `application/json` response
-	JSON400 *InvalidApplicationJSON
 	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationproblemJSON400 *InvalidApplicationProblemPlusJSON
-	// JSON403 the response for an HTTP 403 `application/json` response
-	JSON403 *ForbiddenApplicationJSON
+	ApplicationproblemJSON400 *Invalid
 	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationproblemJSON403 *ForbiddenApplicationProblemPlusJSON
-	// JSON404 the response for an HTTP 404 `application/json` response
-	JSON404 *NotFoundApplicationJSON
+	ApplicationproblemJSON403 *Forbidden
 	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationproblemJSON404 *NotFoundApplicationProblemPlusJSON
-	// JSON409 the response for an HTTP 409 `application/json` response
-	JSON409 *ConflictApplicationJSON
+	ApplicationproblemJSON404 *NotFound
 	// ApplicationproblemJSON409 the response for an HTTP 409 `application/problem+json` response
-	ApplicationproblemJSON409 *ConflictApplicationProblemPlusJSON
-	// JSON412 the response for an HTTP 412 `application/json` response
-	JSON412 *PreconditionFailedApplicationJSON
+	ApplicationproblemJSON409 *Conflict
 	// ApplicationproblemJSON412 the response for an HTTP 412 `application/problem+json` response
-	ApplicationproblemJSON412 *PreconditionFailedApplicationProblemPlusJSON
-	// JSON413 the response for an HTTP 413 `application/json` response
-	JSON413 *TooLargeApplicationJSON
+	ApplicationproblemJSON412 *PreconditionFailed
 	// ApplicationproblemJSON413 the response for an HTTP 413 `application/problem+json` response
-	ApplicationproblemJSON413 *TooLargeApplicationProblemPlusJSON
-	// JSON415 the response for an HTTP 415 `application/json` response
-	JSON415 *UnsupportedMediaTypeApplicationJSON
+	ApplicationproblemJSON413 *TooLarge
 	// ApplicationproblemJSON415 the response for an HTTP 415 `application/problem+json` response
-	ApplicationproblemJSON415 *UnsupportedMediaTypeApplicationProblemPlusJSON
-	// JSON500 the response for an HTTP 500 `application/json` response
-	JSON500 *ServerErrorApplicationJSON
+	ApplicationproblemJSON415 *UnsupportedPatch
 	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
-	ApplicationproblemJSON500 *ServerErrorApplicationProblemPlusJSON
-	// JSON503 the response for an HTTP 503 `application/json` response
-	JSON503 *UnavailableApplicationJSON
+	ApplicationproblemJSON500 *ServerError
 	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationproblemJSON503 *UnavailableApplicationProblemPlusJSON
+	ApplicationproblemJSON503 *Unavailable
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *UpdateKeyResponse200Headers
+	// Headers415 the parsed response headers for an HTTP 415 response
+	Headers415 *UpdateKeyResponse415Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *UpdateKeyResponse503Headers
 }
@@ -2760,93 +3912,48 @@ func (r UpdateKeyResponse) GetJSON200() *Key {
 	return r.JSON200
 }
 
-// GetJSON400 returns the response for an HTTP 400 `application/json` response
-func (r UpdateKeyResponse) GetJSON400() *InvalidApplicationJSON {
-	return r.JSON400
-}
-
 // GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r UpdateKeyResponse) GetApplicationproblemJSON400() *InvalidApplicationProblemPlusJSON {
+func (r UpdateKeyResponse) GetApplicationproblemJSON400() *Invalid {
 	return r.ApplicationproblemJSON400
 }
 
-// GetJSON403 returns the response for an HTTP 403 `application/json` response
-func (r UpdateKeyResponse) GetJSON403() *ForbiddenApplicationJSON {
-	return r.JSON403
-}
-
 // GetApplicationproblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r UpdateKeyResponse) GetApplicationproblemJSON403() *ForbiddenApplicationProblemPlusJSON {
+func (r UpdateKeyResponse) GetApplicationproblemJSON403() *Forbidden {
 	return r.ApplicationproblemJSON403
 }
 
-// GetJSON404 returns the response for an HTTP 404 `application/json` response
-func (r UpdateKeyResponse) GetJSON404() *NotFoundApplicationJSON {
-	return r.JSON404
-}
-
 // GetApplicationproblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r UpdateKeyResponse) GetApplicationproblemJSON404() *NotFoundApplicationProblemPlusJSON {
+func (r UpdateKeyResponse) GetApplicationproblemJSON404() *NotFound {
 	return r.ApplicationproblemJSON404
 }
 
-// GetJSON409 returns the response for an HTTP 409 `application/json` response
-func (r UpdateKeyResponse) GetJSON409() *ConflictApplicationJSON {
-	return r.JSON409
-}
-
 // GetApplicationproblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
-func (r UpdateKeyResponse) GetApplicationproblemJSON409() *ConflictApplicationProblemPlusJSON {
+func (r UpdateKeyResponse) GetApplicationproblemJSON409() *Conflict {
 	return r.ApplicationproblemJSON409
 }
 
-// GetJSON412 returns the response for an HTTP 412 `application/json` response
-func (r UpdateKeyResponse) GetJSON412() *PreconditionFailedApplicationJSON {
-	return r.JSON412
-}
-
 // GetApplicationproblemJSON412 returns the response for an HTTP 412 `application/problem+json` response
-func (r UpdateKeyResponse) GetApplicationproblemJSON412() *PreconditionFailedApplicationProblemPlusJSON {
+func (r UpdateKeyResponse) GetApplicationproblemJSON412() *PreconditionFailed {
 	return r.ApplicationproblemJSON412
 }
 
-// GetJSON413 returns the response for an HTTP 413 `application/json` response
-func (r UpdateKeyResponse) GetJSON413() *TooLargeApplicationJSON {
-	return r.JSON413
-}
-
 // GetApplicationproblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
-func (r UpdateKeyResponse) GetApplicationproblemJSON413() *TooLargeApplicationProblemPlusJSON {
+func (r UpdateKeyResponse) GetApplicationproblemJSON413() *TooLarge {
 	return r.ApplicationproblemJSON413
 }
 
-// GetJSON415 returns the response for an HTTP 415 `application/json` response
-func (r UpdateKeyResponse) GetJSON415() *UnsupportedMediaTypeApplicationJSON {
-	return r.JSON415
-}
-
 // GetApplicationproblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
-func (r UpdateKeyResponse) GetApplicationproblemJSON415() *UnsupportedMediaTypeApplicationProblemPlusJSON {
+func (r UpdateKeyResponse) GetApplicationproblemJSON415() *UnsupportedPatch {
 	return r.ApplicationproblemJSON415
 }
 
-// GetJSON500 returns the response for an HTTP 500 `application/json` response
-func (r UpdateKeyResponse) GetJSON500() *ServerErrorApplicationJSON {
-	return r.JSON500
-}
-
 // GetApplicationproblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
-func (r UpdateKeyResponse) GetApplicationproblemJSON500() *ServerErrorApplicationProblemPlusJSON {
+func (r UpdateKeyResponse) GetApplicationproblemJSON500() *ServerError {
 	return r.ApplicationproblemJSON500
 }
 
-// GetJSON503 returns the response for an HTTP 503 `application/json` response
-func (r UpdateKeyResponse) GetJSON503() *UnavailableApplicationJSON {
-	return r.JSON503
-}
-
 // GetApplicationproblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r UpdateKeyResponse) GetApplicationproblemJSON503() *UnavailableApplicationProblemPlusJSON {
+func (r UpdateKeyResponse) GetApplicationproblemJSON503() *Unavailable {
 	return r.ApplicationproblemJSON503
 }
 
@@ -2889,26 +3996,18 @@ type ListCredentialsResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *CredentialList
-	// JSON400 the response for an HTTP 400 `application/json` response
-	JSON400 *InvalidApplicationJSON
 	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationproblemJSON400 *InvalidApplicationProblemPlusJSON
-	// JSON403 the response for an HTTP 403 `application/json` response
-	JSON403 *ForbiddenApplicationJSON
+	ApplicationproblemJSON400 *Invalid
 	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationproblemJSON403 *ForbiddenApplicationProblemPlusJSON
-	// JSON404 the response for an HTTP 404 `application/json` response
-	JSON404 *NotFoundApplicationJSON
+	ApplicationproblemJSON403 *Forbidden
 	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationproblemJSON404 *NotFoundApplicationProblemPlusJSON
-	// JSON500 the response for an HTTP 500 `application/json` response
-	JSON500 *ServerErrorApplicationJSON
+	ApplicationproblemJSON404 *NotFound
+	// ApplicationproblemJSON412 the response for an HTTP 412 `application/problem+json` response
+	ApplicationproblemJSON412 *PreconditionFailed
 	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
-	ApplicationproblemJSON500 *ServerErrorApplicationProblemPlusJSON
-	// JSON503 the response for an HTTP 503 `application/json` response
-	JSON503 *UnavailableApplicationJSON
+	ApplicationproblemJSON500 *ServerError
 	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationproblemJSON503 *UnavailableApplicationProblemPlusJSON
+	ApplicationproblemJSON503 *Unavailable
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *ListCredentialsResponse503Headers
 }
@@ -2918,53 +4017,33 @@ func (r ListCredentialsResponse) GetJSON200() *CredentialList {
 	return r.JSON200
 }
 
-// GetJSON400 returns the response for an HTTP 400 `application/json` response
-func (r ListCredentialsResponse) GetJSON400() *InvalidApplicationJSON {
-	return r.JSON400
-}
-
 // GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r ListCredentialsResponse) GetApplicationproblemJSON400() *InvalidApplicationProblemPlusJSON {
+func (r ListCredentialsResponse) GetApplicationproblemJSON400() *Invalid {
 	return r.ApplicationproblemJSON400
 }
 
-// GetJSON403 returns the response for an HTTP 403 `application/json` response
-func (r ListCredentialsResponse) GetJSON403() *ForbiddenApplicationJSON {
-	return r.JSON403
-}
-
 // GetApplicationproblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r ListCredentialsResponse) GetApplicationproblemJSON403() *ForbiddenApplicationProblemPlusJSON {
+func (r ListCredentialsResponse) GetApplicationproblemJSON403() *Forbidden {
 	return r.ApplicationproblemJSON403
 }
 
-// GetJSON404 returns the response for an HTTP 404 `application/json` response
-func (r ListCredentialsResponse) GetJSON404() *NotFoundApplicationJSON {
-	return r.JSON404
-}
-
 // GetApplicationproblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r ListCredentialsResponse) GetApplicationproblemJSON404() *NotFoundApplicationProblemPlusJSON {
+func (r ListCredentialsResponse) GetApplicationproblemJSON404() *NotFound {
 	return r.ApplicationproblemJSON404
 }
 
-// GetJSON500 returns the response for an HTTP 500 `application/json` response
-func (r ListCredentialsResponse) GetJSON500() *ServerErrorApplicationJSON {
-	return r.JSON500
+// GetApplicationproblemJSON412 returns the response for an HTTP 412 `application/problem+json` response
+func (r ListCredentialsResponse) GetApplicationproblemJSON412() *PreconditionFailed {
+	return r.ApplicationproblemJSON412
 }
 
 // GetApplicationproblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
-func (r ListCredentialsResponse) GetApplicationproblemJSON500() *ServerErrorApplicationProblemPlusJSON {
+func (r ListCredentialsResponse) GetApplicationproblemJSON500() *ServerError {
 	return r.ApplicationproblemJSON500
 }
 
-// GetJSON503 returns the response for an HTTP 503 `application/json` response
-func (r ListCredentialsResponse) GetJSON503() *UnavailableApplicationJSON {
-	return r.JSON503
-}
-
 // GetApplicationproblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r ListCredentialsResponse) GetApplicationproblemJSON503() *UnavailableApplicationProblemPlusJSON {
+func (r ListCredentialsResponse) GetApplicationproblemJSON503() *Unavailable {
 	return r.ApplicationproblemJSON503
 }
 
@@ -2997,9 +4076,125 @@ func (r ListCredentialsResponse) ContentType() string {
 	return ""
 }
 
+// OptionsCredentialsResponse204Headers the declared response headers of an HTTP 204 response for OptionsCredentials
+type OptionsCredentialsResponse204Headers struct {
+	Allow *string
+}
+
+type OptionsCredentialsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *Invalid
+	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationproblemJSON500 *ServerError
+	// Headers204 the parsed response headers for an HTTP 204 response
+	Headers204 *OptionsCredentialsResponse204Headers
+}
+
+// GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r OptionsCredentialsResponse) GetApplicationproblemJSON400() *Invalid {
+	return r.ApplicationproblemJSON400
+}
+
+// GetApplicationproblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r OptionsCredentialsResponse) GetApplicationproblemJSON500() *ServerError {
+	return r.ApplicationproblemJSON500
+}
+
+// GetBody returns the raw response body bytes
+func (r OptionsCredentialsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r OptionsCredentialsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r OptionsCredentialsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r OptionsCredentialsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// OptionsDisableResponse204Headers the declared response headers of an HTTP 204 response for OptionsDisable
+type OptionsDisableResponse204Headers struct {
+	Allow *string
+}
+
+type OptionsDisableResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *Invalid
+	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationproblemJSON500 *ServerError
+	// Headers204 the parsed response headers for an HTTP 204 response
+	Headers204 *OptionsDisableResponse204Headers
+}
+
+// GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r OptionsDisableResponse) GetApplicationproblemJSON400() *Invalid {
+	return r.ApplicationproblemJSON400
+}
+
+// GetApplicationproblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r OptionsDisableResponse) GetApplicationproblemJSON500() *ServerError {
+	return r.ApplicationproblemJSON500
+}
+
+// GetBody returns the raw response body bytes
+func (r OptionsDisableResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r OptionsDisableResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r OptionsDisableResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r OptionsDisableResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // DisableKeyResponse200Headers the declared response headers of an HTTP 200 response for DisableKey
 type DisableKeyResponse200Headers struct {
 	ETag *string
+}
+
+// DisableKeyResponse415Headers the declared response headers of an HTTP 415 response for DisableKey
+type DisableKeyResponse415Headers struct {
+	Accept         *string
+	AcceptEncoding *string
 }
 
 // DisableKeyResponse503Headers the declared response headers of an HTTP 503 response for DisableKey
@@ -3012,44 +4207,28 @@ type DisableKeyResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Key
-	// JSON400 the response for an HTTP 400 `application/json` response
-	JSON400 *InvalidApplicationJSON
 	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationproblemJSON400 *InvalidApplicationProblemPlusJSON
-	// JSON403 the response for an HTTP 403 `application/json` response
-	JSON403 *ForbiddenApplicationJSON
+	ApplicationproblemJSON400 *Invalid
 	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationproblemJSON403 *ForbiddenApplicationProblemPlusJSON
-	// JSON404 the response for an HTTP 404 `application/json` response
-	JSON404 *NotFoundApplicationJSON
+	ApplicationproblemJSON403 *Forbidden
 	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationproblemJSON404 *NotFoundApplicationProblemPlusJSON
-	// JSON409 the response for an HTTP 409 `application/json` response
-	JSON409 *ConflictApplicationJSON
+	ApplicationproblemJSON404 *NotFound
 	// ApplicationproblemJSON409 the response for an HTTP 409 `application/problem+json` response
-	ApplicationproblemJSON409 *ConflictApplicationProblemPlusJSON
-	// JSON412 the response for an HTTP 412 `application/json` response
-	JSON412 *PreconditionFailedApplicationJSON
+	ApplicationproblemJSON409 *Conflict
 	// ApplicationproblemJSON412 the response for an HTTP 412 `application/problem+json` response
-	ApplicationproblemJSON412 *PreconditionFailedApplicationProblemPlusJSON
-	// JSON413 the response for an HTTP 413 `application/json` response
-	JSON413 *TooLargeApplicationJSON
+	ApplicationproblemJSON412 *PreconditionFailed
 	// ApplicationproblemJSON413 the response for an HTTP 413 `application/problem+json` response
-	ApplicationproblemJSON413 *TooLargeApplicationProblemPlusJSON
-	// JSON415 the response for an HTTP 415 `application/json` response
-	JSON415 *UnsupportedMediaTypeApplicationJSON
+	ApplicationproblemJSON413 *TooLarge
 	// ApplicationproblemJSON415 the response for an HTTP 415 `application/problem+json` response
-	ApplicationproblemJSON415 *UnsupportedMediaTypeApplicationProblemPlusJSON
-	// JSON500 the response for an HTTP 500 `application/json` response
-	JSON500 *ServerErrorApplicationJSON
+	ApplicationproblemJSON415 *UnsupportedMediaType
 	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
-	ApplicationproblemJSON500 *ServerErrorApplicationProblemPlusJSON
-	// JSON503 the response for an HTTP 503 `application/json` response
-	JSON503 *UnavailableApplicationJSON
+	ApplicationproblemJSON500 *ServerError
 	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationproblemJSON503 *UnavailableApplicationProblemPlusJSON
+	ApplicationproblemJSON503 *Unavailable
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *DisableKeyResponse200Headers
+	// Headers415 the parsed response headers for an HTTP 415 response
+	Headers415 *DisableKeyResponse415Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *DisableKeyResponse503Headers
 }
@@ -3059,93 +4238,48 @@ func (r DisableKeyResponse) GetJSON200() *Key {
 	return r.JSON200
 }
 
-// GetJSON400 returns the response for an HTTP 400 `application/json` response
-func (r DisableKeyResponse) GetJSON400() *InvalidApplicationJSON {
-	return r.JSON400
-}
-
 // GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r DisableKeyResponse) GetApplicationproblemJSON400() *InvalidApplicationProblemPlusJSON {
+func (r DisableKeyResponse) GetApplicationproblemJSON400() *Invalid {
 	return r.ApplicationproblemJSON400
 }
 
-// GetJSON403 returns the response for an HTTP 403 `application/json` response
-func (r DisableKeyResponse) GetJSON403() *ForbiddenApplicationJSON {
-	return r.JSON403
-}
-
 // GetApplicationproblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r DisableKeyResponse) GetApplicationproblemJSON403() *ForbiddenApplicationProblemPlusJSON {
+func (r DisableKeyResponse) GetApplicationproblemJSON403() *Forbidden {
 	return r.ApplicationproblemJSON403
 }
 
-// GetJSON404 returns the response for an HTTP 404 `application/json` response
-func (r DisableKeyResponse) GetJSON404() *NotFoundApplicationJSON {
-	return r.JSON404
-}
-
 // GetApplicationproblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r DisableKeyResponse) GetApplicationproblemJSON404() *NotFoundApplicationProblemPlusJSON {
+func (r DisableKeyResponse) GetApplicationproblemJSON404() *NotFound {
 	return r.ApplicationproblemJSON404
 }
 
-// GetJSON409 returns the response for an HTTP 409 `application/json` response
-func (r DisableKeyResponse) GetJSON409() *ConflictApplicationJSON {
-	return r.JSON409
-}
-
 // GetApplicationproblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
-func (r DisableKeyResponse) GetApplicationproblemJSON409() *ConflictApplicationProblemPlusJSON {
+func (r DisableKeyResponse) GetApplicationproblemJSON409() *Conflict {
 	return r.ApplicationproblemJSON409
 }
 
-// GetJSON412 returns the response for an HTTP 412 `application/json` response
-func (r DisableKeyResponse) GetJSON412() *PreconditionFailedApplicationJSON {
-	return r.JSON412
-}
-
 // GetApplicationproblemJSON412 returns the response for an HTTP 412 `application/problem+json` response
-func (r DisableKeyResponse) GetApplicationproblemJSON412() *PreconditionFailedApplicationProblemPlusJSON {
+func (r DisableKeyResponse) GetApplicationproblemJSON412() *PreconditionFailed {
 	return r.ApplicationproblemJSON412
 }
 
-// GetJSON413 returns the response for an HTTP 413 `application/json` response
-func (r DisableKeyResponse) GetJSON413() *TooLargeApplicationJSON {
-	return r.JSON413
-}
-
 // GetApplicationproblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
-func (r DisableKeyResponse) GetApplicationproblemJSON413() *TooLargeApplicationProblemPlusJSON {
+func (r DisableKeyResponse) GetApplicationproblemJSON413() *TooLarge {
 	return r.ApplicationproblemJSON413
 }
 
-// GetJSON415 returns the response for an HTTP 415 `application/json` response
-func (r DisableKeyResponse) GetJSON415() *UnsupportedMediaTypeApplicationJSON {
-	return r.JSON415
-}
-
 // GetApplicationproblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
-func (r DisableKeyResponse) GetApplicationproblemJSON415() *UnsupportedMediaTypeApplicationProblemPlusJSON {
+func (r DisableKeyResponse) GetApplicationproblemJSON415() *UnsupportedMediaType {
 	return r.ApplicationproblemJSON415
 }
 
-// GetJSON500 returns the response for an HTTP 500 `application/json` response
-func (r DisableKeyResponse) GetJSON500() *ServerErrorApplicationJSON {
-	return r.JSON500
-}
-
 // GetApplicationproblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
-func (r DisableKeyResponse) GetApplicationproblemJSON500() *ServerErrorApplicationProblemPlusJSON {
+func (r DisableKeyResponse) GetApplicationproblemJSON500() *ServerError {
 	return r.ApplicationproblemJSON500
 }
 
-// GetJSON503 returns the response for an HTTP 503 `application/json` response
-func (r DisableKeyResponse) GetJSON503() *UnavailableApplicationJSON {
-	return r.JSON503
-}
-
 // GetApplicationproblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r DisableKeyResponse) GetApplicationproblemJSON503() *UnavailableApplicationProblemPlusJSON {
+func (r DisableKeyResponse) GetApplicationproblemJSON503() *Unavailable {
 	return r.ApplicationproblemJSON503
 }
 
@@ -3178,9 +4312,70 @@ func (r DisableKeyResponse) ContentType() string {
 	return ""
 }
 
+// OptionsEnableResponse204Headers the declared response headers of an HTTP 204 response for OptionsEnable
+type OptionsEnableResponse204Headers struct {
+	Allow *string
+}
+
+type OptionsEnableResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *Invalid
+	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationproblemJSON500 *ServerError
+	// Headers204 the parsed response headers for an HTTP 204 response
+	Headers204 *OptionsEnableResponse204Headers
+}
+
+// GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r OptionsEnableResponse) GetApplicationproblemJSON400() *Invalid {
+	return r.ApplicationproblemJSON400
+}
+
+// GetApplicationproblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r OptionsEnableResponse) GetApplicationproblemJSON500() *ServerError {
+	return r.ApplicationproblemJSON500
+}
+
+// GetBody returns the raw response body bytes
+func (r OptionsEnableResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r OptionsEnableResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r OptionsEnableResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r OptionsEnableResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // EnableKeyResponse200Headers the declared response headers of an HTTP 200 response for EnableKey
 type EnableKeyResponse200Headers struct {
 	ETag *string
+}
+
+// EnableKeyResponse415Headers the declared response headers of an HTTP 415 response for EnableKey
+type EnableKeyResponse415Headers struct {
+	Accept         *string
+	AcceptEncoding *string
 }
 
 // EnableKeyResponse503Headers the declared response headers of an HTTP 503 response for EnableKey
@@ -3193,44 +4388,28 @@ type EnableKeyResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Key
-	// JSON400 the response for an HTTP 400 `application/json` response
-	JSON400 *InvalidApplicationJSON
 	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationproblemJSON400 *InvalidApplicationProblemPlusJSON
-	// JSON403 the response for an HTTP 403 `application/json` response
-	JSON403 *ForbiddenApplicationJSON
+	ApplicationproblemJSON400 *Invalid
 	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationproblemJSON403 *ForbiddenApplicationProblemPlusJSON
-	// JSON404 the response for an HTTP 404 `application/json` response
-	JSON404 *NotFoundApplicationJSON
+	ApplicationproblemJSON403 *Forbidden
 	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationproblemJSON404 *NotFoundApplicationProblemPlusJSON
-	// JSON409 the response for an HTTP 409 `application/json` response
-	JSON409 *ConflictApplicationJSON
+	ApplicationproblemJSON404 *NotFound
 	// ApplicationproblemJSON409 the response for an HTTP 409 `application/problem+json` response
-	ApplicationproblemJSON409 *ConflictApplicationProblemPlusJSON
-	// JSON412 the response for an HTTP 412 `application/json` response
-	JSON412 *PreconditionFailedApplicationJSON
+	ApplicationproblemJSON409 *Conflict
 	// ApplicationproblemJSON412 the response for an HTTP 412 `application/problem+json` response
-	ApplicationproblemJSON412 *PreconditionFailedApplicationProblemPlusJSON
-	// JSON413 the response for an HTTP 413 `application/json` response
-	JSON413 *TooLargeApplicationJSON
+	ApplicationproblemJSON412 *PreconditionFailed
 	// ApplicationproblemJSON413 the response for an HTTP 413 `application/problem+json` response
-	ApplicationproblemJSON413 *TooLargeApplicationProblemPlusJSON
-	// JSON415 the response for an HTTP 415 `application/json` response
-	JSON415 *UnsupportedMediaTypeApplicationJSON
+	ApplicationproblemJSON413 *TooLarge
 	// ApplicationproblemJSON415 the response for an HTTP 415 `application/problem+json` response
-	ApplicationproblemJSON415 *UnsupportedMediaTypeApplicationProblemPlusJSON
-	// JSON500 the response for an HTTP 500 `application/json` response
-	JSON500 *ServerErrorApplicationJSON
+	ApplicationproblemJSON415 *UnsupportedMediaType
 	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
-	ApplicationproblemJSON500 *ServerErrorApplicationProblemPlusJSON
-	// JSON503 the response for an HTTP 503 `application/json` response
-	JSON503 *UnavailableApplicationJSON
+	ApplicationproblemJSON500 *ServerError
 	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationproblemJSON503 *UnavailableApplicationProblemPlusJSON
+	ApplicationproblemJSON503 *Unavailable
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *EnableKeyResponse200Headers
+	// Headers415 the parsed response headers for an HTTP 415 response
+	Headers415 *EnableKeyResponse415Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *EnableKeyResponse503Headers
 }
@@ -3240,93 +4419,48 @@ func (r EnableKeyResponse) GetJSON200() *Key {
 	return r.JSON200
 }
 
-// GetJSON400 returns the response for an HTTP 400 `application/json` response
-func (r EnableKeyResponse) GetJSON400() *InvalidApplicationJSON {
-	return r.JSON400
-}
-
 // GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r EnableKeyResponse) GetApplicationproblemJSON400() *InvalidApplicationProblemPlusJSON {
+func (r EnableKeyResponse) GetApplicationproblemJSON400() *Invalid {
 	return r.ApplicationproblemJSON400
 }
 
-// GetJSON403 returns the response for an HTTP 403 `application/json` response
-func (r EnableKeyResponse) GetJSON403() *ForbiddenApplicationJSON {
-	return r.JSON403
-}
-
 // GetApplicationproblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r EnableKeyResponse) GetApplicationproblemJSON403() *ForbiddenApplicationProblemPlusJSON {
+func (r EnableKeyResponse) GetApplicationproblemJSON403() *Forbidden {
 	return r.ApplicationproblemJSON403
 }
 
-// GetJSON404 returns the response for an HTTP 404 `application/json` response
-func (r EnableKeyResponse) GetJSON404() *NotFoundApplicationJSON {
-	return r.JSON404
-}
-
 // GetApplicationproblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r EnableKeyResponse) GetApplicationproblemJSON404() *NotFoundApplicationProblemPlusJSON {
+func (r EnableKeyResponse) GetApplicationproblemJSON404() *NotFound {
 	return r.ApplicationproblemJSON404
 }
 
-// GetJSON409 returns the response for an HTTP 409 `application/json` response
-func (r EnableKeyResponse) GetJSON409() *ConflictApplicationJSON {
-	return r.JSON409
-}
-
 // GetApplicationproblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
-func (r EnableKeyResponse) GetApplicationproblemJSON409() *ConflictApplicationProblemPlusJSON {
+func (r EnableKeyResponse) GetApplicationproblemJSON409() *Conflict {
 	return r.ApplicationproblemJSON409
 }
 
-// GetJSON412 returns the response for an HTTP 412 `application/json` response
-func (r EnableKeyResponse) GetJSON412() *PreconditionFailedApplicationJSON {
-	return r.JSON412
-}
-
 // GetApplicationproblemJSON412 returns the response for an HTTP 412 `application/problem+json` response
-func (r EnableKeyResponse) GetApplicationproblemJSON412() *PreconditionFailedApplicationProblemPlusJSON {
+func (r EnableKeyResponse) GetApplicationproblemJSON412() *PreconditionFailed {
 	return r.ApplicationproblemJSON412
 }
 
-// GetJSON413 returns the response for an HTTP 413 `application/json` response
-func (r EnableKeyResponse) GetJSON413() *TooLargeApplicationJSON {
-	return r.JSON413
-}
-
 // GetApplicationproblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
-func (r EnableKeyResponse) GetApplicationproblemJSON413() *TooLargeApplicationProblemPlusJSON {
+func (r EnableKeyResponse) GetApplicationproblemJSON413() *TooLarge {
 	return r.ApplicationproblemJSON413
 }
 
-// GetJSON415 returns the response for an HTTP 415 `application/json` response
-func (r EnableKeyResponse) GetJSON415() *UnsupportedMediaTypeApplicationJSON {
-	return r.JSON415
-}
-
 // GetApplicationproblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
-func (r EnableKeyResponse) GetApplicationproblemJSON415() *UnsupportedMediaTypeApplicationProblemPlusJSON {
+func (r EnableKeyResponse) GetApplicationproblemJSON415() *UnsupportedMediaType {
 	return r.ApplicationproblemJSON415
 }
 
-// GetJSON500 returns the response for an HTTP 500 `application/json` response
-func (r EnableKeyResponse) GetJSON500() *ServerErrorApplicationJSON {
-	return r.JSON500
-}
-
 // GetApplicationproblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
-func (r EnableKeyResponse) GetApplicationproblemJSON500() *ServerErrorApplicationProblemPlusJSON {
+func (r EnableKeyResponse) GetApplicationproblemJSON500() *ServerError {
 	return r.ApplicationproblemJSON500
 }
 
-// GetJSON503 returns the response for an HTTP 503 `application/json` response
-func (r EnableKeyResponse) GetJSON503() *UnavailableApplicationJSON {
-	return r.JSON503
-}
-
 // GetApplicationproblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r EnableKeyResponse) GetApplicationproblemJSON503() *UnavailableApplicationProblemPlusJSON {
+func (r EnableKeyResponse) GetApplicationproblemJSON503() *Unavailable {
 	return r.ApplicationproblemJSON503
 }
 
@@ -3369,26 +4503,18 @@ type ListEventsResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *EventPage
-	// JSON400 the response for an HTTP 400 `application/json` response
-	JSON400 *InvalidApplicationJSON
 	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationproblemJSON400 *InvalidApplicationProblemPlusJSON
-	// JSON403 the response for an HTTP 403 `application/json` response
-	JSON403 *ForbiddenApplicationJSON
+	ApplicationproblemJSON400 *Invalid
 	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationproblemJSON403 *ForbiddenApplicationProblemPlusJSON
-	// JSON404 the response for an HTTP 404 `application/json` response
-	JSON404 *NotFoundApplicationJSON
+	ApplicationproblemJSON403 *Forbidden
 	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationproblemJSON404 *NotFoundApplicationProblemPlusJSON
-	// JSON500 the response for an HTTP 500 `application/json` response
-	JSON500 *ServerErrorApplicationJSON
+	ApplicationproblemJSON404 *NotFound
+	// ApplicationproblemJSON412 the response for an HTTP 412 `application/problem+json` response
+	ApplicationproblemJSON412 *PreconditionFailed
 	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
-	ApplicationproblemJSON500 *ServerErrorApplicationProblemPlusJSON
-	// JSON503 the response for an HTTP 503 `application/json` response
-	JSON503 *UnavailableApplicationJSON
+	ApplicationproblemJSON500 *ServerError
 	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationproblemJSON503 *UnavailableApplicationProblemPlusJSON
+	ApplicationproblemJSON503 *Unavailable
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *ListEventsResponse503Headers
 }
@@ -3398,53 +4524,33 @@ func (r ListEventsResponse) GetJSON200() *EventPage {
 	return r.JSON200
 }
 
-// GetJSON400 returns the response for an HTTP 400 `application/json` response
-func (r ListEventsResponse) GetJSON400() *InvalidApplicationJSON {
-	return r.JSON400
-}
-
 // GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r ListEventsResponse) GetApplicationproblemJSON400() *InvalidApplicationProblemPlusJSON {
+func (r ListEventsResponse) GetApplicationproblemJSON400() *Invalid {
 	return r.ApplicationproblemJSON400
 }
 
-// GetJSON403 returns the response for an HTTP 403 `application/json` response
-func (r ListEventsResponse) GetJSON403() *ForbiddenApplicationJSON {
-	return r.JSON403
-}
-
 // GetApplicationproblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r ListEventsResponse) GetApplicationproblemJSON403() *ForbiddenApplicationProblemPlusJSON {
+func (r ListEventsResponse) GetApplicationproblemJSON403() *Forbidden {
 	return r.ApplicationproblemJSON403
 }
 
-// GetJSON404 returns the response for an HTTP 404 `application/json` response
-func (r ListEventsResponse) GetJSON404() *NotFoundApplicationJSON {
-	return r.JSON404
-}
-
 // GetApplicationproblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r ListEventsResponse) GetApplicationproblemJSON404() *NotFoundApplicationProblemPlusJSON {
+func (r ListEventsResponse) GetApplicationproblemJSON404() *NotFound {
 	return r.ApplicationproblemJSON404
 }
 
-// GetJSON500 returns the response for an HTTP 500 `application/json` response
-func (r ListEventsResponse) GetJSON500() *ServerErrorApplicationJSON {
-	return r.JSON500
+// GetApplicationproblemJSON412 returns the response for an HTTP 412 `application/problem+json` response
+func (r ListEventsResponse) GetApplicationproblemJSON412() *PreconditionFailed {
+	return r.ApplicationproblemJSON412
 }
 
 // GetApplicationproblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
-func (r ListEventsResponse) GetApplicationproblemJSON500() *ServerErrorApplicationProblemPlusJSON {
+func (r ListEventsResponse) GetApplicationproblemJSON500() *ServerError {
 	return r.ApplicationproblemJSON500
 }
 
-// GetJSON503 returns the response for an HTTP 503 `application/json` response
-func (r ListEventsResponse) GetJSON503() *UnavailableApplicationJSON {
-	return r.JSON503
-}
-
 // GetApplicationproblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r ListEventsResponse) GetApplicationproblemJSON503() *UnavailableApplicationProblemPlusJSON {
+func (r ListEventsResponse) GetApplicationproblemJSON503() *Unavailable {
 	return r.ApplicationproblemJSON503
 }
 
@@ -3477,9 +4583,125 @@ func (r ListEventsResponse) ContentType() string {
 	return ""
 }
 
+// OptionsEventsResponse204Headers the declared response headers of an HTTP 204 response for OptionsEvents
+type OptionsEventsResponse204Headers struct {
+	Allow *string
+}
+
+type OptionsEventsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *Invalid
+	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationproblemJSON500 *ServerError
+	// Headers204 the parsed response headers for an HTTP 204 response
+	Headers204 *OptionsEventsResponse204Headers
+}
+
+// GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r OptionsEventsResponse) GetApplicationproblemJSON400() *Invalid {
+	return r.ApplicationproblemJSON400
+}
+
+// GetApplicationproblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r OptionsEventsResponse) GetApplicationproblemJSON500() *ServerError {
+	return r.ApplicationproblemJSON500
+}
+
+// GetBody returns the raw response body bytes
+func (r OptionsEventsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r OptionsEventsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r OptionsEventsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r OptionsEventsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// OptionsExtendResponse204Headers the declared response headers of an HTTP 204 response for OptionsExtend
+type OptionsExtendResponse204Headers struct {
+	Allow *string
+}
+
+type OptionsExtendResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *Invalid
+	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationproblemJSON500 *ServerError
+	// Headers204 the parsed response headers for an HTTP 204 response
+	Headers204 *OptionsExtendResponse204Headers
+}
+
+// GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r OptionsExtendResponse) GetApplicationproblemJSON400() *Invalid {
+	return r.ApplicationproblemJSON400
+}
+
+// GetApplicationproblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r OptionsExtendResponse) GetApplicationproblemJSON500() *ServerError {
+	return r.ApplicationproblemJSON500
+}
+
+// GetBody returns the raw response body bytes
+func (r OptionsExtendResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r OptionsExtendResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r OptionsExtendResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r OptionsExtendResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // ExtendRotationResponse200Headers the declared response headers of an HTTP 200 response for ExtendRotation
 type ExtendRotationResponse200Headers struct {
 	ETag *string
+}
+
+// ExtendRotationResponse415Headers the declared response headers of an HTTP 415 response for ExtendRotation
+type ExtendRotationResponse415Headers struct {
+	Accept         *string
+	AcceptEncoding *string
 }
 
 // ExtendRotationResponse503Headers the declared response headers of an HTTP 503 response for ExtendRotation
@@ -3492,44 +4714,28 @@ type ExtendRotationResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Key
-	// JSON400 the response for an HTTP 400 `application/json` response
-	JSON400 *InvalidApplicationJSON
 	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationproblemJSON400 *InvalidApplicationProblemPlusJSON
-	// JSON403 the response for an HTTP 403 `application/json` response
-	JSON403 *ForbiddenApplicationJSON
+	ApplicationproblemJSON400 *Invalid
 	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationproblemJSON403 *ForbiddenApplicationProblemPlusJSON
-	// JSON404 the response for an HTTP 404 `application/json` response
-	JSON404 *NotFoundApplicationJSON
+	ApplicationproblemJSON403 *Forbidden
 	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationproblemJSON404 *NotFoundApplicationProblemPlusJSON
-	// JSON409 the response for an HTTP 409 `application/json` response
-	JSON409 *ConflictApplicationJSON
+	ApplicationproblemJSON404 *NotFound
 	// ApplicationproblemJSON409 the response for an HTTP 409 `application/problem+json` response
-	ApplicationproblemJSON409 *ConflictApplicationProblemPlusJSON
-	// JSON412 the response for an HTTP 412 `application/json` response
-	JSON412 *PreconditionFailedApplicationJSON
+	ApplicationproblemJSON409 *Conflict
 	// ApplicationproblemJSON412 the response for an HTTP 412 `application/problem+json` response
-	ApplicationproblemJSON412 *PreconditionFailedApplicationProblemPlusJSON
-	// JSON413 the response for an HTTP 413 `application/json` response
-	JSON413 *TooLargeApplicationJSON
+	ApplicationproblemJSON412 *PreconditionFailed
 	// ApplicationproblemJSON413 the response for an HTTP 413 `application/problem+json` response
-	ApplicationproblemJSON413 *TooLargeApplicationProblemPlusJSON
-	// JSON415 the response for an HTTP 415 `application/json` response
-	JSON415 *UnsupportedMediaTypeApplicationJSON
+	ApplicationproblemJSON413 *TooLarge
 	// ApplicationproblemJSON415 the response for an HTTP 415 `application/problem+json` response
-	ApplicationproblemJSON415 *UnsupportedMediaTypeApplicationProblemPlusJSON
-	// JSON500 the response for an HTTP 500 `application/json` response
-	JSON500 *ServerErrorApplicationJSON
+	ApplicationproblemJSON415 *UnsupportedMediaType
 	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
-	ApplicationproblemJSON500 *ServerErrorApplicationProblemPlusJSON
-	// JSON503 the response for an HTTP 503 `application/json` response
-	JSON503 *UnavailableApplicationJSON
+	ApplicationproblemJSON500 *ServerError
 	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationproblemJSON503 *UnavailableApplicationProblemPlusJSON
+	ApplicationproblemJSON503 *Unavailable
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *ExtendRotationResponse200Headers
+	// Headers415 the parsed response headers for an HTTP 415 response
+	Headers415 *ExtendRotationResponse415Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *ExtendRotationResponse503Headers
 }
@@ -3539,93 +4745,48 @@ func (r ExtendRotationResponse) GetJSON200() *Key {
 	return r.JSON200
 }
 
-// GetJSON400 returns the response for an HTTP 400 `application/json` response
-func (r ExtendRotationResponse) GetJSON400() *InvalidApplicationJSON {
-	return r.JSON400
-}
-
 // GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r ExtendRotationResponse) GetApplicationproblemJSON400() *InvalidApplicationProblemPlusJSON {
+func (r ExtendRotationResponse) GetApplicationproblemJSON400() *Invalid {
 	return r.ApplicationproblemJSON400
 }
 
-// GetJSON403 returns the response for an HTTP 403 `application/json` response
-func (r ExtendRotationResponse) GetJSON403() *ForbiddenApplicationJSON {
-	return r.JSON403
-}
-
 // GetApplicationproblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r ExtendRotationResponse) GetApplicationproblemJSON403() *ForbiddenApplicationProblemPlusJSON {
+func (r ExtendRotationResponse) GetApplicationproblemJSON403() *Forbidden {
 	return r.ApplicationproblemJSON403
 }
 
-// GetJSON404 returns the response for an HTTP 404 `application/json` response
-func (r ExtendRotationResponse) GetJSON404() *NotFoundApplicationJSON {
-	return r.JSON404
-}
-
 // GetApplicationproblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r ExtendRotationResponse) GetApplicationproblemJSON404() *NotFoundApplicationProblemPlusJSON {
+func (r ExtendRotationResponse) GetApplicationproblemJSON404() *NotFound {
 	return r.ApplicationproblemJSON404
 }
 
-// GetJSON409 returns the response for an HTTP 409 `application/json` response
-func (r ExtendRotationResponse) GetJSON409() *ConflictApplicationJSON {
-	return r.JSON409
-}
-
 // GetApplicationproblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
-func (r ExtendRotationResponse) GetApplicationproblemJSON409() *ConflictApplicationProblemPlusJSON {
+func (r ExtendRotationResponse) GetApplicationproblemJSON409() *Conflict {
 	return r.ApplicationproblemJSON409
 }
 
-// GetJSON412 returns the response for an HTTP 412 `application/json` response
-func (r ExtendRotationResponse) GetJSON412() *PreconditionFailedApplicationJSON {
-	return r.JSON412
-}
-
 // GetApplicationproblemJSON412 returns the response for an HTTP 412 `application/problem+json` response
-func (r ExtendRotationResponse) GetApplicationproblemJSON412() *PreconditionFailedApplicationProblemPlusJSON {
+func (r ExtendRotationResponse) GetApplicationproblemJSON412() *PreconditionFailed {
 	return r.ApplicationproblemJSON412
 }
 
-// GetJSON413 returns the response for an HTTP 413 `application/json` response
-func (r ExtendRotationResponse) GetJSON413() *TooLargeApplicationJSON {
-	return r.JSON413
-}
-
 // GetApplicationproblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
-func (r ExtendRotationResponse) GetApplicationproblemJSON413() *TooLargeApplicationProblemPlusJSON {
+func (r ExtendRotationResponse) GetApplicationproblemJSON413() *TooLarge {
 	return r.ApplicationproblemJSON413
 }
 
-// GetJSON415 returns the response for an HTTP 415 `application/json` response
-func (r ExtendRotationResponse) GetJSON415() *UnsupportedMediaTypeApplicationJSON {
-	return r.JSON415
-}
-
 // GetApplicationproblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
-func (r ExtendRotationResponse) GetApplicationproblemJSON415() *UnsupportedMediaTypeApplicationProblemPlusJSON {
+func (r ExtendRotationResponse) GetApplicationproblemJSON415() *UnsupportedMediaType {
 	return r.ApplicationproblemJSON415
 }
 
-// GetJSON500 returns the response for an HTTP 500 `application/json` response
-func (r ExtendRotationResponse) GetJSON500() *ServerErrorApplicationJSON {
-	return r.JSON500
-}
-
 // GetApplicationproblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
-func (r ExtendRotationResponse) GetApplicationproblemJSON500() *ServerErrorApplicationProblemPlusJSON {
+func (r ExtendRotationResponse) GetApplicationproblemJSON500() *ServerError {
 	return r.ApplicationproblemJSON500
 }
 
-// GetJSON503 returns the response for an HTTP 503 `application/json` response
-func (r ExtendRotationResponse) GetJSON503() *UnavailableApplicationJSON {
-	return r.JSON503
-}
-
 // GetApplicationproblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r ExtendRotationResponse) GetApplicationproblemJSON503() *UnavailableApplicationProblemPlusJSON {
+func (r ExtendRotationResponse) GetApplicationproblemJSON503() *Unavailable {
 	return r.ApplicationproblemJSON503
 }
 
@@ -3658,9 +4819,70 @@ func (r ExtendRotationResponse) ContentType() string {
 	return ""
 }
 
+// OptionsFinishResponse204Headers the declared response headers of an HTTP 204 response for OptionsFinish
+type OptionsFinishResponse204Headers struct {
+	Allow *string
+}
+
+type OptionsFinishResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *Invalid
+	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationproblemJSON500 *ServerError
+	// Headers204 the parsed response headers for an HTTP 204 response
+	Headers204 *OptionsFinishResponse204Headers
+}
+
+// GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r OptionsFinishResponse) GetApplicationproblemJSON400() *Invalid {
+	return r.ApplicationproblemJSON400
+}
+
+// GetApplicationproblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r OptionsFinishResponse) GetApplicationproblemJSON500() *ServerError {
+	return r.ApplicationproblemJSON500
+}
+
+// GetBody returns the raw response body bytes
+func (r OptionsFinishResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r OptionsFinishResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r OptionsFinishResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r OptionsFinishResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // FinishRotationResponse200Headers the declared response headers of an HTTP 200 response for FinishRotation
 type FinishRotationResponse200Headers struct {
 	ETag *string
+}
+
+// FinishRotationResponse415Headers the declared response headers of an HTTP 415 response for FinishRotation
+type FinishRotationResponse415Headers struct {
+	Accept         *string
+	AcceptEncoding *string
 }
 
 // FinishRotationResponse503Headers the declared response headers of an HTTP 503 response for FinishRotation
@@ -3673,44 +4895,28 @@ type FinishRotationResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Key
-	// JSON400 the response for an HTTP 400 `application/json` response
-	JSON400 *InvalidApplicationJSON
 	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationproblemJSON400 *InvalidApplicationProblemPlusJSON
-	// JSON403 the response for an HTTP 403 `application/json` response
-	JSON403 *ForbiddenApplicationJSON
+	ApplicationproblemJSON400 *Invalid
 	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationproblemJSON403 *ForbiddenApplicationProblemPlusJSON
-	// JSON404 the response for an HTTP 404 `application/json` response
-	JSON404 *NotFoundApplicationJSON
+	ApplicationproblemJSON403 *Forbidden
 	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationproblemJSON404 *NotFoundApplicationProblemPlusJSON
-	// JSON409 the response for an HTTP 409 `application/json` response
-	JSON409 *ConflictApplicationJSON
+	ApplicationproblemJSON404 *NotFound
 	// ApplicationproblemJSON409 the response for an HTTP 409 `application/problem+json` response
-	ApplicationproblemJSON409 *ConflictApplicationProblemPlusJSON
-	// JSON412 the response for an HTTP 412 `application/json` response
-	JSON412 *PreconditionFailedApplicationJSON
+	ApplicationproblemJSON409 *Conflict
 	// ApplicationproblemJSON412 the response for an HTTP 412 `application/problem+json` response
-	ApplicationproblemJSON412 *PreconditionFailedApplicationProblemPlusJSON
-	// JSON413 the response for an HTTP 413 `application/json` response
-	JSON413 *TooLargeApplicationJSON
+	ApplicationproblemJSON412 *PreconditionFailed
 	// ApplicationproblemJSON413 the response for an HTTP 413 `application/problem+json` response
-	ApplicationproblemJSON413 *TooLargeApplicationProblemPlusJSON
-	// JSON415 the response for an HTTP 415 `application/json` response
-	JSON415 *UnsupportedMediaTypeApplicationJSON
+	ApplicationproblemJSON413 *TooLarge
 	// ApplicationproblemJSON415 the response for an HTTP 415 `application/problem+json` response
-	ApplicationproblemJSON415 *UnsupportedMediaTypeApplicationProblemPlusJSON
-	// JSON500 the response for an HTTP 500 `application/json` response
-	JSON500 *ServerErrorApplicationJSON
+	ApplicationproblemJSON415 *UnsupportedMediaType
 	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
-	ApplicationproblemJSON500 *ServerErrorApplicationProblemPlusJSON
-	// JSON503 the response for an HTTP 503 `application/json` response
-	JSON503 *UnavailableApplicationJSON
+	ApplicationproblemJSON500 *ServerError
 	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationproblemJSON503 *UnavailableApplicationProblemPlusJSON
+	ApplicationproblemJSON503 *Unavailable
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *FinishRotationResponse200Headers
+	// Headers415 the parsed response headers for an HTTP 415 response
+	Headers415 *FinishRotationResponse415Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *FinishRotationResponse503Headers
 }
@@ -3720,93 +4926,48 @@ func (r FinishRotationResponse) GetJSON200() *Key {
 	return r.JSON200
 }
 
-// GetJSON400 returns the response for an HTTP 400 `application/json` response
-func (r FinishRotationResponse) GetJSON400() *InvalidApplicationJSON {
-	return r.JSON400
-}
-
 // GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r FinishRotationResponse) GetApplicationproblemJSON400() *InvalidApplicationProblemPlusJSON {
+func (r FinishRotationResponse) GetApplicationproblemJSON400() *Invalid {
 	return r.ApplicationproblemJSON400
 }
 
-// GetJSON403 returns the response for an HTTP 403 `application/json` response
-func (r FinishRotationResponse) GetJSON403() *ForbiddenApplicationJSON {
-	return r.JSON403
-}
-
 // GetApplicationproblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r FinishRotationResponse) GetApplicationproblemJSON403() *ForbiddenApplicationProblemPlusJSON {
+func (r FinishRotationResponse) GetApplicationproblemJSON403() *Forbidden {
 	return r.ApplicationproblemJSON403
 }
 
-// GetJSON404 returns the response for an HTTP 404 `application/json` response
-func (r FinishRotationResponse) GetJSON404() *NotFoundApplicationJSON {
-	return r.JSON404
-}
-
 // GetApplicationproblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r FinishRotationResponse) GetApplicationproblemJSON404() *NotFoundApplicationProblemPlusJSON {
+func (r FinishRotationResponse) GetApplicationproblemJSON404() *NotFound {
 	return r.ApplicationproblemJSON404
 }
 
-// GetJSON409 returns the response for an HTTP 409 `application/json` response
-func (r FinishRotationResponse) GetJSON409() *ConflictApplicationJSON {
-	return r.JSON409
-}
-
 // GetApplicationproblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
-func (r FinishRotationResponse) GetApplicationproblemJSON409() *ConflictApplicationProblemPlusJSON {
+func (r FinishRotationResponse) GetApplicationproblemJSON409() *Conflict {
 	return r.ApplicationproblemJSON409
 }
 
-// GetJSON412 returns the response for an HTTP 412 `application/json` response
-func (r FinishRotationResponse) GetJSON412() *PreconditionFailedApplicationJSON {
-	return r.JSON412
-}
-
 // GetApplicationproblemJSON412 returns the response for an HTTP 412 `application/problem+json` response
-func (r FinishRotationResponse) GetApplicationproblemJSON412() *PreconditionFailedApplicationProblemPlusJSON {
+func (r FinishRotationResponse) GetApplicationproblemJSON412() *PreconditionFailed {
 	return r.ApplicationproblemJSON412
 }
 
-// GetJSON413 returns the response for an HTTP 413 `application/json` response
-func (r FinishRotationResponse) GetJSON413() *TooLargeApplicationJSON {
-	return r.JSON413
-}
-
 // GetApplicationproblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
-func (r FinishRotationResponse) GetApplicationproblemJSON413() *TooLargeApplicationProblemPlusJSON {
+func (r FinishRotationResponse) GetApplicationproblemJSON413() *TooLarge {
 	return r.ApplicationproblemJSON413
 }
 
-// GetJSON415 returns the response for an HTTP 415 `application/json` response
-func (r FinishRotationResponse) GetJSON415() *UnsupportedMediaTypeApplicationJSON {
-	return r.JSON415
-}
-
 // GetApplicationproblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
-func (r FinishRotationResponse) GetApplicationproblemJSON415() *UnsupportedMediaTypeApplicationProblemPlusJSON {
+func (r FinishRotationResponse) GetApplicationproblemJSON415() *UnsupportedMediaType {
 	return r.ApplicationproblemJSON415
 }
 
-// GetJSON500 returns the response for an HTTP 500 `application/json` response
-func (r FinishRotationResponse) GetJSON500() *ServerErrorApplicationJSON {
-	return r.JSON500
-}
-
 // GetApplicationproblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
-func (r FinishRotationResponse) GetApplicationproblemJSON500() *ServerErrorApplicationProblemPlusJSON {
+func (r FinishRotationResponse) GetApplicationproblemJSON500() *ServerError {
 	return r.ApplicationproblemJSON500
 }
 
-// GetJSON503 returns the response for an HTTP 503 `application/json` response
-func (r FinishRotationResponse) GetJSON503() *UnavailableApplicationJSON {
-	return r.JSON503
-}
-
 // GetApplicationproblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r FinishRotationResponse) GetApplicationproblemJSON503() *UnavailableApplicationProblemPlusJSON {
+func (r FinishRotationResponse) GetApplicationproblemJSON503() *Unavailable {
 	return r.ApplicationproblemJSON503
 }
 
@@ -3839,9 +5000,70 @@ func (r FinishRotationResponse) ContentType() string {
 	return ""
 }
 
+// OptionsRegenerateResponse204Headers the declared response headers of an HTTP 204 response for OptionsRegenerate
+type OptionsRegenerateResponse204Headers struct {
+	Allow *string
+}
+
+type OptionsRegenerateResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *Invalid
+	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationproblemJSON500 *ServerError
+	// Headers204 the parsed response headers for an HTTP 204 response
+	Headers204 *OptionsRegenerateResponse204Headers
+}
+
+// GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r OptionsRegenerateResponse) GetApplicationproblemJSON400() *Invalid {
+	return r.ApplicationproblemJSON400
+}
+
+// GetApplicationproblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r OptionsRegenerateResponse) GetApplicationproblemJSON500() *ServerError {
+	return r.ApplicationproblemJSON500
+}
+
+// GetBody returns the raw response body bytes
+func (r OptionsRegenerateResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r OptionsRegenerateResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r OptionsRegenerateResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r OptionsRegenerateResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // RegenerateKeyResponse200Headers the declared response headers of an HTTP 200 response for RegenerateKey
 type RegenerateKeyResponse200Headers struct {
 	ETag *string
+}
+
+// RegenerateKeyResponse415Headers the declared response headers of an HTTP 415 response for RegenerateKey
+type RegenerateKeyResponse415Headers struct {
+	Accept         *string
+	AcceptEncoding *string
 }
 
 // RegenerateKeyResponse429Headers the declared response headers of an HTTP 429 response for RegenerateKey
@@ -3859,48 +5081,30 @@ type RegenerateKeyResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Issued
-	// JSON400 the response for an HTTP 400 `application/json` response
-	JSON400 *InvalidApplicationJSON
 	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationproblemJSON400 *InvalidApplicationProblemPlusJSON
-	// JSON403 the response for an HTTP 403 `application/json` response
-	JSON403 *ForbiddenApplicationJSON
+	ApplicationproblemJSON400 *Invalid
 	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationproblemJSON403 *ForbiddenApplicationProblemPlusJSON
-	// JSON404 the response for an HTTP 404 `application/json` response
-	JSON404 *NotFoundApplicationJSON
+	ApplicationproblemJSON403 *Forbidden
 	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationproblemJSON404 *NotFoundApplicationProblemPlusJSON
-	// JSON409 the response for an HTTP 409 `application/json` response
-	JSON409 *ConflictApplicationJSON
+	ApplicationproblemJSON404 *NotFound
 	// ApplicationproblemJSON409 the response for an HTTP 409 `application/problem+json` response
-	ApplicationproblemJSON409 *ConflictApplicationProblemPlusJSON
-	// JSON412 the response for an HTTP 412 `application/json` response
-	JSON412 *PreconditionFailedApplicationJSON
+	ApplicationproblemJSON409 *Conflict
 	// ApplicationproblemJSON412 the response for an HTTP 412 `application/problem+json` response
-	ApplicationproblemJSON412 *PreconditionFailedApplicationProblemPlusJSON
-	// JSON413 the response for an HTTP 413 `application/json` response
-	JSON413 *TooLargeApplicationJSON
+	ApplicationproblemJSON412 *PreconditionFailed
 	// ApplicationproblemJSON413 the response for an HTTP 413 `application/problem+json` response
-	ApplicationproblemJSON413 *TooLargeApplicationProblemPlusJSON
-	// JSON415 the response for an HTTP 415 `application/json` response
-	JSON415 *UnsupportedMediaTypeApplicationJSON
+	ApplicationproblemJSON413 *TooLarge
 	// ApplicationproblemJSON415 the response for an HTTP 415 `application/problem+json` response
-	ApplicationproblemJSON415 *UnsupportedMediaTypeApplicationProblemPlusJSON
-	// JSON429 the response for an HTTP 429 `application/json` response
-	JSON429 *TooSoonApplicationJSON
+	ApplicationproblemJSON415 *UnsupportedMediaType
 	// ApplicationproblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationproblemJSON429 *TooSoonApplicationProblemPlusJSON
-	// JSON500 the response for an HTTP 500 `application/json` response
-	JSON500 *ServerErrorApplicationJSON
+	ApplicationproblemJSON429 *TooSoon
 	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
-	ApplicationproblemJSON500 *ServerErrorApplicationProblemPlusJSON
-	// JSON503 the response for an HTTP 503 `application/json` response
-	JSON503 *OutcomeUnknownApplicationJSON
+	ApplicationproblemJSON500 *ServerError
 	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationproblemJSON503 *OutcomeUnknownApplicationProblemPlusJSON
+	ApplicationproblemJSON503 *OutcomeUnknown
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *RegenerateKeyResponse200Headers
+	// Headers415 the parsed response headers for an HTTP 415 response
+	Headers415 *RegenerateKeyResponse415Headers
 	// Headers429 the parsed response headers for an HTTP 429 response
 	Headers429 *RegenerateKeyResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
@@ -3912,103 +5116,53 @@ func (r RegenerateKeyResponse) GetJSON200() *Issued {
 	return r.JSON200
 }
 
-// GetJSON400 returns the response for an HTTP 400 `application/json` response
-func (r RegenerateKeyResponse) GetJSON400() *InvalidApplicationJSON {
-	return r.JSON400
-}
-
 // GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r RegenerateKeyResponse) GetApplicationproblemJSON400() *InvalidApplicationProblemPlusJSON {
+func (r RegenerateKeyResponse) GetApplicationproblemJSON400() *Invalid {
 	return r.ApplicationproblemJSON400
 }
 
-// GetJSON403 returns the response for an HTTP 403 `application/json` response
-func (r RegenerateKeyResponse) GetJSON403() *ForbiddenApplicationJSON {
-	return r.JSON403
-}
-
 // GetApplicationproblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r RegenerateKeyResponse) GetApplicationproblemJSON403() *ForbiddenApplicationProblemPlusJSON {
+func (r RegenerateKeyResponse) GetApplicationproblemJSON403() *Forbidden {
 	return r.ApplicationproblemJSON403
 }
 
-// GetJSON404 returns the response for an HTTP 404 `application/json` response
-func (r RegenerateKeyResponse) GetJSON404() *NotFoundApplicationJSON {
-	return r.JSON404
-}
-
 // GetApplicationproblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r RegenerateKeyResponse) GetApplicationproblemJSON404() *NotFoundApplicationProblemPlusJSON {
+func (r RegenerateKeyResponse) GetApplicationproblemJSON404() *NotFound {
 	return r.ApplicationproblemJSON404
 }
 
-// GetJSON409 returns the response for an HTTP 409 `application/json` response
-func (r RegenerateKeyResponse) GetJSON409() *ConflictApplicationJSON {
-	return r.JSON409
-}
-
 // GetApplicationproblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
-func (r RegenerateKeyResponse) GetApplicationproblemJSON409() *ConflictApplicationProblemPlusJSON {
+func (r RegenerateKeyResponse) GetApplicationproblemJSON409() *Conflict {
 	return r.ApplicationproblemJSON409
 }
 
-// GetJSON412 returns the response for an HTTP 412 `application/json` response
-func (r RegenerateKeyResponse) GetJSON412() *PreconditionFailedApplicationJSON {
-	return r.JSON412
-}
-
 // GetApplicationproblemJSON412 returns the response for an HTTP 412 `application/problem+json` response
-func (r RegenerateKeyResponse) GetApplicationproblemJSON412() *PreconditionFailedApplicationProblemPlusJSON {
+func (r RegenerateKeyResponse) GetApplicationproblemJSON412() *PreconditionFailed {
 	return r.ApplicationproblemJSON412
 }
 
-// GetJSON413 returns the response for an HTTP 413 `application/json` response
-func (r RegenerateKeyResponse) GetJSON413() *TooLargeApplicationJSON {
-	return r.JSON413
-}
-
 // GetApplicationproblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
-func (r RegenerateKeyResponse) GetApplicationproblemJSON413() *TooLargeApplicationProblemPlusJSON {
+func (r RegenerateKeyResponse) GetApplicationproblemJSON413() *TooLarge {
 	return r.ApplicationproblemJSON413
 }
 
-// GetJSON415 returns the response for an HTTP 415 `application/json` response
-func (r RegenerateKeyResponse) GetJSON415() *UnsupportedMediaTypeApplicationJSON {
-	return r.JSON415
-}
-
 // GetApplicationproblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
-func (r RegenerateKeyResponse) GetApplicationproblemJSON415() *UnsupportedMediaTypeApplicationProblemPlusJSON {
+func (r RegenerateKeyResponse) GetApplicationproblemJSON415() *UnsupportedMediaType {
 	return r.ApplicationproblemJSON415
 }
 
-// GetJSON429 returns the response for an HTTP 429 `application/json` response
-func (r RegenerateKeyResponse) GetJSON429() *TooSoonApplicationJSON {
-	return r.JSON429
-}
-
 // GetApplicationproblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r RegenerateKeyResponse) GetApplicationproblemJSON429() *TooSoonApplicationProblemPlusJSON {
+func (r RegenerateKeyResponse) GetApplicationproblemJSON429() *TooSoon {
 	return r.ApplicationproblemJSON429
 }
 
-// GetJSON500 returns the response for an HTTP 500 `application/json` response
-func (r RegenerateKeyResponse) GetJSON500() *ServerErrorApplicationJSON {
-	return r.JSON500
-}
-
 // GetApplicationproblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
-func (r RegenerateKeyResponse) GetApplicationproblemJSON500() *ServerErrorApplicationProblemPlusJSON {
+func (r RegenerateKeyResponse) GetApplicationproblemJSON500() *ServerError {
 	return r.ApplicationproblemJSON500
 }
 
-// GetJSON503 returns the response for an HTTP 503 `application/json` response
-func (r RegenerateKeyResponse) GetJSON503() *OutcomeUnknownApplicationJSON {
-	return r.JSON503
-}
-
 // GetApplicationproblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r RegenerateKeyResponse) GetApplicationproblemJSON503() *OutcomeUnknownApplicationProblemPlusJSON {
+func (r RegenerateKeyResponse) GetApplicationproblemJSON503() *OutcomeUnknown {
 	return r.ApplicationproblemJSON503
 }
 
@@ -4041,9 +5195,70 @@ func (r RegenerateKeyResponse) ContentType() string {
 	return ""
 }
 
+// OptionsRotateResponse204Headers the declared response headers of an HTTP 204 response for OptionsRotate
+type OptionsRotateResponse204Headers struct {
+	Allow *string
+}
+
+type OptionsRotateResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *Invalid
+	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationproblemJSON500 *ServerError
+	// Headers204 the parsed response headers for an HTTP 204 response
+	Headers204 *OptionsRotateResponse204Headers
+}
+
+// GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r OptionsRotateResponse) GetApplicationproblemJSON400() *Invalid {
+	return r.ApplicationproblemJSON400
+}
+
+// GetApplicationproblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r OptionsRotateResponse) GetApplicationproblemJSON500() *ServerError {
+	return r.ApplicationproblemJSON500
+}
+
+// GetBody returns the raw response body bytes
+func (r OptionsRotateResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r OptionsRotateResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r OptionsRotateResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r OptionsRotateResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // RotateKeyResponse200Headers the declared response headers of an HTTP 200 response for RotateKey
 type RotateKeyResponse200Headers struct {
 	ETag *string
+}
+
+// RotateKeyResponse415Headers the declared response headers of an HTTP 415 response for RotateKey
+type RotateKeyResponse415Headers struct {
+	Accept         *string
+	AcceptEncoding *string
 }
 
 // RotateKeyResponse429Headers the declared response headers of an HTTP 429 response for RotateKey
@@ -4061,48 +5276,30 @@ type RotateKeyResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Issued
-	// JSON400 the response for an HTTP 400 `application/json` response
-	JSON400 *InvalidApplicationJSON
 	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationproblemJSON400 *InvalidApplicationProblemPlusJSON
-	// JSON403 the response for an HTTP 403 `application/json` response
-	JSON403 *ForbiddenApplicationJSON
+	ApplicationproblemJSON400 *Invalid
 	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationproblemJSON403 *ForbiddenApplicationProblemPlusJSON
-	// JSON404 the response for an HTTP 404 `application/json` response
-	JSON404 *NotFoundApplicationJSON
+	ApplicationproblemJSON403 *Forbidden
 	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationproblemJSON404 *NotFoundApplicationProblemPlusJSON
-	// JSON409 the response for an HTTP 409 `application/json` response
-	JSON409 *ConflictApplicationJSON
+	ApplicationproblemJSON404 *NotFound
 	// ApplicationproblemJSON409 the response for an HTTP 409 `application/problem+json` response
-	ApplicationproblemJSON409 *ConflictApplicationProblemPlusJSON
-	// JSON412 the response for an HTTP 412 `application/json` response
-	JSON412 *PreconditionFailedApplicationJSON
+	ApplicationproblemJSON409 *Conflict
 	// ApplicationproblemJSON412 the response for an HTTP 412 `application/problem+json` response
-	ApplicationproblemJSON412 *PreconditionFailedApplicationProblemPlusJSON
-	// JSON413 the response for an HTTP 413 `application/json` response
-	JSON413 *TooLargeApplicationJSON
+	ApplicationproblemJSON412 *PreconditionFailed
 	// ApplicationproblemJSON413 the response for an HTTP 413 `application/problem+json` response
-	ApplicationproblemJSON413 *TooLargeApplicationProblemPlusJSON
-	// JSON415 the response for an HTTP 415 `application/json` response
-	JSON415 *UnsupportedMediaTypeApplicationJSON
+	ApplicationproblemJSON413 *TooLarge
 	// ApplicationproblemJSON415 the response for an HTTP 415 `application/problem+json` response
-	ApplicationproblemJSON415 *UnsupportedMediaTypeApplicationProblemPlusJSON
-	// JSON429 the response for an HTTP 429 `application/json` response
-	JSON429 *TooSoonApplicationJSON
+	ApplicationproblemJSON415 *UnsupportedMediaType
 	// ApplicationproblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationproblemJSON429 *TooSoonApplicationProblemPlusJSON
-	// JSON500 the response for an HTTP 500 `application/json` response
-	JSON500 *ServerErrorApplicationJSON
+	ApplicationproblemJSON429 *TooSoon
 	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
-	ApplicationproblemJSON500 *ServerErrorApplicationProblemPlusJSON
-	// JSON503 the response for an HTTP 503 `application/json` response
-	JSON503 *OutcomeUnknownApplicationJSON
+	ApplicationproblemJSON500 *ServerError
 	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationproblemJSON503 *OutcomeUnknownApplicationProblemPlusJSON
+	ApplicationproblemJSON503 *OutcomeUnknown
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *RotateKeyResponse200Headers
+	// Headers415 the parsed response headers for an HTTP 415 response
+	Headers415 *RotateKeyResponse415Headers
 	// Headers429 the parsed response headers for an HTTP 429 response
 	Headers429 *RotateKeyResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
@@ -4114,103 +5311,53 @@ func (r RotateKeyResponse) GetJSON200() *Issued {
 	return r.JSON200
 }
 
-// GetJSON400 returns the response for an HTTP 400 `application/json` response
-func (r RotateKeyResponse) GetJSON400() *InvalidApplicationJSON {
-	return r.JSON400
-}
-
 // GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r RotateKeyResponse) GetApplicationproblemJSON400() *InvalidApplicationProblemPlusJSON {
+func (r RotateKeyResponse) GetApplicationproblemJSON400() *Invalid {
 	return r.ApplicationproblemJSON400
 }
 
-// GetJSON403 returns the response for an HTTP 403 `application/json` response
-func (r RotateKeyResponse) GetJSON403() *ForbiddenApplicationJSON {
-	return r.JSON403
-}
-
 // GetApplicationproblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r RotateKeyResponse) GetApplicationproblemJSON403() *ForbiddenApplicationProblemPlusJSON {
+func (r RotateKeyResponse) GetApplicationproblemJSON403() *Forbidden {
 	return r.ApplicationproblemJSON403
 }
 
-// GetJSON404 returns the response for an HTTP 404 `application/json` response
-func (r RotateKeyResponse) GetJSON404() *NotFoundApplicationJSON {
-	return r.JSON404
-}
-
 // GetApplicationproblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r RotateKeyResponse) GetApplicationproblemJSON404() *NotFoundApplicationProblemPlusJSON {
+func (r RotateKeyResponse) GetApplicationproblemJSON404() *NotFound {
 	return r.ApplicationproblemJSON404
 }
 
-// GetJSON409 returns the response for an HTTP 409 `application/json` response
-func (r RotateKeyResponse) GetJSON409() *ConflictApplicationJSON {
-	return r.JSON409
-}
-
 // GetApplicationproblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
-func (r RotateKeyResponse) GetApplicationproblemJSON409() *ConflictApplicationProblemPlusJSON {
+func (r RotateKeyResponse) GetApplicationproblemJSON409() *Conflict {
 	return r.ApplicationproblemJSON409
 }
 
-// GetJSON412 returns the response for an HTTP 412 `application/json` response
-func (r RotateKeyResponse) GetJSON412() *PreconditionFailedApplicationJSON {
-	return r.JSON412
-}
-
 // GetApplicationproblemJSON412 returns the response for an HTTP 412 `application/problem+json` response
-func (r RotateKeyResponse) GetApplicationproblemJSON412() *PreconditionFailedApplicationProblemPlusJSON {
+func (r RotateKeyResponse) GetApplicationproblemJSON412() *PreconditionFailed {
 	return r.ApplicationproblemJSON412
 }
 
-// GetJSON413 returns the response for an HTTP 413 `application/json` response
-func (r RotateKeyResponse) GetJSON413() *TooLargeApplicationJSON {
-	return r.JSON413
-}
-
 // GetApplicationproblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
-func (r RotateKeyResponse) GetApplicationproblemJSON413() *TooLargeApplicationProblemPlusJSON {
+func (r RotateKeyResponse) GetApplicationproblemJSON413() *TooLarge {
 	return r.ApplicationproblemJSON413
 }
 
-// GetJSON415 returns the response for an HTTP 415 `application/json` response
-func (r RotateKeyResponse) GetJSON415() *UnsupportedMediaTypeApplicationJSON {
-	return r.JSON415
-}
-
 // GetApplicationproblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
-func (r RotateKeyResponse) GetApplicationproblemJSON415() *UnsupportedMediaTypeApplicationProblemPlusJSON {
+func (r RotateKeyResponse) GetApplicationproblemJSON415() *UnsupportedMediaType {
 	return r.ApplicationproblemJSON415
 }
 
-// GetJSON429 returns the response for an HTTP 429 `application/json` response
-func (r RotateKeyResponse) GetJSON429() *TooSoonApplicationJSON {
-	return r.JSON429
-}
-
 // GetApplicationproblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r RotateKeyResponse) GetApplicationproblemJSON429() *TooSoonApplicationProblemPlusJSON {
+func (r RotateKeyResponse) GetApplicationproblemJSON429() *TooSoon {
 	return r.ApplicationproblemJSON429
 }
 
-// GetJSON500 returns the response for an HTTP 500 `application/json` response
-func (r RotateKeyResponse) GetJSON500() *ServerErrorApplicationJSON {
-	return r.JSON500
-}
-
 // GetApplicationproblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
-func (r RotateKeyResponse) GetApplicationproblemJSON500() *ServerErrorApplicationProblemPlusJSON {
+func (r RotateKeyResponse) GetApplicationproblemJSON500() *ServerError {
 	return r.ApplicationproblemJSON500
 }
 
-// GetJSON503 returns the response for an HTTP 503 `application/json` response
-func (r RotateKeyResponse) GetJSON503() *OutcomeUnknownApplicationJSON {
-	return r.JSON503
-}
-
 // GetApplicationproblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r RotateKeyResponse) GetApplicationproblemJSON503() *OutcomeUnknownApplicationProblemPlusJSON {
+func (r RotateKeyResponse) GetApplicationproblemJSON503() *OutcomeUnknown {
 	return r.ApplicationproblemJSON503
 }
 
@@ -4258,10 +5405,12 @@ type GetDocumentResponse struct {
 	HTTPResponse *http.Response
 	// ApplicationvndOaiOpenapiJSON200 the response for an HTTP 200 `application/vnd.oai.openapi+json` response
 	ApplicationvndOaiOpenapiJSON200 *map[string]interface{}
-	// JSON500 the response for an HTTP 500 `application/json` response
-	JSON500 *ServerErrorApplicationJSON
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *Invalid
+	// ApplicationproblemJSON412 the response for an HTTP 412 `application/problem+json` response
+	ApplicationproblemJSON412 *PreconditionFailed
 	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
-	ApplicationproblemJSON500 *ServerErrorApplicationProblemPlusJSON
+	ApplicationproblemJSON500 *ServerError
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *GetDocumentResponse200Headers
 	// Headers304 the parsed response headers for an HTTP 304 response
@@ -4273,13 +5422,18 @@ func (r GetDocumentResponse) GetApplicationvndOaiOpenapiJSON200() *map[string]in
 	return r.ApplicationvndOaiOpenapiJSON200
 }
 
-// GetJSON500 returns the response for an HTTP 500 `application/json` response
-func (r GetDocumentResponse) GetJSON500() *ServerErrorApplicationJSON {
-	return r.JSON500
+// GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r GetDocumentResponse) GetApplicationproblemJSON400() *Invalid {
+	return r.ApplicationproblemJSON400
+}
+
+// GetApplicationproblemJSON412 returns the response for an HTTP 412 `application/problem+json` response
+func (r GetDocumentResponse) GetApplicationproblemJSON412() *PreconditionFailed {
+	return r.ApplicationproblemJSON412
 }
 
 // GetApplicationproblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
-func (r GetDocumentResponse) GetApplicationproblemJSON500() *ServerErrorApplicationProblemPlusJSON {
+func (r GetDocumentResponse) GetApplicationproblemJSON500() *ServerError {
 	return r.ApplicationproblemJSON500
 }
 
@@ -4312,6 +5466,61 @@ func (r GetDocumentResponse) ContentType() string {
 	return ""
 }
 
+// OptionsDocumentResponse204Headers the declared response headers of an HTTP 204 response for OptionsDocument
+type OptionsDocumentResponse204Headers struct {
+	Allow *string
+}
+
+type OptionsDocumentResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *Invalid
+	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationproblemJSON500 *ServerError
+	// Headers204 the parsed response headers for an HTTP 204 response
+	Headers204 *OptionsDocumentResponse204Headers
+}
+
+// GetApplicationproblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r OptionsDocumentResponse) GetApplicationproblemJSON400() *Invalid {
+	return r.ApplicationproblemJSON400
+}
+
+// GetApplicationproblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r OptionsDocumentResponse) GetApplicationproblemJSON500() *ServerError {
+	return r.ApplicationproblemJSON500
+}
+
+// GetBody returns the raw response body bytes
+func (r OptionsDocumentResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r OptionsDocumentResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r OptionsDocumentResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r OptionsDocumentResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // ListKeysWithResponse List keys
 //
 // Returns a wrapper object for the known response body format(s).
@@ -4323,6 +5532,21 @@ func (c *ClientWithResponses) ListKeysWithResponse(ctx context.Context, params *
 		return nil, err
 	}
 	return ParseListKeysResponse(rsp)
+}
+
+// OptionsKeysWithResponse What this path allows
+//
+// Needs no login.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with OPTIONS /keys (the `OptionsKeys` operationId).
+func (c *ClientWithResponses) OptionsKeysWithResponse(ctx context.Context, params *OptionsKeysParams, reqEditors ...RequestEditorFn) (*OptionsKeysResponse, error) {
+	rsp, err := c.OptionsKeys(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseOptionsKeysResponse(rsp)
 }
 
 // IssueKeyWithBodyWithResponse Issue a key
@@ -4373,12 +5597,27 @@ func (c *ClientWithResponses) DeleteKeyWithResponse(ctx context.Context, id Id, 
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /keys/{id} (the `GetKey` operationId).
-func (c *ClientWithResponses) GetKeyWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*GetKeyResponse, error) {
-	rsp, err := c.GetKey(ctx, id, reqEditors...)
+func (c *ClientWithResponses) GetKeyWithResponse(ctx context.Context, id Id, params *GetKeyParams, reqEditors ...RequestEditorFn) (*GetKeyResponse, error) {
+	rsp, err := c.GetKey(ctx, id, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
 	return ParseGetKeyResponse(rsp)
+}
+
+// OptionsKeyWithResponse What this path allows
+//
+// Needs no login.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with OPTIONS /keys/{id} (the `OptionsKey` operationId).
+func (c *ClientWithResponses) OptionsKeyWithResponse(ctx context.Context, id Id, params *OptionsKeyParams, reqEditors ...RequestEditorFn) (*OptionsKeyResponse, error) {
+	rsp, err := c.OptionsKey(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseOptionsKeyResponse(rsp)
 }
 
 // UpdateKeyWithBodyWithResponse Change what a key is
@@ -4416,12 +5655,42 @@ func (c *ClientWithResponses) UpdateKeyWithResponse(ctx context.Context, id Id, 
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /keys/{id}/credentials (the `ListCredentials` operationId).
-func (c *ClientWithResponses) ListCredentialsWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*ListCredentialsResponse, error) {
-	rsp, err := c.ListCredentials(ctx, id, reqEditors...)
+func (c *ClientWithResponses) ListCredentialsWithResponse(ctx context.Context, id Id, params *ListCredentialsParams, reqEditors ...RequestEditorFn) (*ListCredentialsResponse, error) {
+	rsp, err := c.ListCredentials(ctx, id, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
 	return ParseListCredentialsResponse(rsp)
+}
+
+// OptionsCredentialsWithResponse What this path allows
+//
+// Needs no login.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with OPTIONS /keys/{id}/credentials (the `OptionsCredentials` operationId).
+func (c *ClientWithResponses) OptionsCredentialsWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*OptionsCredentialsResponse, error) {
+	rsp, err := c.OptionsCredentials(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseOptionsCredentialsResponse(rsp)
+}
+
+// OptionsDisableWithResponse What this path allows
+//
+// Needs no login.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with OPTIONS /keys/{id}/disable (the `OptionsDisable` operationId).
+func (c *ClientWithResponses) OptionsDisableWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*OptionsDisableResponse, error) {
+	rsp, err := c.OptionsDisable(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseOptionsDisableResponse(rsp)
 }
 
 // DisableKeyWithBodyWithResponse Disable a key
@@ -4452,6 +5721,21 @@ func (c *ClientWithResponses) DisableKeyWithResponse(ctx context.Context, id Id,
 		return nil, err
 	}
 	return ParseDisableKeyResponse(rsp)
+}
+
+// OptionsEnableWithResponse What this path allows
+//
+// Needs no login.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with OPTIONS /keys/{id}/enable (the `OptionsEnable` operationId).
+func (c *ClientWithResponses) OptionsEnableWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*OptionsEnableResponse, error) {
+	rsp, err := c.OptionsEnable(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseOptionsEnableResponse(rsp)
 }
 
 // EnableKeyWithBodyWithResponse Enable a key
@@ -4497,6 +5781,36 @@ func (c *ClientWithResponses) ListEventsWithResponse(ctx context.Context, id Id,
 	return ParseListEventsResponse(rsp)
 }
 
+// OptionsEventsWithResponse What this path allows
+//
+// Needs no login.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with OPTIONS /keys/{id}/events (the `OptionsEvents` operationId).
+func (c *ClientWithResponses) OptionsEventsWithResponse(ctx context.Context, id Id, params *OptionsEventsParams, reqEditors ...RequestEditorFn) (*OptionsEventsResponse, error) {
+	rsp, err := c.OptionsEvents(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseOptionsEventsResponse(rsp)
+}
+
+// OptionsExtendWithResponse What this path allows
+//
+// Needs no login.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with OPTIONS /keys/{id}/extend (the `OptionsExtend` operationId).
+func (c *ClientWithResponses) OptionsExtendWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*OptionsExtendResponse, error) {
+	rsp, err := c.OptionsExtend(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseOptionsExtendResponse(rsp)
+}
+
 // ExtendRotationWithBodyWithResponse Move the end of the overlap of a rotation
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -4523,6 +5837,21 @@ func (c *ClientWithResponses) ExtendRotationWithResponse(ctx context.Context, id
 	return ParseExtendRotationResponse(rsp)
 }
 
+// OptionsFinishWithResponse What this path allows
+//
+// Needs no login.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with OPTIONS /keys/{id}/finish (the `OptionsFinish` operationId).
+func (c *ClientWithResponses) OptionsFinishWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*OptionsFinishResponse, error) {
+	rsp, err := c.OptionsFinish(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseOptionsFinishResponse(rsp)
+}
+
 // FinishRotationWithBodyWithResponse End the overlap of a rotation now
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -4547,6 +5876,21 @@ func (c *ClientWithResponses) FinishRotationWithResponse(ctx context.Context, id
 		return nil, err
 	}
 	return ParseFinishRotationResponse(rsp)
+}
+
+// OptionsRegenerateWithResponse What this path allows
+//
+// Needs no login.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with OPTIONS /keys/{id}/regenerate (the `OptionsRegenerate` operationId).
+func (c *ClientWithResponses) OptionsRegenerateWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*OptionsRegenerateResponse, error) {
+	rsp, err := c.OptionsRegenerate(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseOptionsRegenerateResponse(rsp)
 }
 
 // RegenerateKeyWithBodyWithResponse Replace the token of a key
@@ -4577,6 +5921,21 @@ func (c *ClientWithResponses) RegenerateKeyWithResponse(ctx context.Context, id 
 		return nil, err
 	}
 	return ParseRegenerateKeyResponse(rsp)
+}
+
+// OptionsRotateWithResponse What this path allows
+//
+// Needs no login.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with OPTIONS /keys/{id}/rotate (the `OptionsRotate` operationId).
+func (c *ClientWithResponses) OptionsRotateWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*OptionsRotateResponse, error) {
+	rsp, err := c.OptionsRotate(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseOptionsRotateResponse(rsp)
 }
 
 // RotateKeyWithBodyWithResponse Give a key a second token
@@ -4614,12 +5973,27 @@ func (c *ClientWithResponses) RotateKeyWithResponse(ctx context.Context, id Id, 
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /openapi.json (the `GetDocument` operationId).
-func (c *ClientWithResponses) GetDocumentWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetDocumentResponse, error) {
-	rsp, err := c.GetDocument(ctx, reqEditors...)
+func (c *ClientWithResponses) GetDocumentWithResponse(ctx context.Context, params *GetDocumentParams, reqEditors ...RequestEditorFn) (*GetDocumentResponse, error) {
+	rsp, err := c.GetDocument(ctx, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
 	return ParseGetDocumentResponse(rsp)
+}
+
+// OptionsDocumentWithResponse What this path allows
+//
+// Needs no login.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with OPTIONS /openapi.json (the `OptionsDocument` operationId).
+func (c *ClientWithResponses) OptionsDocumentWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*OptionsDocumentResponse, error) {
+	rsp, err := c.OptionsDocument(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseOptionsDocumentResponse(rsp)
 }
 
 // ParseListKeysResponse parses an HTTP response from a ListKeysWithResponse call
@@ -4643,73 +6017,43 @@ func ParseListKeysResponse(rsp *http.Response) (*ListKeysResponse, error) {
 		}
 		response.JSON200 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 400:
-		var dest InvalidApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON400 = &dest
+	case rsp.StatusCode == 304:
+		break // No content-type
 
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 400:
-		var dest InvalidApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON400 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 403:
-		var dest ForbiddenApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON403 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 403:
-		var dest ForbiddenApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON403 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 500:
-		var dest ServerErrorApplicationJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 412:
+		var dest PreconditionFailed
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
-		response.JSON500 = &dest
+		response.ApplicationproblemJSON412 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 500:
-		var dest ServerErrorApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest ServerError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON500 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 503:
-		var dest UnavailableApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON503 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 503:
-		var dest UnavailableApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON503 = &dest
-
-	case rsp.StatusCode == 400:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 403:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 500:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 503:
-		// Content-type (text/plain) unsupported
 
 	}
 
@@ -4724,6 +6068,55 @@ func ParseListKeysResponse(rsp *http.Response) (*ListKeysResponse, error) {
 			headers.RetryAfter = &value
 		}
 		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseOptionsKeysResponse parses an HTTP response from a OptionsKeysWithResponse call
+func ParseOptionsKeysResponse(rsp *http.Response) (*OptionsKeysResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &OptionsKeysResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest ServerError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON500 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		var headers OptionsKeysResponse204Headers
+		if values := rsp.Header.Values("Allow"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Allow", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Allow = &value
+		}
+		response.Headers204 = &headers
 	}
 
 	return response, nil
@@ -4750,124 +6143,61 @@ func ParseIssueKeyResponse(rsp *http.Response) (*IssueKeyResponse, error) {
 		}
 		response.JSON201 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 400:
-		var dest InvalidApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON400 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 400:
-		var dest InvalidApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON400 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 403:
-		var dest ForbiddenApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON403 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 403:
-		var dest ForbiddenApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON403 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 409:
-		var dest ConflictApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON409 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 409:
-		var dest ConflictApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON409 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 413:
-		var dest TooLargeApplicationJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 412:
+		var dest PreconditionFailed
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
-		response.JSON413 = &dest
+		response.ApplicationproblemJSON412 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 413:
-		var dest TooLargeApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON413 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 415:
-		var dest UnsupportedMediaTypeApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON415 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 415:
-		var dest UnsupportedMediaTypeApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON415 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 500:
-		var dest ServerErrorApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON500 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 500:
-		var dest ServerErrorApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest ServerError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON500 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 503:
-		var dest OutcomeUnknownApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON503 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 503:
-		var dest OutcomeUnknownApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest OutcomeUnknown
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON503 = &dest
-
-	case rsp.StatusCode == 400:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 403:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 409:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 413:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 415:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 500:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 503:
-		// Content-type (text/plain) unsupported
 
 	}
 
@@ -4889,6 +6219,23 @@ func ParseIssueKeyResponse(rsp *http.Response) (*IssueKeyResponse, error) {
 			headers.Location = &value
 		}
 		response.Headers201 = &headers
+	case rsp.StatusCode == 415:
+		var headers IssueKeyResponse415Headers
+		if values := rsp.Header.Values("Accept"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Accept", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Accept = &value
+		}
+		if values := rsp.Header.Values("Accept-Encoding"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Accept-Encoding", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.AcceptEncoding = &value
+		}
+		response.Headers415 = &headers
 	case rsp.StatusCode == 503:
 		var headers IssueKeyResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
@@ -4925,124 +6272,54 @@ func ParseDeleteKeyResponse(rsp *http.Response) (*DeleteKeyResponse, error) {
 		}
 		response.JSON200 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 400:
-		var dest InvalidApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON400 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 400:
-		var dest InvalidApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON400 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 403:
-		var dest ForbiddenApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON403 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 403:
-		var dest ForbiddenApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON403 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 404:
-		var dest NotFoundApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON404 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 404:
-		var dest NotFoundApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON404 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 409:
-		var dest ConflictApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON409 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 409:
-		var dest ConflictApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON409 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 412:
-		var dest PreconditionFailedApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON412 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 412:
-		var dest PreconditionFailedApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 412:
+		var dest PreconditionFailed
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON412 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 500:
-		var dest ServerErrorApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON500 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 500:
-		var dest ServerErrorApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest ServerError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON500 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 503:
-		var dest UnavailableApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON503 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 503:
-		var dest UnavailableApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON503 = &dest
-
-	case rsp.StatusCode == 400:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 403:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 404:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 409:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 412:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 500:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 503:
-		// Content-type (text/plain) unsupported
 
 	}
 
@@ -5093,90 +6370,50 @@ func ParseGetKeyResponse(rsp *http.Response) (*GetKeyResponse, error) {
 		}
 		response.JSON200 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 400:
-		var dest InvalidApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON400 = &dest
+	case rsp.StatusCode == 304:
+		break // No content-type
 
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 400:
-		var dest InvalidApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON400 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 403:
-		var dest ForbiddenApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON403 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 403:
-		var dest ForbiddenApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON403 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 404:
-		var dest NotFoundApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON404 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 404:
-		var dest NotFoundApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON404 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 500:
-		var dest ServerErrorApplicationJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 412:
+		var dest PreconditionFailed
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
-		response.JSON500 = &dest
+		response.ApplicationproblemJSON412 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 500:
-		var dest ServerErrorApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest ServerError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON500 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 503:
-		var dest UnavailableApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON503 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 503:
-		var dest UnavailableApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON503 = &dest
-
-	case rsp.StatusCode == 400:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 403:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 404:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 500:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 503:
-		// Content-type (text/plain) unsupported
 
 	}
 
@@ -5191,6 +6428,16 @@ func ParseGetKeyResponse(rsp *http.Response) (*GetKeyResponse, error) {
 			headers.ETag = &value
 		}
 		response.Headers200 = &headers
+	case rsp.StatusCode == 304:
+		var headers GetKeyResponse304Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers304 = &headers
 	case rsp.StatusCode == 503:
 		var headers GetKeyResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
@@ -5201,6 +6448,62 @@ func ParseGetKeyResponse(rsp *http.Response) (*GetKeyResponse, error) {
 			headers.RetryAfter = &value
 		}
 		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseOptionsKeyResponse parses an HTTP response from a OptionsKeyWithResponse call
+func ParseOptionsKeyResponse(rsp *http.Response) (*OptionsKeyResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &OptionsKeyResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest ServerError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON500 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		var headers OptionsKeyResponse204Headers
+		if values := rsp.Header.Values("Accept-Patch"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Accept-Patch", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.AcceptPatch = &value
+		}
+		if values := rsp.Header.Values("Allow"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Allow", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Allow = &value
+		}
+		response.Headers204 = &headers
 	}
 
 	return response, nil
@@ -5227,158 +6530,68 @@ func ParseUpdateKeyResponse(rsp *http.Response) (*UpdateKeyResponse, error) {
 		}
 		response.JSON200 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 400:
-		var dest InvalidApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON400 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 400:
-		var dest InvalidApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON400 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 403:
-		var dest ForbiddenApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON403 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 403:
-		var dest ForbiddenApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON403 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 404:
-		var dest NotFoundApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON404 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 404:
-		var dest NotFoundApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON404 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 409:
-		var dest ConflictApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON409 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 409:
-		var dest ConflictApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON409 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 412:
-		var dest PreconditionFailedApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON412 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 412:
-		var dest PreconditionFailedApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 412:
+		var dest PreconditionFailed
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON412 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 413:
-		var dest TooLargeApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON413 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 413:
-		var dest TooLargeApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON413 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 415:
-		var dest UnsupportedMediaTypeApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON415 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 415:
-		var dest UnsupportedMediaTypeApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedPatch
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON415 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 500:
-		var dest ServerErrorApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON500 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 500:
-		var dest ServerErrorApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest ServerError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON500 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 503:
-		var dest UnavailableApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON503 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 503:
-		var dest UnavailableApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON503 = &dest
-
-	case rsp.StatusCode == 400:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 403:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 404:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 409:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 412:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 413:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 415:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 500:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 503:
-		// Content-type (text/plain) unsupported
 
 	}
 
@@ -5393,6 +6606,23 @@ func ParseUpdateKeyResponse(rsp *http.Response) (*UpdateKeyResponse, error) {
 			headers.ETag = &value
 		}
 		response.Headers200 = &headers
+	case rsp.StatusCode == 415:
+		var headers UpdateKeyResponse415Headers
+		if values := rsp.Header.Values("Accept-Encoding"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Accept-Encoding", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.AcceptEncoding = &value
+		}
+		if values := rsp.Header.Values("Accept-Patch"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Accept-Patch", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.AcceptPatch = &value
+		}
+		response.Headers415 = &headers
 	case rsp.StatusCode == 503:
 		var headers UpdateKeyResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
@@ -5429,90 +6659,50 @@ func ParseListCredentialsResponse(rsp *http.Response) (*ListCredentialsResponse,
 		}
 		response.JSON200 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 400:
-		var dest InvalidApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON400 = &dest
+	case rsp.StatusCode == 304:
+		break // No content-type
 
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 400:
-		var dest InvalidApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON400 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 403:
-		var dest ForbiddenApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON403 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 403:
-		var dest ForbiddenApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON403 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 404:
-		var dest NotFoundApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON404 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 404:
-		var dest NotFoundApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON404 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 500:
-		var dest ServerErrorApplicationJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 412:
+		var dest PreconditionFailed
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
-		response.JSON500 = &dest
+		response.ApplicationproblemJSON412 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 500:
-		var dest ServerErrorApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest ServerError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON500 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 503:
-		var dest UnavailableApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON503 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 503:
-		var dest UnavailableApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON503 = &dest
-
-	case rsp.StatusCode == 400:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 403:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 404:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 500:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 503:
-		// Content-type (text/plain) unsupported
 
 	}
 
@@ -5527,6 +6717,104 @@ func ParseListCredentialsResponse(rsp *http.Response) (*ListCredentialsResponse,
 			headers.RetryAfter = &value
 		}
 		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseOptionsCredentialsResponse parses an HTTP response from a OptionsCredentialsWithResponse call
+func ParseOptionsCredentialsResponse(rsp *http.Response) (*OptionsCredentialsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &OptionsCredentialsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest ServerError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON500 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		var headers OptionsCredentialsResponse204Headers
+		if values := rsp.Header.Values("Allow"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Allow", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Allow = &value
+		}
+		response.Headers204 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseOptionsDisableResponse parses an HTTP response from a OptionsDisableWithResponse call
+func ParseOptionsDisableResponse(rsp *http.Response) (*OptionsDisableResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &OptionsDisableResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest ServerError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON500 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		var headers OptionsDisableResponse204Headers
+		if values := rsp.Header.Values("Allow"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Allow", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Allow = &value
+		}
+		response.Headers204 = &headers
 	}
 
 	return response, nil
@@ -5553,158 +6841,68 @@ func ParseDisableKeyResponse(rsp *http.Response) (*DisableKeyResponse, error) {
 		}
 		response.JSON200 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 400:
-		var dest InvalidApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON400 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 400:
-		var dest InvalidApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON400 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 403:
-		var dest ForbiddenApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON403 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 403:
-		var dest ForbiddenApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON403 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 404:
-		var dest NotFoundApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON404 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 404:
-		var dest NotFoundApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON404 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 409:
-		var dest ConflictApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON409 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 409:
-		var dest ConflictApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON409 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 412:
-		var dest PreconditionFailedApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON412 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 412:
-		var dest PreconditionFailedApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 412:
+		var dest PreconditionFailed
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON412 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 413:
-		var dest TooLargeApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON413 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 413:
-		var dest TooLargeApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON413 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 415:
-		var dest UnsupportedMediaTypeApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON415 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 415:
-		var dest UnsupportedMediaTypeApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON415 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 500:
-		var dest ServerErrorApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON500 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 500:
-		var dest ServerErrorApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest ServerError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON500 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 503:
-		var dest UnavailableApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON503 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 503:
-		var dest UnavailableApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON503 = &dest
-
-	case rsp.StatusCode == 400:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 403:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 404:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 409:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 412:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 413:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 415:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 500:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 503:
-		// Content-type (text/plain) unsupported
 
 	}
 
@@ -5719,6 +6917,23 @@ func ParseDisableKeyResponse(rsp *http.Response) (*DisableKeyResponse, error) {
 			headers.ETag = &value
 		}
 		response.Headers200 = &headers
+	case rsp.StatusCode == 415:
+		var headers DisableKeyResponse415Headers
+		if values := rsp.Header.Values("Accept"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Accept", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Accept = &value
+		}
+		if values := rsp.Header.Values("Accept-Encoding"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Accept-Encoding", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.AcceptEncoding = &value
+		}
+		response.Headers415 = &headers
 	case rsp.StatusCode == 503:
 		var headers DisableKeyResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
@@ -5729,6 +6944,55 @@ func ParseDisableKeyResponse(rsp *http.Response) (*DisableKeyResponse, error) {
 			headers.RetryAfter = &value
 		}
 		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseOptionsEnableResponse parses an HTTP response from a OptionsEnableWithResponse call
+func ParseOptionsEnableResponse(rsp *http.Response) (*OptionsEnableResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &OptionsEnableResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest ServerError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON500 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		var headers OptionsEnableResponse204Headers
+		if values := rsp.Header.Values("Allow"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Allow", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Allow = &value
+		}
+		response.Headers204 = &headers
 	}
 
 	return response, nil
@@ -5755,158 +7019,68 @@ func ParseEnableKeyResponse(rsp *http.Response) (*EnableKeyResponse, error) {
 		}
 		response.JSON200 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 400:
-		var dest InvalidApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON400 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 400:
-		var dest InvalidApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON400 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 403:
-		var dest ForbiddenApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON403 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 403:
-		var dest ForbiddenApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON403 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 404:
-		var dest NotFoundApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON404 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 404:
-		var dest NotFoundApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON404 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 409:
-		var dest ConflictApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON409 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 409:
-		var dest ConflictApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON409 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 412:
-		var dest PreconditionFailedApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON412 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 412:
-		var dest PreconditionFailedApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 412:
+		var dest PreconditionFailed
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON412 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 413:
-		var dest TooLargeApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON413 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 413:
-		var dest TooLargeApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON413 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 415:
-		var dest UnsupportedMediaTypeApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON415 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 415:
-		var dest UnsupportedMediaTypeApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON415 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 500:
-		var dest ServerErrorApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON500 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 500:
-		var dest ServerErrorApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest ServerError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON500 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 503:
-		var dest UnavailableApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON503 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 503:
-		var dest UnavailableApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON503 = &dest
-
-	case rsp.StatusCode == 400:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 403:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 404:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 409:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 412:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 413:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 415:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 500:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 503:
-		// Content-type (text/plain) unsupported
 
 	}
 
@@ -5921,6 +7095,23 @@ func ParseEnableKeyResponse(rsp *http.Response) (*EnableKeyResponse, error) {
 			headers.ETag = &value
 		}
 		response.Headers200 = &headers
+	case rsp.StatusCode == 415:
+		var headers EnableKeyResponse415Headers
+		if values := rsp.Header.Values("Accept"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Accept", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Accept = &value
+		}
+		if values := rsp.Header.Values("Accept-Encoding"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Accept-Encoding", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.AcceptEncoding = &value
+		}
+		response.Headers415 = &headers
 	case rsp.StatusCode == 503:
 		var headers EnableKeyResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
@@ -5957,90 +7148,50 @@ func ParseListEventsResponse(rsp *http.Response) (*ListEventsResponse, error) {
 		}
 		response.JSON200 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 400:
-		var dest InvalidApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON400 = &dest
+	case rsp.StatusCode == 304:
+		break // No content-type
 
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 400:
-		var dest InvalidApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON400 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 403:
-		var dest ForbiddenApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON403 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 403:
-		var dest ForbiddenApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON403 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 404:
-		var dest NotFoundApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON404 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 404:
-		var dest NotFoundApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON404 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 500:
-		var dest ServerErrorApplicationJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 412:
+		var dest PreconditionFailed
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
-		response.JSON500 = &dest
+		response.ApplicationproblemJSON412 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 500:
-		var dest ServerErrorApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest ServerError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON500 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 503:
-		var dest UnavailableApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON503 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 503:
-		var dest UnavailableApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON503 = &dest
-
-	case rsp.StatusCode == 400:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 403:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 404:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 500:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 503:
-		// Content-type (text/plain) unsupported
 
 	}
 
@@ -6055,6 +7206,104 @@ func ParseListEventsResponse(rsp *http.Response) (*ListEventsResponse, error) {
 			headers.RetryAfter = &value
 		}
 		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseOptionsEventsResponse parses an HTTP response from a OptionsEventsWithResponse call
+func ParseOptionsEventsResponse(rsp *http.Response) (*OptionsEventsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &OptionsEventsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest ServerError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON500 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		var headers OptionsEventsResponse204Headers
+		if values := rsp.Header.Values("Allow"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Allow", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Allow = &value
+		}
+		response.Headers204 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseOptionsExtendResponse parses an HTTP response from a OptionsExtendWithResponse call
+func ParseOptionsExtendResponse(rsp *http.Response) (*OptionsExtendResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &OptionsExtendResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest ServerError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON500 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		var headers OptionsExtendResponse204Headers
+		if values := rsp.Header.Values("Allow"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Allow", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Allow = &value
+		}
+		response.Headers204 = &headers
 	}
 
 	return response, nil
@@ -6081,158 +7330,68 @@ func ParseExtendRotationResponse(rsp *http.Response) (*ExtendRotationResponse, e
 		}
 		response.JSON200 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 400:
-		var dest InvalidApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON400 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 400:
-		var dest InvalidApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON400 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 403:
-		var dest ForbiddenApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON403 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 403:
-		var dest ForbiddenApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON403 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 404:
-		var dest NotFoundApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON404 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 404:
-		var dest NotFoundApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON404 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 409:
-		var dest ConflictApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON409 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 409:
-		var dest ConflictApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON409 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 412:
-		var dest PreconditionFailedApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON412 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 412:
-		var dest PreconditionFailedApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 412:
+		var dest PreconditionFailed
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON412 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 413:
-		var dest TooLargeApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON413 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 413:
-		var dest TooLargeApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON413 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 415:
-		var dest UnsupportedMediaTypeApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON415 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 415:
-		var dest UnsupportedMediaTypeApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON415 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 500:
-		var dest ServerErrorApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON500 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 500:
-		var dest ServerErrorApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest ServerError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON500 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 503:
-		var dest UnavailableApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON503 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 503:
-		var dest UnavailableApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON503 = &dest
-
-	case rsp.StatusCode == 400:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 403:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 404:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 409:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 412:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 413:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 415:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 500:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 503:
-		// Content-type (text/plain) unsupported
 
 	}
 
@@ -6247,6 +7406,23 @@ func ParseExtendRotationResponse(rsp *http.Response) (*ExtendRotationResponse, e
 			headers.ETag = &value
 		}
 		response.Headers200 = &headers
+	case rsp.StatusCode == 415:
+		var headers ExtendRotationResponse415Headers
+		if values := rsp.Header.Values("Accept"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Accept", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Accept = &value
+		}
+		if values := rsp.Header.Values("Accept-Encoding"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Accept-Encoding", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.AcceptEncoding = &value
+		}
+		response.Headers415 = &headers
 	case rsp.StatusCode == 503:
 		var headers ExtendRotationResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
@@ -6257,6 +7433,55 @@ func ParseExtendRotationResponse(rsp *http.Response) (*ExtendRotationResponse, e
 			headers.RetryAfter = &value
 		}
 		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseOptionsFinishResponse parses an HTTP response from a OptionsFinishWithResponse call
+func ParseOptionsFinishResponse(rsp *http.Response) (*OptionsFinishResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &OptionsFinishResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest ServerError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON500 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		var headers OptionsFinishResponse204Headers
+		if values := rsp.Header.Values("Allow"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Allow", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Allow = &value
+		}
+		response.Headers204 = &headers
 	}
 
 	return response, nil
@@ -6283,158 +7508,68 @@ func ParseFinishRotationResponse(rsp *http.Response) (*FinishRotationResponse, e
 		}
 		response.JSON200 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 400:
-		var dest InvalidApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON400 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 400:
-		var dest InvalidApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON400 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 403:
-		var dest ForbiddenApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON403 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 403:
-		var dest ForbiddenApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON403 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 404:
-		var dest NotFoundApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON404 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 404:
-		var dest NotFoundApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON404 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 409:
-		var dest ConflictApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON409 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 409:
-		var dest ConflictApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON409 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 412:
-		var dest PreconditionFailedApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON412 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 412:
-		var dest PreconditionFailedApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 412:
+		var dest PreconditionFailed
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON412 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 413:
-		var dest TooLargeApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON413 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 413:
-		var dest TooLargeApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON413 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 415:
-		var dest UnsupportedMediaTypeApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON415 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 415:
-		var dest UnsupportedMediaTypeApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON415 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 500:
-		var dest ServerErrorApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON500 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 500:
-		var dest ServerErrorApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest ServerError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON500 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 503:
-		var dest UnavailableApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON503 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 503:
-		var dest UnavailableApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON503 = &dest
-
-	case rsp.StatusCode == 400:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 403:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 404:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 409:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 412:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 413:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 415:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 500:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 503:
-		// Content-type (text/plain) unsupported
 
 	}
 
@@ -6449,6 +7584,23 @@ func ParseFinishRotationResponse(rsp *http.Response) (*FinishRotationResponse, e
 			headers.ETag = &value
 		}
 		response.Headers200 = &headers
+	case rsp.StatusCode == 415:
+		var headers FinishRotationResponse415Headers
+		if values := rsp.Header.Values("Accept"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Accept", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Accept = &value
+		}
+		if values := rsp.Header.Values("Accept-Encoding"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Accept-Encoding", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.AcceptEncoding = &value
+		}
+		response.Headers415 = &headers
 	case rsp.StatusCode == 503:
 		var headers FinishRotationResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
@@ -6459,6 +7611,55 @@ func ParseFinishRotationResponse(rsp *http.Response) (*FinishRotationResponse, e
 			headers.RetryAfter = &value
 		}
 		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseOptionsRegenerateResponse parses an HTTP response from a OptionsRegenerateWithResponse call
+func ParseOptionsRegenerateResponse(rsp *http.Response) (*OptionsRegenerateResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &OptionsRegenerateResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest ServerError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON500 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		var headers OptionsRegenerateResponse204Headers
+		if values := rsp.Header.Values("Allow"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Allow", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Allow = &value
+		}
+		response.Headers204 = &headers
 	}
 
 	return response, nil
@@ -6485,175 +7686,75 @@ func ParseRegenerateKeyResponse(rsp *http.Response) (*RegenerateKeyResponse, err
 		}
 		response.JSON200 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 400:
-		var dest InvalidApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON400 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 400:
-		var dest InvalidApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON400 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 403:
-		var dest ForbiddenApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON403 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 403:
-		var dest ForbiddenApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON403 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 404:
-		var dest NotFoundApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON404 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 404:
-		var dest NotFoundApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON404 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 409:
-		var dest ConflictApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON409 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 409:
-		var dest ConflictApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON409 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 412:
-		var dest PreconditionFailedApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON412 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 412:
-		var dest PreconditionFailedApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 412:
+		var dest PreconditionFailed
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON412 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 413:
-		var dest TooLargeApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON413 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 413:
-		var dest TooLargeApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON413 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 415:
-		var dest UnsupportedMediaTypeApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON415 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 415:
-		var dest UnsupportedMediaTypeApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON415 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 429:
-		var dest TooSoonApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON429 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 429:
-		var dest TooSoonApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooSoon
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON429 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 500:
-		var dest ServerErrorApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON500 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 500:
-		var dest ServerErrorApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest ServerError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON500 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 503:
-		var dest OutcomeUnknownApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON503 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 503:
-		var dest OutcomeUnknownApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest OutcomeUnknown
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON503 = &dest
-
-	case rsp.StatusCode == 400:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 403:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 404:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 409:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 412:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 413:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 415:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 429:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 500:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 503:
-		// Content-type (text/plain) unsupported
 
 	}
 
@@ -6668,6 +7769,23 @@ func ParseRegenerateKeyResponse(rsp *http.Response) (*RegenerateKeyResponse, err
 			headers.ETag = &value
 		}
 		response.Headers200 = &headers
+	case rsp.StatusCode == 415:
+		var headers RegenerateKeyResponse415Headers
+		if values := rsp.Header.Values("Accept"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Accept", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Accept = &value
+		}
+		if values := rsp.Header.Values("Accept-Encoding"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Accept-Encoding", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.AcceptEncoding = &value
+		}
+		response.Headers415 = &headers
 	case rsp.StatusCode == 429:
 		var headers RegenerateKeyResponse429Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
@@ -6688,6 +7806,55 @@ func ParseRegenerateKeyResponse(rsp *http.Response) (*RegenerateKeyResponse, err
 			headers.RetryAfter = &value
 		}
 		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseOptionsRotateResponse parses an HTTP response from a OptionsRotateWithResponse call
+func ParseOptionsRotateResponse(rsp *http.Response) (*OptionsRotateResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &OptionsRotateResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest ServerError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON500 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		var headers OptionsRotateResponse204Headers
+		if values := rsp.Header.Values("Allow"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Allow", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Allow = &value
+		}
+		response.Headers204 = &headers
 	}
 
 	return response, nil
@@ -6714,175 +7881,75 @@ func ParseRotateKeyResponse(rsp *http.Response) (*RotateKeyResponse, error) {
 		}
 		response.JSON200 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 400:
-		var dest InvalidApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON400 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 400:
-		var dest InvalidApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON400 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 403:
-		var dest ForbiddenApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON403 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 403:
-		var dest ForbiddenApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON403 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 404:
-		var dest NotFoundApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON404 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 404:
-		var dest NotFoundApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON404 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 409:
-		var dest ConflictApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON409 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 409:
-		var dest ConflictApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON409 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 412:
-		var dest PreconditionFailedApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON412 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 412:
-		var dest PreconditionFailedApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 412:
+		var dest PreconditionFailed
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON412 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 413:
-		var dest TooLargeApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON413 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 413:
-		var dest TooLargeApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON413 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 415:
-		var dest UnsupportedMediaTypeApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON415 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 415:
-		var dest UnsupportedMediaTypeApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON415 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 429:
-		var dest TooSoonApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON429 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 429:
-		var dest TooSoonApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooSoon
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON429 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 500:
-		var dest ServerErrorApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON500 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 500:
-		var dest ServerErrorApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest ServerError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON500 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 503:
-		var dest OutcomeUnknownApplicationJSON
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON503 = &dest
-
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 503:
-		var dest OutcomeUnknownApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest OutcomeUnknown
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON503 = &dest
-
-	case rsp.StatusCode == 400:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 403:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 404:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 409:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 412:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 413:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 415:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 429:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 500:
-	// Content-type (text/plain) unsupported
-
-	case rsp.StatusCode == 503:
-		// Content-type (text/plain) unsupported
 
 	}
 
@@ -6897,6 +7964,23 @@ func ParseRotateKeyResponse(rsp *http.Response) (*RotateKeyResponse, error) {
 			headers.ETag = &value
 		}
 		response.Headers200 = &headers
+	case rsp.StatusCode == 415:
+		var headers RotateKeyResponse415Headers
+		if values := rsp.Header.Values("Accept"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Accept", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Accept = &value
+		}
+		if values := rsp.Header.Values("Accept-Encoding"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Accept-Encoding", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.AcceptEncoding = &value
+		}
+		response.Headers415 = &headers
 	case rsp.StatusCode == 429:
 		var headers RotateKeyResponse429Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
@@ -6946,22 +8030,26 @@ func ParseGetDocumentResponse(rsp *http.Response) (*GetDocumentResponse, error) 
 	case rsp.StatusCode == 304:
 		break // No content-type
 
-	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 500:
-		var dest ServerErrorApplicationJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
-		response.JSON500 = &dest
+		response.ApplicationproblemJSON400 = &dest
 
-	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 500:
-		var dest ServerErrorApplicationProblemPlusJSON
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 412:
+		var dest PreconditionFailed
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON412 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest ServerError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationproblemJSON500 = &dest
-
-	case rsp.StatusCode == 500:
-		// Content-type (text/plain) unsupported
 
 	}
 
@@ -6986,6 +8074,55 @@ func ParseGetDocumentResponse(rsp *http.Response) (*GetDocumentResponse, error) 
 			headers.ETag = &value
 		}
 		response.Headers304 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseOptionsDocumentResponse parses an HTTP response from a OptionsDocumentWithResponse call
+func ParseOptionsDocumentResponse(rsp *http.Response) (*OptionsDocumentResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &OptionsDocumentResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest ServerError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON500 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		var headers OptionsDocumentResponse204Headers
+		if values := rsp.Header.Values("Allow"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Allow", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Allow = &value
+		}
+		response.Headers204 = &headers
 	}
 
 	return response, nil

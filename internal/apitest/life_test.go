@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -32,8 +34,10 @@ func newSite(t *testing.T) *site {
 		o.ReissueLimit = &apikey.ReissueLimit{N: 4, Window: 24 * time.Hour}
 	})}
 	api := apikeyhttp.API(s.Manager.Manager, &apikeyhttp.APIOptions{
-		Owner:  func(r *http.Request) (string, string, error) { return r.Header.Get("Session"), "", nil },
-		Scopes: []string{"orders:*"},
+		Owner: func(r *http.Request) (string, string, error) { return r.Header.Get("Session"), "", nil },
+		OwnerOptions: func(*http.Request, string) (*apikey.OwnerOptions, error) {
+			return &apikey.OwnerOptions{Scopes: []string{"orders:*"}}, nil
+		},
 	})
 	mux := http.NewServeMux()
 	mux.Handle("/v1/account/", http.StripPrefix("/v1/account", api))
@@ -74,7 +78,7 @@ func TestLife(t *testing.T) {
 	s, ctx := newSite(t), t.Context()
 
 	// Issue, twice with one Idempotency-Key.
-	body := apitest.IssueRequest{Name: "billing", Scopes: &[]string{"orders:read"}, Networks: &[]string{"127.0.0.0/8", "::1"}, Reason: new("first")}
+	body := apitest.IssueRequest{Name: "billing", Scopes: nullable.NewNullableWithValue([]string{"orders:read"}), Networks: nullable.NewNullableWithValue([]string{"127.0.0.0/8", "::1"}), Reason: nullable.NewNullableWithValue("first")}
 	issued, err := s.client.IssueKeyWithResponse(ctx, &apitest.IssueKeyParams{IdempotencyKey: new(`"8e03978e-40d5"`)}, body)
 	must(t, err)
 	is.Equal(issued.StatusCode(), 201)
@@ -89,13 +93,17 @@ func TestLife(t *testing.T) {
 	is.Equal(*repeat.ApplicationproblemJSON409.KeyId, id)
 
 	// Get, and list page by page.
-	got, err := s.client.GetKeyWithResponse(ctx, id)
+	got, err := s.client.GetKeyWithResponse(ctx, id, nil)
 	must(t, err)
 	is.Equal(cmp.Diff(*got.JSON200, issued.JSON201.Key), "")
 	is.Equal(*got.Headers200.ETag, `"1"`)
+	unchanged, err := s.client.GetKeyWithResponse(ctx, id, &apitest.GetKeyParams{IfNoneMatch: got.Headers200.ETag})
+	must(t, err)
+	is.Equal(unchanged.StatusCode(), 304)
+	is.Equal(*unchanged.Headers304.ETag, `"1"`)
 	want := []string{id}
 	for range 4 {
-		other, err := s.client.IssueKeyWithResponse(ctx, nil, apitest.IssueRequest{Name: "other", LifetimeSeconds: new(int64(3600))})
+		other, err := s.client.IssueKeyWithResponse(ctx, nil, apitest.IssueRequest{Name: "other", LifetimeSeconds: nullable.NewNullableWithValue(int64(3600))})
 		must(t, err)
 		want = append(want, other.JSON201.Key.Id)
 	}
@@ -132,7 +140,7 @@ func TestLife(t *testing.T) {
 	is.Equal(s.accepted(t, first), []int{200})
 
 	// Disable, enable.
-	disabled, err := s.client.DisableKeyWithResponse(ctx, id, &apitest.DisableKeyParams{IfMatch: updated.Headers200.ETag}, apitest.ReasonRequest{Reason: new("holidays")})
+	disabled, err := s.client.DisableKeyWithResponse(ctx, id, &apitest.DisableKeyParams{IfMatch: updated.Headers200.ETag}, apitest.ReasonRequest{Reason: nullable.NewNullableWithValue("holidays")})
 	must(t, err)
 	is.Equal(disabled.JSON200.Status, apitest.KeyStatus("disabled"))
 	is.Equal(*disabled.JSON200.DisabledReason, "holidays")
@@ -154,7 +162,7 @@ func TestLife(t *testing.T) {
 	s.Advance(90 * time.Second)
 	is.Equal(s.accepted(t, first, second), []int{200, 200})
 	must(t, s.Flush(ctx))
-	credentials, err := s.client.ListCredentialsWithResponse(ctx, id)
+	credentials, err := s.client.ListCredentialsWithResponse(ctx, id, nil)
 	must(t, err)
 	is.Equal(len(credentials.JSON200.Credentials), 2)
 	is.True(credentials.JSON200.Credentials[0].LastUsedAt != nil)
@@ -167,7 +175,7 @@ func TestLife(t *testing.T) {
 	is.Equal(again.ApplicationproblemJSON409.Code, "not_rotating")
 
 	// Regenerate, until it is too often.
-	regenerated, err := s.client.RegenerateKeyWithResponse(ctx, id, &apitest.RegenerateKeyParams{IfMatch: finished.Headers200.ETag}, apitest.ReasonRequest{Reason: new("laptop lost")})
+	regenerated, err := s.client.RegenerateKeyWithResponse(ctx, id, &apitest.RegenerateKeyParams{IfMatch: finished.Headers200.ETag}, apitest.ReasonRequest{Reason: nullable.NewNullableWithValue("laptop lost")})
 	must(t, err)
 	third := regenerated.JSON200.Token
 	is.Equal(s.accepted(t, first, second, third), []int{401, 401, 200})
@@ -200,13 +208,15 @@ func TestLife(t *testing.T) {
 			break
 		}
 	}
+	slices.Reverse(kinds)
 	is.Equal(kinds, []string{
 		"key.issued", "key.updated", "key.disabled", "key.enabled", "key.rotated", "key.rotation_extended", "key.rotation_finished",
 		"key.regenerated", "key.regenerated", "key.deleted",
 	})
-	document, err := s.client.GetDocumentWithResponse(ctx)
+	document, err := s.client.GetDocumentWithResponse(ctx, nil)
 	must(t, err)
 	is.Equal(document.StatusCode(), 200)
+	s.checkOptions(t, id)
 
 	// Every operation of the document was among the calls.
 	for name, seen := range s.transport.operations() {
@@ -216,11 +226,72 @@ func TestLife(t *testing.T) {
 	}
 }
 
+// checkOptions asks each path what it allows.
+func (s *site) checkOptions(t *testing.T, id string) {
+	t.Helper()
+	is, ctx := is.New(t), t.Context()
+	key, err := s.client.OptionsKeyWithResponse(ctx, id, nil)
+	must(t, err)
+	is.Equal(*key.Headers204.AcceptPatch, "application/json")
+	is.Equal(*key.Headers204.Allow, "DELETE, GET, HEAD, OPTIONS, PATCH")
+	for name := range s.transport.operations() {
+		method, path, _ := strings.Cut(name, " ")
+		if method != http.MethodOptions {
+			continue
+		}
+		r, err := http.NewRequestWithContext(ctx, method, s.url+"/v1/account"+strings.Replace(path, "{id}", id, 1), nil)
+		must(t, err)
+		got, err := s.transport.RoundTrip(r)
+		must(t, err)
+		is.Equal(got.StatusCode, 204)
+	}
+}
+
+// TestLimits sends requests at the limits that the document states. It must
+// accept all that the API accepts; where it counts in characters, it accepts
+// more.
+func TestLimits(t *testing.T) {
+	is := is.New(t)
+	s, ctx := newSite(t), t.Context()
+	issue := func(body apitest.IssueRequest, idempotencyKey *string) int {
+		got, err := s.client.IssueKeyWithResponse(ctx, &apitest.IssueKeyParams{IdempotencyKey: idempotencyKey}, body)
+		must(t, err)
+		return got.StatusCode()
+	}
+	scopes := make([]string, 100)
+	for i := range scopes {
+		scopes[i] = "orders:" + strings.Repeat("x", 90) + strconv.Itoa(100+i)
+	}
+	value := nullable.NewNullableWithValue[string]
+	for _, body := range []apitest.IssueRequest{
+		{Name: strings.Repeat("x", 200), Reason: value(strings.Repeat("x", 500))},
+		{Name: strings.Repeat("\u20ac", 66) + "xx", Reason: value(strings.Repeat("\U0001f600", 125))},
+		{Name: "x", Scopes: nullable.NewNullableWithValue(scopes)},
+		{Name: "x", Scopes: nullable.NewNullableWithValue([]string{"orders:*", "orders:!#[]~"})},
+		{Name: "x", Scopes: nullable.NewNullNullable[[]string](), Networks: nullable.NewNullNullable[[]string](), Reason: nullable.NewNullNullable[string](),
+			ExpiresAt: nullable.NewNullNullable[time.Time](), LifetimeSeconds: nullable.NewNullNullable[int64]()},
+	} {
+		is.Equal(issue(body, nil), 201)
+	}
+	for _, key := range []string{strings.Repeat("x", 255), `"` + strings.Repeat(`\"`, 255) + `"`, `"a b,c;d"`, "!#$%&'()*+-./:<=>?@[]^_`{|}~"} {
+		is.Equal(issue(apitest.IssueRequest{Name: "x"}, &key), 201)
+	}
+	for _, body := range []apitest.IssueRequest{{Name: strings.Repeat("\u20ac", 67)}, {Name: "x", Reason: value(strings.Repeat("\U0001f600", 126))}} {
+		is.Equal(issue(body, nil), 400)
+	}
+	id := s.MustIssue(t, apikey.IssueParams{Owner: "ada"}).Key.ID
+	for _, tags := range []string{`"1"`, ` W/"2" , "1"`, `, ,"1",,`, `"!#~ÿ"`, "*"} {
+		got, err := s.client.GetKeyWithResponse(ctx, id, &apitest.GetKeyParams{IfMatch: &tags})
+		must(t, err)
+		is.True(got.StatusCode() == 200 || got.StatusCode() == 412)
+	}
+}
+
 // TestRefusals holds what goes wrong against the document.
 func TestRefusals(t *testing.T) {
 	is := is.New(t)
 	s, ctx := newSite(t), t.Context()
-	none, err := s.client.GetKeyWithResponse(ctx, "00000000000000000000")
+	none, err := s.client.GetKeyWithResponse(ctx, "00000000000000000000", nil)
 	must(t, err)
 	is.Equal(none.ApplicationproblemJSON404.Code, "not_found")
 	issue := func(owner string, body apitest.IssueRequest) *apitest.IssueKeyResponse {
@@ -232,7 +303,7 @@ func TestRefusals(t *testing.T) {
 		return got
 	}
 	is.Equal(issue("", apitest.IssueRequest{Name: "a"}).ApplicationproblemJSON403.Code, "forbidden")
-	is.Equal(issue("ada", apitest.IssueRequest{Name: "a", Scopes: &[]string{"users:read"}}).ApplicationproblemJSON403.Code, "scope_not_allowed")
+	is.Equal(issue("ada", apitest.IssueRequest{Name: "a", Scopes: nullable.NewNullableWithValue([]string{"users:read"})}).ApplicationproblemJSON403.Code, "scope_not_allowed")
 	is.Equal(*issue("ada", apitest.IssueRequest{Name: " a"}).ApplicationproblemJSON400.Field, "name")
 	s.Store.Fail(apikeytest.Failure{Method: apikeytest.Commit, Forever: true})
 	unknown := issue("ada", apitest.IssueRequest{Name: "a"})
@@ -246,7 +317,7 @@ func TestRefusals(t *testing.T) {
 
 	// Requests that the document forbids are refused, in a way that it allows.
 	s.transport.loose = true
-	for _, body := range []string{`{"nam":"a"}`, `{"name":1}`, `{"name":"a","scopes":null}`, `{"name":"a","lifetime_seconds":0}`, `{}`, `[]`, ``} {
+	for _, body := range []string{`{"nam":"a"}`, `{"name":1}`, `{"name":null}`, `{"name":"a","scopes":[null]}`, `{"name":"a","lifetime_seconds":0}`, `{}`, `[]`, ``} {
 		before := s.transport.refused
 		got, err := s.client.IssueKeyWithBodyWithResponse(ctx, nil, "application/json", bodyOf(body))
 		must(t, err)

@@ -117,13 +117,13 @@ type IssueRequest struct {
 	// LifetimeSeconds How long the key is valid, in whole seconds.
 	LifetimeSeconds nullable.Nullable[int64] `json:"lifetime_seconds,omitempty"`
 
-	// Name For people: 1 to 200 bytes of printable text in UTF-8.
+	// Name For people: 1 to 200 bytes of printable text in UTF-8. U+FE0F is removed first and does not count.
 	Name string `json:"name"`
 
 	// Networks Where the key may be used from: address prefixes like 192.0.2.0/24, or addresses. None means anywhere.
 	Networks nullable.Nullable[[]string] `json:"networks,omitempty"`
 
-	// Reason Recorded with the event: at most 500 bytes of printable text in UTF-8.
+	// Reason Recorded with the event: at most 500 bytes of printable text in UTF-8. U+FE0F is removed first and does not count.
 	Reason nullable.Nullable[string] `json:"reason,omitempty"`
 
 	// Scopes What the key may do: scopes that the owner can give.
@@ -233,7 +233,7 @@ type OutcomeUnknown struct {
 	// AccessSecret The secret half of the token: what follows the access key and an underscore.
 	AccessSecret *string `json:"access_secret,omitempty"`
 
-	// Code Tells refusals of one status apart. More may be added. invalid_request: the body could not be read. invalid_field: what "field" names is wrong. cross_origin: asked for by a page of another site. forbidden: the host does not allow it. held: the host has disabled the key, and only the host can enable or change it. owner_disabled: all keys of the owner are disabled. scope_not_allowed: the owner cannot give that scope. not_found: there is no such key of this owner. conflict: the key was changed by someone else, or is not at the revision of If-Match. exists: "key_id" was issued with this Idempotency-Key before. limit: there are as many keys as there may be. not_rotating, deleted, disabled, expired: the key is in a state that does not allow it. too_soon: reissued too often. server_error: the server is not set up right. unavailable: nothing was changed; try again later. outcome_unknown: the change was made whole or not at all.
+	// Code Distinguishes problems of one status. More may be added. invalid_request: the body could not be read. invalid_field: what "field" names is wrong. cross_origin: the request comes from a page of another site. forbidden: the server does not allow it, or the request was made with a key that may not do this to that key. held: the server's operator has disabled the key, and only the operator can enable or change it. owner_disabled: all keys of the owner are disabled. scope_not_allowed: the owner cannot give that scope. not_found: there is no such key of this owner. method_not_allowed: the path has no such method. conflict: someone else changed the key at the same time, or the preconditions do not hold. exists: "key_id" was issued with this Idempotency-Key before. idempotency_mismatch: the Idempotency-Key was used with another body. limit: the owner has reached the maximum number of keys. not_rotating, deleted, disabled, expired: the state of the key does not allow it. too_large: the body is too large. unsupported_media_type: the body is not application/json. too_soon: too many new tokens. server_error: the server is misconfigured. unavailable: nothing was changed; try again later. outcome_unknown: the change was made completely or not at all.
 	Code string `json:"code"`
 
 	// Detail A sentence for people.
@@ -263,13 +263,13 @@ type OverlapRequest struct {
 	// OverlapSeconds In whole seconds. The older token never lives longer than it would have.
 	OverlapSeconds int64 `json:"overlap_seconds"`
 
-	// Reason Recorded with the event: at most 500 bytes of printable text in UTF-8.
+	// Reason Recorded with the event: at most 500 bytes of printable text in UTF-8. U+FE0F is removed first and does not count.
 	Reason nullable.Nullable[string] `json:"reason,omitempty"`
 }
 
 // Problem Problem details as in RFC 9457. They hold nothing of the request.
 type Problem struct {
-	// Code Tells refusals of one status apart. More may be added. invalid_request: the body could not be read. invalid_field: what "field" names is wrong. cross_origin: asked for by a page of another site. forbidden: the host does not allow it. held: the host has disabled the key, and only the host can enable or change it. owner_disabled: all keys of the owner are disabled. scope_not_allowed: the owner cannot give that scope. not_found: there is no such key of this owner. conflict: the key was changed by someone else, or is not at the revision of If-Match. exists: "key_id" was issued with this Idempotency-Key before. limit: there are as many keys as there may be. not_rotating, deleted, disabled, expired: the key is in a state that does not allow it. too_soon: reissued too often. server_error: the server is not set up right. unavailable: nothing was changed; try again later. outcome_unknown: the change was made whole or not at all.
+	// Code Distinguishes problems of one status. More may be added. invalid_request: the body could not be read. invalid_field: what "field" names is wrong. cross_origin: the request comes from a page of another site. forbidden: the server does not allow it, or the request was made with a key that may not do this to that key. held: the server's operator has disabled the key, and only the operator can enable or change it. owner_disabled: all keys of the owner are disabled. scope_not_allowed: the owner cannot give that scope. not_found: there is no such key of this owner. method_not_allowed: the path has no such method. conflict: someone else changed the key at the same time, or the preconditions do not hold. exists: "key_id" was issued with this Idempotency-Key before. idempotency_mismatch: the Idempotency-Key was used with another body. limit: the owner has reached the maximum number of keys. not_rotating, deleted, disabled, expired: the state of the key does not allow it. too_large: the body is too large. unsupported_media_type: the body is not application/json. too_soon: too many new tokens. server_error: the server is misconfigured. unavailable: nothing was changed; try again later. outcome_unknown: the change was made completely or not at all.
 	Code string `json:"code"`
 
 	// Detail A sentence for people.
@@ -302,7 +302,7 @@ type Rate struct {
 
 // ReasonRequest Why the change is made.
 type ReasonRequest struct {
-	// Reason Recorded with the event: at most 500 bytes of printable text in UTF-8.
+	// Reason Recorded with the event: at most 500 bytes of printable text in UTF-8. U+FE0F is removed first and does not count.
 	Reason nullable.Nullable[string] `json:"reason,omitempty"`
 }
 
@@ -311,13 +311,13 @@ type UpdateRequest struct {
 	// ExpiresAt The new expiry of the current token. RFC 3339 with upper-case T and Z, without leap seconds.
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 
-	// Name For people: 1 to 200 bytes of printable text in UTF-8.
+	// Name For people: 1 to 200 bytes of printable text in UTF-8. U+FE0F is removed first and does not count.
 	Name *string `json:"name,omitempty"`
 
 	// Networks All networks that the key shall be used from. null stands for none, which means anywhere.
 	Networks nullable.Nullable[[]string] `json:"networks,omitempty"`
 
-	// Reason Recorded with the event: at most 500 bytes of printable text in UTF-8.
+	// Reason Recorded with the event: at most 500 bytes of printable text in UTF-8. U+FE0F is removed first and does not count.
 	Reason nullable.Nullable[string] `json:"reason,omitempty"`
 
 	// Scopes All scopes that the key shall have. null stands for none.
@@ -356,6 +356,9 @@ type Forbidden = Problem
 
 // Invalid Problem details as in RFC 9457. They hold nothing of the request.
 type Invalid = Problem
+
+// Mismatch Problem details as in RFC 9457. They hold nothing of the request.
+type Mismatch = Problem
 
 // NotFound Problem details as in RFC 9457. They hold nothing of the request.
 type NotFound = Problem
@@ -416,7 +419,7 @@ type OptionsKeysParams struct {
 
 // IssueKeyParams defines parameters for IssueKey.
 type IssueKeyParams struct {
-	// IdempotencyKey Makes it safe to send the request again. The first request with a key creates the API key. Later ones fail with "exists" and the id of that API key, but never show its token. 1 to 255 characters of printable ASCII in quotes, as in draft-ietf-httpapi-idempotency-key-header; without quotes if it contains no space, quote, comma, semicolon or backslash.
+	// IdempotencyKey Makes it safe to send the request again. The first request with a key creates the API key. Later ones fail with "exists" and the id of that API key, but never show its token. With another body they fail with "idempotency_mismatch". 1 to 255 characters of printable ASCII in quotes, as in draft-ietf-httpapi-idempotency-key-header; without quotes if it contains no space, quote, comma, semicolon or backslash.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// IfMatch What is here has no ETag, so that only "*" matches.
@@ -428,7 +431,7 @@ type IssueKeyParams struct {
 
 // DeleteKeyParams defines parameters for DeleteKey.
 type DeleteKeyParams struct {
-	// Reason Recorded with the event.
+	// Reason Recorded with the event: at most 500 bytes of printable text in UTF-8. U+FE0F is removed first and does not count.
 	Reason *string `form:"reason,omitempty" json:"reason,omitempty"`
 
 	// IfMatch ETags of the key, or "*" for any. The request is only served if the key is at the revision of one of them. Weak ETags never match.
@@ -3488,6 +3491,11 @@ type IssueKeyResponse415Headers struct {
 	AcceptEncoding *string
 }
 
+// IssueKeyResponse429Headers the declared response headers of an HTTP 429 response for IssueKey
+type IssueKeyResponse429Headers struct {
+	RetryAfter *int
+}
+
 // IssueKeyResponse503Headers the declared response headers of an HTTP 503 response for IssueKey
 type IssueKeyResponse503Headers struct {
 	RetryAfter *int
@@ -3510,6 +3518,10 @@ type IssueKeyResponse struct {
 	ApplicationproblemJSON413 *TooLarge
 	// ApplicationproblemJSON415 the response for an HTTP 415 `application/problem+json` response
 	ApplicationproblemJSON415 *UnsupportedMediaType
+	// ApplicationproblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationproblemJSON422 *Mismatch
+	// ApplicationproblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationproblemJSON429 *TooSoon
 	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
 	ApplicationproblemJSON500 *ServerError
 	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
@@ -3518,6 +3530,8 @@ type IssueKeyResponse struct {
 	Headers201 *IssueKeyResponse201Headers
 	// Headers415 the parsed response headers for an HTTP 415 response
 	Headers415 *IssueKeyResponse415Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *IssueKeyResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *IssueKeyResponse503Headers
 }
@@ -3555,6 +3569,16 @@ func (r IssueKeyResponse) GetApplicationproblemJSON413() *TooLarge {
 // GetApplicationproblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
 func (r IssueKeyResponse) GetApplicationproblemJSON415() *UnsupportedMediaType {
 	return r.ApplicationproblemJSON415
+}
+
+// GetApplicationproblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r IssueKeyResponse) GetApplicationproblemJSON422() *Mismatch {
+	return r.ApplicationproblemJSON422
+}
+
+// GetApplicationproblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r IssueKeyResponse) GetApplicationproblemJSON429() *TooSoon {
+	return r.ApplicationproblemJSON429
 }
 
 // GetApplicationproblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
@@ -6185,6 +6209,20 @@ func ParseIssueKeyResponse(rsp *http.Response) (*IssueKeyResponse, error) {
 		}
 		response.ApplicationproblemJSON415 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Mismatch
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooSoon
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON429 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
 		var dest ServerError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -6236,6 +6274,16 @@ func ParseIssueKeyResponse(rsp *http.Response) (*IssueKeyResponse, error) {
 			headers.AcceptEncoding = &value
 		}
 		response.Headers415 = &headers
+	case rsp.StatusCode == 429:
+		var headers IssueKeyResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers IssueKeyResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {

@@ -128,20 +128,21 @@
 //	status  code                    when
 //	400     invalid_request         the body could not be read
 //	400     invalid_field           "field" names what is wrong
-//	403     forbidden               APIOptions.Owner, Options.Authorize of package apikey
+//	403     forbidden               APIOptions.Owner or OwnerOptions, Options.Authorize of package apikey,
+//	                                or the request's own key may not change that key in this way
 //	403     cross_origin            asked for by a page of another site
 //	403     held, owner_disabled    the host has stopped the key, or the owner
-//	403     scope_not_allowed       more than APIOptions.Scopes
+//	403     scope_not_allowed       more than OwnerOptions.Scopes, or than the request's own key has
 //	404     not_found               no such path, or no such key of this owner
 //	405     method_not_allowed      see Allow
 //	409     conflict                changed by someone else, at the same time
 //	409     exists                  "key_id" names what the Idempotency-Key has made
 //	409     limit, not_rotating, deleted, disabled, expired
-//	412     conflict                not at the revision of If-Match
+//	412     conflict                If-Match or If-None-Match does not hold
 //	413     too_large               the body
 //	415     unsupported_media_type  not application/json
-//	429     too_soon                reissued too often; Retry-After says how long
-//	500     server_error            bad APIOptions, or what their Owner returned
+//	429     too_soon                too many new tokens; Retry-After says how long to wait
+//	500     server_error            bad APIOptions, or bad results of their Owner and OwnerOptions
 //	503     unavailable             trouble of the store, or of the host's
 //	503     outcome_unknown         it may have been done; with the token, if there is one
 //

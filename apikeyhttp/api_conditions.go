@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -21,10 +20,11 @@ type preconditions struct {
 	noneMatch *tagSet // If-None-Match
 }
 
-// tagSet is "*" or a list of entity-tags.
+// tagSet is "*" or a list of entity-tags. The list stays as it was sent, so
+// that a field costs no more than its length.
 type tagSet struct {
 	any  bool
-	tags []entityTag
+	list string
 }
 
 type entityTag struct {
@@ -48,34 +48,54 @@ func readTags(h http.Header, field string) (*tagSet, error) {
 	if len(lines) == 0 {
 		return nil, nil
 	}
-	rest := strings.Trim(strings.Join(lines, ","), " \t")
-	if rest == "*" {
+	list := strings.Trim(strings.Join(lines, ","), " \t")
+	if list == "*" {
 		return &tagSet{any: true}, nil
 	}
-	malformed := refuseField(field, `must be "*" or a list of entity-tags`)
-	set := &tagSet{}
-	for rest != "" {
-		if rest[0] == ',' {
-			rest = strings.TrimLeft(rest[1:], " \t")
-			continue
+	tags := 0
+	for rest := list; rest != ""; {
+		tag, after, ok := cutTag(rest)
+		if !ok {
+			return nil, refuseField(field, `must be "*" or a list of entity-tags`)
 		}
-		var tag entityTag
-		text, weak := strings.CutPrefix(rest, "W/")
+		if rest = after; tag.text != "" {
+			tags++
+		}
+	}
+	if tags == 0 {
+		return nil, refuseField(field, `must be "*" or a list of entity-tags`)
+	}
+	return &tagSet{list: list}, nil
+}
+
+// has reports whether the list contains a tag that the function accepts.
+func (s *tagSet) has(accept func(entityTag) bool) bool {
+	for rest := s.list; rest != ""; {
+		tag, after, _ := cutTag(rest)
+		if tag.text != "" && accept(tag) {
+			return true
+		}
+		rest = after
+	}
+	return false
+}
+
+// cutTag returns the first element of a list, which may be empty, and what
+// follows its comma.
+func cutTag(list string) (tag entityTag, rest string, ok bool) {
+	if list[0] != ',' {
+		text, weak := strings.CutPrefix(list, "W/")
 		size := tagSize(text)
 		if size == 0 {
-			return nil, malformed
+			return entityTag{}, "", false
 		}
-		tag.weak, tag.text = weak, text[:size]
-		set.tags = append(set.tags, tag)
-		rest = strings.TrimLeft(text[size:], " \t")
-		if rest != "" && rest[0] != ',' {
-			return nil, malformed
-		}
+		tag = entityTag{weak, text[:size]}
+		list = strings.TrimLeft(text[size:], " \t")
 	}
-	if len(set.tags) == 0 {
-		return nil, malformed
+	if list == "" {
+		return tag, "", true
 	}
-	return set, nil
+	return tag, strings.TrimLeft(list[1:], " \t"), list[0] == ','
 }
 
 // tagSize returns the length of the opaque-tag that a text begins with, or 0.
@@ -107,10 +127,10 @@ const (
 // 9110, section 13.2.2. The tag is its current one, or empty if it has none.
 // The function same reports whether If-Match may name the resource by a tag.
 func (p preconditions) evaluate(method, tag string, same func(string) bool) verdict {
-	if p.match != nil && !p.match.any && !slices.ContainsFunc(p.match.tags, func(t entityTag) bool { return !t.weak && same(t.text) }) {
+	if p.match != nil && !p.match.any && !p.match.has(func(t entityTag) bool { return !t.weak && same(t.text) }) {
 		return failed
 	}
-	if p.noneMatch == nil || !p.noneMatch.any && !slices.ContainsFunc(p.noneMatch.tags, func(t entityTag) bool { return t.text == tag }) {
+	if p.noneMatch == nil || !p.noneMatch.any && !p.noneMatch.has(func(t entityTag) bool { return t.text == tag }) {
 		return proceed
 	}
 	if method == http.MethodGet || method == http.MethodHead {
@@ -137,9 +157,11 @@ func keyTag(view keyView) string {
 // tag. If-Match compares revisions only: they are what a change is decided on,
 // and with whole tags no key in use could be changed under a condition.
 func tagRevision(tag string) int64 {
-	text, digest, hasDigest := strings.Cut(strings.Trim(tag, `"`), "-")
+	tag, quoted := strings.CutPrefix(tag, `"`)
+	tag, closed := strings.CutSuffix(tag, `"`)
+	text, digest, hasDigest := strings.Cut(tag, "-")
 	revision, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || revision < 1 || strconv.FormatInt(revision, 10) != text {
+	if !quoted || !closed || err != nil || revision < 1 || strconv.FormatInt(revision, 10) != text {
 		return 0
 	}
 	if raw, err := base64.RawURLEncoding.Strict().DecodeString(digest); hasDigest && (err != nil || len(raw) != 12) {
@@ -159,8 +181,8 @@ func changeKey[T any](c *apiCall, change func(...apikey.Condition) (T, error)) (
 		switch {
 		case match == nil || match.any:
 			return change()
-		case len(match.tags) == 1 && !match.tags[0].weak && tagRevision(match.tags[0].text) > 0:
-			result, err = change(apikey.IfRevision(tagRevision(match.tags[0].text)))
+		case tagRevision(match.list) > 0: // one tag alone
+			result, err = change(apikey.IfRevision(tagRevision(match.list)))
 			if errors.Is(err, apikey.ErrConflict) && !errors.Is(err, apikey.ErrOutcomeUnknown) {
 				err = refusal{answerPrecondition, err}
 			}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -307,5 +309,26 @@ func TestAPIListedRevisionsRace(t *testing.T) {
 		}
 		got := s.ask(t, "POST", "/keys/"+id+"/rotate", `{"overlap_seconds":60}`, "If-Match", test.match)
 		is.New(t).Equal(got.StatusCode, test.status)
+	}
+}
+
+// TestAPITagsCost sends long lists of tags, to what anyone may read. Reading
+// them must not take more memory than they have bytes.
+func TestAPITagsCost(t *testing.T) {
+	s := newShop(t)
+	for name, element := range map[string]string{"empty": ",", "short": `"",`, "weak": `W/"",`, "revisions": `"1",`} {
+		list := strings.Repeat(element, 900<<10/len(element)) + `"x"`
+		for _, lines := range [][]string{{list}, {list, `"y"`}} {
+			r := httptest.NewRequest("GET", "/openapi.json", nil)
+			r.Header["If-None-Match"] = lines
+			w := httptest.NewRecorder()
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			s.handler.ServeHTTP(w, r)
+			runtime.ReadMemStats(&after)
+			if got := after.TotalAlloc - before.TotalAlloc; w.Code != 200 || got > 2<<20 {
+				t.Errorf("%s, %d lines: status %d, %d bytes", name, len(lines), w.Code, got)
+			}
+		}
 	}
 }

@@ -266,6 +266,7 @@ func TestLimits(t *testing.T) {
 	for _, body := range []apitest.IssueRequest{
 		{Name: strings.Repeat("x", 200), Reason: value(strings.Repeat("x", 500))},
 		{Name: strings.Repeat("\u20ac", 66) + "xx", Reason: value(strings.Repeat("\U0001f600", 125))},
+		{Name: strings.Repeat("1\ufe0f", 200), Reason: value(strings.Repeat("\ufe0f", 600))},
 		{Name: "x", Scopes: nullable.NewNullableWithValue(scopes)},
 		{Name: "x", Scopes: nullable.NewNullableWithValue([]string{"orders:*", "orders:!#[]~"})},
 		{Name: "x", Scopes: nullable.NewNullNullable[[]string](), Networks: nullable.NewNullNullable[[]string](), Reason: nullable.NewNullNullable[string](),

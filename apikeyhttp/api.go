@@ -110,6 +110,9 @@ func (o *APIOptions) Check() error {
 // because a form cannot send application/json. Refusals are problem details
 // (see Problem) and hold nothing of the request.
 //
+// A damaged key, or event, is left out of a page, which then has the member
+// "damaged"; APIOptions.Observe gets the cause.
+//
 // Options are copied. If the manager is nil or an option is refused, every
 // request is answered with status 500 and the reason, as by Authenticate;
 // APIOptions.Check tells it at start-up.
@@ -293,6 +296,9 @@ func (c *apiCall) read(w http.ResponseWriter, route *apiRoute) (err error) {
 // observation says what became of a call.
 func (c *apiCall) observation(done reply, refused *answer, err error) Observation {
 	o := Observation{Owner: c.owner, Err: err, Canceled: errors.Is(c.request.Context().Err(), context.Canceled)}
+	if err == nil {
+		o.Err = done.damaged
+	}
 	if isID(c.id) {
 		o.KeyID = c.id
 	}

@@ -39,6 +39,7 @@ var apiAnswers = []struct {
 }{
 	{apikey.ErrOutcomeUnknown, answerOutcomeUnknown},
 	{apikey.ErrUnavailable, answerNotNow},
+	{apikey.ErrDamaged, newAnswer(500, "damaged", noChallenge, "The stored data of the key is damaged. It has to be repaired by the operator.")},
 	{apikey.ErrNotFound, answerNotFound},
 	{apikey.ErrTooSoon, answerTooSoon},
 	{apikey.ErrForbidden, answerForbidden},
@@ -49,6 +50,10 @@ var apiAnswers = []struct {
 	}, noChallenge)},
 	{apikey.ErrConflict, answerConflict},
 	{apikey.ErrExists, answerExists},
+	{apikey.ErrIdempotencyMismatch, newProblemAnswer(Problem{
+		Status: 422, Code: "idempotency_mismatch", Field: "Idempotency-Key",
+		Detail: "The Idempotency-Key was used before, for a key with other parameters.",
+	}, noChallenge)},
 	{apikey.ErrLimit, newAnswer(409, "limit", noChallenge, "There are as many keys as there may be. Delete one first.")},
 	{apikey.ErrNotRotating, newAnswer(409, "not_rotating", noChallenge, "The key is not rotating.")},
 	{apikey.ErrDeleted, newAnswer(409, "deleted", noChallenge, "The key is deleted.")},
@@ -120,6 +125,7 @@ type reply struct {
 	tag         string // "" = none
 	location    string
 	body        any
+	damaged     error // why the body is not complete
 
 	// same reports whether If-Match may name the resource by a tag; nil = by
 	// the present one only.

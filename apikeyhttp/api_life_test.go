@@ -104,8 +104,13 @@ func TestAPIIdempotencyKey(t *testing.T) {
 	first := s.ask(t, "POST", "/keys", `{"name":"a"}`, "Idempotency-Key", `"8e03978e-40d5"`)
 	id := decode(t, first, 201)["key"].(map[string]any)["id"]
 	for _, header := range []string{`"8e03978e-40d5"`, `8e03978e-40d5`, `  8e03978e-40d5 `} {
-		p := refused(t, s.ask(t, "POST", "/keys", `{"name":"b"}`, "Idempotency-Key", header), 409, "exists")
+		p := refused(t, s.ask(t, "POST", "/keys", `{"name":"a"}`, "Idempotency-Key", header), 409, "exists")
 		is.Equal(p.KeyID, id)
+	}
+	for _, body := range []string{`{"name":"b"}`, `{"name":"a","scopes":["orders:read"]}`, `{"name":"a","lifetime_seconds":60}`, `{"name":"a","networks":["192.0.2.1"]}`} {
+		p := refused(t, s.ask(t, "POST", "/keys", body, "Idempotency-Key", "8e03978e-40d5"), 422, "idempotency_mismatch")
+		is.Equal(p.KeyID, "")
+		is.Equal(p.Field, "Idempotency-Key")
 	}
 	is.Equal(len(apikeytest.Events(t, s)), 1)
 
@@ -172,6 +177,14 @@ var apiErrors = map[string]func(t *testing.T, s *shop, id string) *http.Response
 	"exists": func(t *testing.T, s *shop, id string) *http.Response {
 		s.ask(t, "POST", "/keys", `{"name":"a"}`, "Idempotency-Key", "a")
 		return s.ask(t, "POST", "/keys", `{"name":"a"}`, "Idempotency-Key", "a")
+	},
+	"idempotency_mismatch": func(t *testing.T, s *shop, id string) *http.Response {
+		s.ask(t, "POST", "/keys", `{"name":"a"}`, "Idempotency-Key", "a")
+		return s.ask(t, "POST", "/keys", `{"name":"b"}`, "Idempotency-Key", "a")
+	},
+	"damaged": func(t *testing.T, s *shop, id string) *http.Response {
+		s.Store.Damage(id)
+		return s.ask(t, "GET", "/keys/"+id, "")
 	},
 	"limit": func(t *testing.T, s *shop, id string) *http.Response {
 		s.ask(t, "POST", "/keys", `{"name":"a"}`)

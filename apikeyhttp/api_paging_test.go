@@ -3,6 +3,7 @@ package apikeyhttp_test
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"github.com/keyturn/apikey"
 	"github.com/keyturn/apikey/apikeyhttp"
 	"github.com/keyturn/apikey/apikeytest"
+	"github.com/keyturn/apikey/internal/cursor"
 )
 
 // pages follows a list to its end, and returns its members and the cursors.
@@ -148,8 +150,8 @@ func TestAPICursorsHideVolume(t *testing.T) {
 	_, cursors := pages(t, s, "/keys/"+key.ID+"/events?limit=1", "events")
 	is.Equal(len(cursors), 100)
 	ascending, common := 0, 0
-	for i, cursor := range cursors {
-		raw, err := base64.RawURLEncoding.DecodeString(cursor)
+	for i, text := range cursors {
+		raw, err := base64.RawURLEncoding.DecodeString(text)
 		must(t, err)
 		is.Equal(len(raw), 16)
 		if i == 0 {
@@ -220,4 +222,102 @@ func TestAPIDeepPages(t *testing.T) {
 		next = "&after=" + cursor
 	}
 	is.Equal(revision, 0.0)
+}
+
+// TestAPIDamaged lets rows be damaged. The others are shown, all of them, and
+// the response states that some are missing.
+func TestAPIDamaged(t *testing.T) {
+	is := is.New(t)
+	s := newShop(t)
+	var observed []apikeyhttp.Observation
+	s.handler = apikeyhttp.API(s.Manager.Manager, &apikeyhttp.APIOptions{
+		Owner:   func(*http.Request) (string, string, error) { return "ada", "", nil },
+		Observe: func(_ *http.Request, o apikeyhttp.Observation) { observed = append(observed, o) },
+	})
+	var ids []string
+	for range 7 {
+		ids = append(ids, s.rotating(t, "ada").ID)
+	}
+	slices.Sort(ids)
+	for _, damaged := range [][]int{{0}, {3}, {6}, {0, 1, 2}, {4, 5, 6}, {0, 1, 2, 3, 4, 5, 6}} {
+		s.Store.Recover()
+		var want []string
+		for i, id := range ids {
+			if slices.Contains(damaged, i) {
+				s.Store.Damage(id)
+			} else {
+				want = append(want, id)
+			}
+		}
+		for limit := 1; limit < 9; limit++ {
+			observed = nil
+			keys, _ := pages(t, s, fmt.Sprintf("/keys?limit=%d", limit), "keys")
+			var got []string
+			for _, key := range keys {
+				got = append(got, key["id"].(string))
+			}
+			is.Equal(got, want)
+			is.True(slices.ContainsFunc(observed, func(o apikeyhttp.Observation) bool { return errors.Is(o.Err, apikey.ErrDamaged) && o.Status == 0 }))
+		}
+		is.Equal(decode(t, s.ask(t, "GET", "/keys", ""), 200)["damaged"], true)
+	}
+
+	s.Store.Recover()
+	is.Equal(decode(t, s.ask(t, "GET", "/keys", ""), 200)["damaged"], nil)
+	for _, name := range []string{"b", "c", "d"} {
+		s.ask(t, "PATCH", "/keys/"+ids[0], `{"name":"`+name+`"}`)
+	}
+	log, err := s.Events(t.Context(), apikey.EventQuery{KeyID: ids[0]})
+	must(t, err)
+	is.Equal(len(log), 5)
+	for i := range log {
+		s.Store.Recover()
+		s.Store.DamageEvent(log[i].Position.Seq)
+		for limit := 1; limit < 7; limit++ {
+			observed = nil
+			events, _ := pages(t, s, fmt.Sprintf("/keys/%s/events?limit=%d", ids[0], limit), "events")
+			is.Equal(len(events), 4)
+			is.True(slices.ContainsFunc(observed, func(o apikeyhttp.Observation) bool { return errors.Is(o.Err, apikey.ErrDamaged) }))
+		}
+		is.Equal(decode(t, s.ask(t, "GET", "/keys/"+ids[0]+"/events", ""), 200)["damaged"], true)
+	}
+}
+
+// withoutNonces is a store whose oldest events lost their nonces.
+type withoutNonces struct {
+	apikey.Store
+	until int64
+}
+
+func (s *withoutNonces) Events(ctx context.Context, q apikey.EventQuery) ([]apikey.Event, error) {
+	events, err := s.Store.Events(ctx, q)
+	for i := range events {
+		if events[i].Position.Seq <= s.until {
+			events[i] = apikey.Event{Position: apikey.Position{Seq: events[i].Position.Seq}, Err: apikey.ErrDamaged}
+		}
+	}
+	return events, err
+}
+
+// TestAPICursorWithoutNonce checks that a nonce which cannot be read never
+// becomes the secret of a cursor.
+func TestAPICursorWithoutNonce(t *testing.T) {
+	is := is.New(t)
+	s := newShop(t)
+	key := s.MustIssue(t, apikey.IssueParams{Owner: "ada"}).Key
+	for i := range 4 {
+		_, err := s.Update(t.Context(), key.ID, apikey.Changes{Name: new(fmt.Sprint(i))}, "")
+		must(t, err)
+	}
+	for until, want := range map[int64]int{0: 5, 1: 4, 3: 2, 4: 1, 5: 0} {
+		s.handler = apikeyhttp.API(s.Manager.Manager.WithStore(&withoutNonces{s.Store, until}), &apikeyhttp.APIOptions{
+			Owner: func(*http.Request) (string, string, error) { return "ada", "", nil },
+		})
+		events, cursors := pages(t, s, "/keys/"+key.ID+"/events?limit=1", "events")
+		is.Equal(len(events), want)
+		for _, text := range cursors {
+			_, ok := cursor.Open(text, [16]byte{}, "events", "ada", key.ID)
+			is.True(!ok)
+		}
+	}
 }

@@ -151,17 +151,21 @@ func (c *apiCall) list() (reply, error) {
 		return reply{}, c.query.err
 	}
 	keys, err := c.keys.List(c, query)
+	var damaged error
+	if errors.Is(err, apikey.ErrDamaged) && !errors.Is(err, apikey.ErrUnavailable) {
+		damaged, err = err, nil
+	}
 	if err != nil {
 		return reply{}, err
 	}
-	page := keyPage{Keys: make([]keyView, len(keys))}
+	page := keyPage{Keys: make([]keyView, len(keys)), Damaged: damaged != nil}
 	for i, key := range keys {
 		page.Keys[i] = viewKey(key, c.keys.Now())
 	}
 	if len(keys) == query.Limit {
 		page.Next = cursor.Encode(keys[len(keys)-1].ID, "keys", c.owner)
 	}
-	return reply{body: page}, nil
+	return reply{body: page, damaged: damaged}, nil
 }
 
 func (c *apiCall) issue() (reply, error) {
@@ -303,11 +307,16 @@ func (c *apiCall) events() (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	page := eventPage{Events: make([]eventView, len(events)), Next: next}
-	for i, event := range events {
-		page.Events[i] = viewEvent(event)
+	page, damaged := eventPage{Events: []eventView{}, Next: next}, error(nil)
+	for _, event := range events {
+		if event.Err != nil {
+			damaged = event.Err
+		} else {
+			page.Events = append(page.Events, viewEvent(event))
+		}
 	}
-	return reply{body: page}, nil
+	page.Damaged = damaged != nil
+	return reply{body: page, damaged: damaged}, nil
 }
 
 const badCursor = `must be the "next" of a page of this list`
@@ -317,8 +326,8 @@ const badCursor = `must be the "next" of a page of this list`
 //
 // Positions count the events of all owners, and one owner must not learn how
 // many others have. The cursor is therefore encrypted. The key is made from the
-// nonce of the oldest event of the list, which every node reads from the log
-// and no client sees.
+// nonce of the oldest event of the list that has one, which every node reads
+// from the log and no client sees.
 func (c *apiCall) eventPage(after string, limit int) (events []apikey.Event, next string, err error) {
 	q := apikey.EventQuery{KeyID: c.id, Newest: true, Limit: limit}
 	var oldest []apikey.Event
@@ -354,8 +363,19 @@ func (c *apiCall) eventPage(after string, limit int) (events []apikey.Event, nex
 	return events, next, nil
 }
 
-func (c *apiCall) oldestEvent() ([]apikey.Event, error) {
-	return c.keys.Events(c, apikey.EventQuery{KeyID: c.id, Limit: 1})
+// oldestEvent returns the oldest event whose nonce can be read, of the first
+// hundred at most.
+func (c *apiCall) oldestEvent() (events []apikey.Event, err error) {
+	for _, limit := range []int{1, 100} {
+		if events, err = c.keys.Events(c, apikey.EventQuery{KeyID: c.id, Limit: limit}); err != nil {
+			return nil, err
+		}
+		unreadable := func(e apikey.Event) bool { return e.Position.Nonce == apikey.Nonce{} }
+		if first := slices.DeleteFunc(events, unreadable); len(first) > 0 {
+			return first, nil
+		}
+	}
+	return []apikey.Event{}, nil
 }
 
 // key answers with a key.

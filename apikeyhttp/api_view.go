@@ -74,8 +74,9 @@ func viewKey(k apikey.Key, now time.Time) keyView {
 }
 
 type keyPage struct {
-	Keys []keyView `json:"keys"`
-	Next string    `json:"next,omitempty"`
+	Keys    []keyView `json:"keys"`
+	Next    string    `json:"next,omitempty"`
+	Damaged bool      `json:"damaged,omitempty"` // some keys cannot be shown
 }
 
 // tokenView is what is shown once.
@@ -143,8 +144,9 @@ func viewEvent(e apikey.Event) eventView {
 }
 
 type eventPage struct {
-	Events []eventView `json:"events"`
-	Next   string      `json:"next,omitempty"`
+	Events  []eventView `json:"events"`
+	Next    string      `json:"next,omitempty"`
+	Damaged bool        `json:"damaged,omitempty"` // some events cannot be shown
 }
 
 // formatInstant writes a time as in RFC 3339, in UTC, to the microsecond; the

@@ -141,8 +141,10 @@
 //	412     conflict                If-Match or If-None-Match does not hold
 //	413     too_large               the body
 //	415     unsupported_media_type  not application/json
+//	422     idempotency_mismatch    the Idempotency-Key was used with other parameters
 //	429     too_soon                too many new tokens; Retry-After says how long to wait
 //	500     server_error            bad APIOptions, or bad results of their Owner and OwnerOptions
+//	500     damaged                 the stored data of the key is damaged
 //	503     unavailable             trouble of the store, or of the host's
 //	503     outcome_unknown         it may have been done; with the token, if there is one
 //

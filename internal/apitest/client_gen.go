@@ -103,7 +103,9 @@ type Event struct {
 
 // EventPage A page of events, newest first.
 type EventPage struct {
-	Events []Event `json:"events"`
+	// Damaged Some events of this page cannot be shown, because their stored data is damaged. Missing otherwise.
+	Damaged *bool   `json:"damaged,omitempty"`
+	Events  []Event `json:"events"`
 
 	// Next The "after" of the next page. Missing on the last page.
 	Next *string `json:"next,omitempty"`
@@ -219,7 +221,9 @@ type KeyStatus string
 
 // KeyPage A page of keys, in ascending order of their ids.
 type KeyPage struct {
-	Keys []Key `json:"keys"`
+	// Damaged Some keys in the range of this page cannot be shown, because their stored data is damaged. Missing otherwise.
+	Damaged *bool `json:"damaged,omitempty"`
+	Keys    []Key `json:"keys"`
 
 	// Next The "after" of the next page. Missing on the last page; the page after a full one may be empty.
 	Next *string `json:"next,omitempty"`
@@ -233,7 +237,7 @@ type OutcomeUnknown struct {
 	// AccessSecret The secret half of the token: what follows the access key and an underscore.
 	AccessSecret *string `json:"access_secret,omitempty"`
 
-	// Code Distinguishes problems of one status. More may be added. invalid_request: the body could not be read. invalid_field: what "field" names is wrong. cross_origin: the request comes from a page of another site. forbidden: the server does not allow it, or the request was made with a key that may not do this to that key. held: the server's operator has disabled the key, and only the operator can enable or change it. owner_disabled: all keys of the owner are disabled. scope_not_allowed: the owner cannot give that scope. not_found: there is no such key of this owner. method_not_allowed: the path has no such method. conflict: someone else changed the key at the same time, or the preconditions do not hold. exists: "key_id" was issued with this Idempotency-Key before. idempotency_mismatch: the Idempotency-Key was used with another body. limit: the owner has reached the maximum number of keys. not_rotating, deleted, disabled, expired: the state of the key does not allow it. too_large: the body is too large. unsupported_media_type: the body is not application/json. too_soon: too many new tokens. server_error: the server is misconfigured. unavailable: nothing was changed; try again later. outcome_unknown: the change was made completely or not at all.
+	// Code Distinguishes problems of one status. More may be added. invalid_request: the body could not be read. invalid_field: what "field" names is wrong. cross_origin: the request comes from a page of another site. forbidden: the server does not allow it, or the request was made with a key that may not do this to that key. held: the server's operator has disabled the key, and only the operator can enable or change it. owner_disabled: all keys of the owner are disabled. scope_not_allowed: the owner cannot give that scope. not_found: there is no such key of this owner. method_not_allowed: the path has no such method. conflict: someone else changed the key at the same time, or the preconditions do not hold. exists: "key_id" was issued with this Idempotency-Key before. idempotency_mismatch: the Idempotency-Key was used with another body. limit: the owner has reached the maximum number of keys. not_rotating, deleted, disabled, expired: the state of the key does not allow it. too_large: the body is too large. unsupported_media_type: the body is not application/json. too_soon: too many new tokens. server_error: the server is misconfigured. damaged: the stored data of the key is damaged. unavailable: nothing was changed; try again later. outcome_unknown: the change was made completely or not at all.
 	Code string `json:"code"`
 
 	// Detail A sentence for people.
@@ -269,7 +273,7 @@ type OverlapRequest struct {
 
 // Problem Problem details as in RFC 9457. They hold nothing of the request.
 type Problem struct {
-	// Code Distinguishes problems of one status. More may be added. invalid_request: the body could not be read. invalid_field: what "field" names is wrong. cross_origin: the request comes from a page of another site. forbidden: the server does not allow it, or the request was made with a key that may not do this to that key. held: the server's operator has disabled the key, and only the operator can enable or change it. owner_disabled: all keys of the owner are disabled. scope_not_allowed: the owner cannot give that scope. not_found: there is no such key of this owner. method_not_allowed: the path has no such method. conflict: someone else changed the key at the same time, or the preconditions do not hold. exists: "key_id" was issued with this Idempotency-Key before. idempotency_mismatch: the Idempotency-Key was used with another body. limit: the owner has reached the maximum number of keys. not_rotating, deleted, disabled, expired: the state of the key does not allow it. too_large: the body is too large. unsupported_media_type: the body is not application/json. too_soon: too many new tokens. server_error: the server is misconfigured. unavailable: nothing was changed; try again later. outcome_unknown: the change was made completely or not at all.
+	// Code Distinguishes problems of one status. More may be added. invalid_request: the body could not be read. invalid_field: what "field" names is wrong. cross_origin: the request comes from a page of another site. forbidden: the server does not allow it, or the request was made with a key that may not do this to that key. held: the server's operator has disabled the key, and only the operator can enable or change it. owner_disabled: all keys of the owner are disabled. scope_not_allowed: the owner cannot give that scope. not_found: there is no such key of this owner. method_not_allowed: the path has no such method. conflict: someone else changed the key at the same time, or the preconditions do not hold. exists: "key_id" was issued with this Idempotency-Key before. idempotency_mismatch: the Idempotency-Key was used with another body. limit: the owner has reached the maximum number of keys. not_rotating, deleted, disabled, expired: the state of the key does not allow it. too_large: the body is too large. unsupported_media_type: the body is not application/json. too_soon: too many new tokens. server_error: the server is misconfigured. damaged: the stored data of the key is damaged. unavailable: nothing was changed; try again later. outcome_unknown: the change was made completely or not at all.
 	Code string `json:"code"`
 
 	// Detail A sentence for people.

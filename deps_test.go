@@ -17,7 +17,7 @@ func TestDependencies(t *testing.T) {
 		"":            {},
 		"/memstore":   {"", "/internal/micros"},
 		"/sqlstore":   {"", "/internal/micros"},
-		"/apikeyhttp": {"", "/internal/cursor"},
+		"/apikeyhttp": {"", "/internal/cursor", "/internal/eventpage"},
 		"/apikeyui":   {""},
 		"/storetest":  {""},
 		"/apikeytest": {"", "/memstore", "/internal/micros"},

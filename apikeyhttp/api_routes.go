@@ -9,6 +9,7 @@ import (
 
 	"github.com/keyturn/apikey"
 	"github.com/keyturn/apikey/internal/cursor"
+	"github.com/keyturn/apikey/internal/eventpage"
 )
 
 // apiRoute is one thing that the API does.
@@ -303,7 +304,10 @@ func (c *apiCall) events() (reply, error) {
 	if c.query.err != nil {
 		return reply{}, c.query.err
 	}
-	events, next, err := c.eventPage(after, limit)
+	events, next, err := eventpage.Read(c, c.keys, c.owner, c.id, after, limit)
+	if errors.Is(err, eventpage.ErrCursor) {
+		return reply{}, refuseField("after", badCursor)
+	}
 	if err != nil {
 		return reply{}, err
 	}
@@ -320,63 +324,6 @@ func (c *apiCall) events() (reply, error) {
 }
 
 const badCursor = `must be the "next" of a page of this list`
-
-// eventPage returns the events of the key before those that a cursor names,
-// newest first, and the cursor of the next page.
-//
-// Positions count the events of all owners, and one owner must not learn how
-// many others have. The cursor is therefore encrypted. The key is made from the
-// nonce of the oldest event of the list that has one, which every node reads
-// from the log and no client sees.
-func (c *apiCall) eventPage(after string, limit int) (events []apikey.Event, next string, err error) {
-	q := apikey.EventQuery{KeyID: c.id, Newest: true, Limit: limit}
-	var oldest []apikey.Event
-	names := []string{"events", c.owner, c.id}
-	if after != "" {
-		if oldest, err = c.oldestEvent(); err != nil {
-			return nil, "", err
-		}
-		ok := len(oldest) > 0
-		if ok {
-			q.Before.Seq, ok = cursor.Open(after, oldest[0].Position.Nonce, names...)
-		}
-		if !ok {
-			return nil, "", refuseField("after", badCursor)
-		}
-	}
-	if events, err = c.keys.Events(c, q); err != nil {
-		return nil, "", err
-	}
-	slices.Reverse(events)
-	if len(events) < limit {
-		return events, "", nil
-	}
-	if oldest == nil {
-		if oldest, err = c.oldestEvent(); err != nil {
-			return nil, "", err
-		}
-	}
-	last := events[len(events)-1].Position
-	if len(oldest) > 0 && oldest[0].Position.Seq < last.Seq {
-		next = cursor.Seal(last.Seq, oldest[0].Position.Nonce, names...)
-	}
-	return events, next, nil
-}
-
-// oldestEvent returns the oldest event whose nonce can be read, of the first
-// hundred at most.
-func (c *apiCall) oldestEvent() (events []apikey.Event, err error) {
-	for _, limit := range []int{1, 100} {
-		if events, err = c.keys.Events(c, apikey.EventQuery{KeyID: c.id, Limit: limit}); err != nil {
-			return nil, err
-		}
-		unreadable := func(e apikey.Event) bool { return e.Position.Nonce == apikey.Nonce{} }
-		if first := slices.DeleteFunc(events, unreadable); len(first) > 0 {
-			return first, nil
-		}
-	}
-	return []apikey.Event{}, nil
-}
 
 // key answers with a key.
 func (c *apiCall) key(key apikey.Key, err error) (reply, error) {

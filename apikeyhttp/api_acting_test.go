@@ -26,7 +26,7 @@ func TestAPIBehindAuthenticate(t *testing.T) {
 			key, _ := apikey.FromContext(r.Context())
 			return key.Owner, key.ID, nil
 		},
-		Scopes: []string{"orders:*"},
+		OwnerOptions: mayGive("orders:*"),
 	}))
 	ask := func(method, path, body string) *httptest.ResponseRecorder {
 		r := httptest.NewRequest(method, path, strings.NewReader(body))

@@ -75,7 +75,7 @@ func (m *Manager) checkKnown(scopes, already Scopes) error {
 		return nil
 	}
 	for scope := range scopes.All() {
-		known := already.Allows(scope) || m.scopes.Allows(scope)
+		known := m.scopes.Allows(scope) || slices.Contains(already.Slice(), scope)
 		for one := range m.scopes.All() {
 			known = known || covers(scope, one)
 		}

@@ -115,7 +115,7 @@ func TestCatalogue(t *testing.T) {
 			"issue":  second(listed.Issue(ctx, apikey.IssueParams{Owner: "acme", Name: "x", Scopes: []string{"me", scope}})),
 			"update": second(listed.Update(ctx, issue(t, m, apikey.IssueParams{}).Key.ID, apikey.Changes{Scopes: &[]string{scope}}, "")),
 			"ceiling": func() error {
-				_, err := listed.SetOwnerScopes(ctx, "other", []string{scope}, "")
+				_, err := listed.SetOwnerScopes(ctx, "owner of "+scope, []string{scope}, "")
 				return err
 			}(),
 			"grant": second(listed.ForOwner("acme", &apikey.OwnerOptions{Scopes: []string{scope}}).List(ctx, apikey.Query{})),
@@ -129,13 +129,11 @@ func TestCatalogue(t *testing.T) {
 			}
 		}
 	}
-	// What a key has already stays, and can be narrowed.
+	// What a key has already stays.
 	key, err := listed.Update(ctx, old.ID, apikey.Changes{Scopes: &[]string{"legacy:*", "me"}}, "")
 	is.NoErr(err)
-	key, err = listed.Update(ctx, key.ID, apikey.Changes{Scopes: &[]string{"legacy:a"}}, "")
-	is.NoErr(err)
-	_, err = listed.Update(ctx, key.ID, apikey.Changes{Scopes: &[]string{"legacy:b"}}, "")
-	is.True(err != nil)
+	_, err = listed.Update(ctx, key.ID, apikey.Changes{Scopes: &[]string{"legacy:a"}}, "")
+	is.True(err != nil) // a typo, for all that is known
 	_, err = listed.Regenerate(ctx, key.ID, "")
 	is.NoErr(err)
 

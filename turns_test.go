@@ -24,8 +24,8 @@ type gateStore struct {
 	commits atomic.Int64
 }
 
-func (s *gateStore) Get(ctx context.Context, id string) (apikey.Record, error) {
-	r, err := s.Store.Get(ctx, id)
+func (s *gateStore) Get(ctx context.Context, id, owner string) (apikey.Record, error) {
+	r, err := s.Store.Get(ctx, id, owner)
 	if s.get != nil {
 		s.get(ctx)
 	}
@@ -182,7 +182,7 @@ func TestWaitingEndsWithContext(t *testing.T) {
 
 // bypass changes a key behind the Manager's back.
 func (s *gateStore) bypass(t testing.TB, id string) error {
-	r, err := s.Store.Get(t.Context(), id)
+	r, err := s.Store.Get(t.Context(), id, "")
 	if err == nil {
 		r.Key.Name += "x"
 		_, err = s.Store.Commit(t.Context(), apikey.Commit{Records: []apikey.Record{r}, Events: []apikey.Event{{Kind: "x", KeyID: id}}})

@@ -45,7 +45,7 @@ func TestListOfDamaged(t *testing.T) {
 			var got, named []string
 			q := apikey.Query{Limit: limit}
 			for {
-				page, err := keys.ForOwner("acme").List(t.Context(), q)
+				page, err := keys.ForOwner("acme", nil).List(t.Context(), q)
 				var damaged *apikey.DamagedError
 				switch {
 				case errors.As(err, &damaged):

@@ -95,7 +95,7 @@ func TestForeignKeyReadsNothing(t *testing.T) {
 	}
 	Each(t, func(t *testing.T, e Engine) {
 		l := newLearner(t, e)
-		other := l.m.ForOwner("other")
+		other := l.m.ForOwner("other", nil)
 		ctx := context.Background()
 		for name, call := range map[string]func(id, accessKey string) error{
 			"Get":         func(id, _ string) error { _, err := other.Get(ctx, id); return err },
@@ -132,7 +132,7 @@ func BenchmarkLearn(b *testing.B) {
 	for _, e := range Engines(b) {
 		b.Run(e.Name, func(b *testing.B) {
 			l := newLearner(b, e)
-			other := l.m.ForOwner("other")
+			other := l.m.ForOwner("other", nil)
 			ctx := context.Background()
 			for _, bench := range []struct {
 				name string

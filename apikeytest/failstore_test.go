@@ -235,7 +235,7 @@ func TestMethodString(t *testing.T) {
 	for m := apikeytest.Any; m.String() != "unknown"; m++ {
 		got = append(got, m.String())
 	}
-	want := []string{"Any", "Lookup", "Get", "List", "Owner", "Commit", "Events", "Touch", "DailyUsage"}
+	want := []string{"Any", "Lookup", "Get", "List", "Owner", "Commit", "Events", "Touch", "DailyUsage", "OnceNames"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

@@ -18,7 +18,7 @@ func TestDependencies(t *testing.T) {
 		"/memstore":   {"", "/internal/micros"},
 		"/sqlstore":   {"", "/internal/micros"},
 		"/apikeyhttp": {"", "/internal/cursor", "/internal/eventpage"},
-		"/apikeyui":   {""},
+		"/apikeyui":   {"", "/internal/crossorigin"},
 		"/storetest":  {""},
 		"/apikeytest": {"", "/memstore", "/internal/micros"},
 	} {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/keyturn/apikey"
+	"github.com/keyturn/apikey/internal/crossorigin"
 )
 
 // Handler returns the pages on which the owner that is logged in sees and
@@ -29,7 +30,8 @@ func Handler(m *apikey.Manager, o *Options) http.Handler {
 			http.Error(w, "The pages for API keys are set up wrong: "+err.Error(), http.StatusInternalServerError)
 		})
 	}
-	h := &handler{manager: m, options: o.completed(), routes: routes()}
+	protector, _ := crossorigin.New() // fails for malformed origins only
+	h := &handler{manager: m, options: o.completed(), routes: routes(), protector: protector}
 	h.templates = parseTemplates(h.options.Texts)
 	return h
 }
@@ -39,7 +41,7 @@ type handler struct {
 	options   Options
 	routes    []route
 	templates *template.Template
-	protector http.CrossOriginProtection
+	protector *crossorigin.Protection
 }
 
 // maxForm is more than the longest form that can be right.

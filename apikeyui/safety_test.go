@@ -102,6 +102,9 @@ func TestCrossSite(t *testing.T) {
 		"another port":          {"Sec-Fetch-Site", "", "Origin", "http://example.com:8080"},
 		"cross-site, own host":  {"Sec-Fetch-Site", "cross-site", "Origin", "http://example.com"},
 		"cross-site, no origin": {"Sec-Fetch-Site", "cross-site", "Origin", ""},
+		"another scheme":        {"Sec-Fetch-Site", "", "Origin", "ftp://example.com"},
+		"http to https":         {"Sec-Fetch-Site", "", "Origin", "http://example.com", "X-Forwarded-Proto", "https"},
+		"http, contradiction":   {"Origin", "http://example.com", "X-Forwarded-Proto", "https"},
 	}
 	changing := 0
 	for _, r := range apikeyui.Routes() {
@@ -152,6 +155,25 @@ func TestCrossSite(t *testing.T) {
 	if changing != 9 {
 		t.Errorf("%d routes that change something", changing)
 	}
+}
+
+// TestCrossScheme checks that a page loaded over http changes nothing on the
+// https site of the same name, where someone on the network can write the page.
+func TestCrossScheme(t *testing.T) {
+	is := is.New(t)
+	s := newSite(t)
+	key := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "mine"}).Key
+	post := func(origin string) int {
+		const secure = "https://example.com" + home // httptest sets Request.TLS
+		return s.browser(t, "ada").do("POST", secure+"key/"+key.ID+"/disable", fill(key), "Sec-Fetch-Site", "", "Origin", origin).Code
+	}
+	is.Equal(post("http://example.com"), 403)
+	is.Equal(post("null"), 403)
+	is.Equal(post("https://example.com:8443"), 403)
+	after, err := s.keys.Get(t.Context(), key.ID)
+	is.NoErr(err)
+	is.Equal(after.Revision, key.Revision)
+	is.Equal(post("https://example.com"), 303)
 }
 
 // TestLooking: no route changes anything by GET or HEAD, or by another method.

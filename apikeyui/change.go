@@ -2,6 +2,7 @@ package apikeyui
 
 import (
 	"errors"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -53,15 +54,18 @@ func (v *visit) remove(key apikey.Key, f *form) (reply, error) {
 	return reply{location: v.root + "?" + query.Encode()}, err
 }
 
-// edit changes what was changed in the form.
+// edit changes what was changed in the form. If there is nothing to change, the
+// response to the form says so: the log has no event that could verify an
+// address.
 func (v *visit) edit(key apikey.Key, f *form) (reply, error) {
 	changes, err := v.changes(key, f)
 	if err != nil {
 		return reply{}, err
 	}
 	key, err = v.mine.Update(v.ctx, key.ID, changes, f.Reason, apikey.IfRevision(f.revision))
-	if key.Revision == f.revision {
-		return v.done(key, "unchanged"), err
+	if err == nil && key.Revision == f.revision {
+		f.Note = "done.unchanged"
+		return dialog{name: "edit"}.ask(v, key, f, http.StatusOK)
 	}
 	return v.done(key, "updated"), err
 }

@@ -126,10 +126,11 @@ type form struct {
 	Reason   string // in the owner's own words
 	Typed    string // the name, to confirm
 
-	// Problems are by field: the name of a text. Fault is what has nothing to
-	// do with a field.
+	// Problems are by field: the name of a text. Fault is a problem of no
+	// field, and Note is the name of a text that is no problem.
 	Problems map[string]string
 	Fault    problemView
+	Note     string
 
 	revision int64
 	scopes   []string

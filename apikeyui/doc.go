@@ -75,8 +75,11 @@
 // kept nor shown. A search is sent as a form and cuts a token down to its
 // access key, so that no secret gets into an address.
 //
-// What an address confirms ("the key was disabled") is shown only if the newest
-// event of the key says the same.
+// No link makes a page state something. A page confirms a step that its address
+// names ("the key was disabled") only if the step is the newest event of the
+// key, at most 10 minutes old, and if the browser comes from a page of the same
+// origin, as far as it states that. Everything else, such as "there was nothing
+// to change", appears only in the response to a form.
 //
 // A key of another owner, one that there is not and an id that is none have one
 // and the same answer, 404. Nothing inline runs and nothing is loaded from

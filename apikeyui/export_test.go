@@ -29,3 +29,15 @@ const (
 	PageSize   = pageSize
 	MaxScanned = maxScanned
 )
+
+// Parameters returns the parameters of addresses that any page reads.
+func Parameters() []string {
+	var names []string
+	for _, r := range routes() {
+		names = append(names, r.query...)
+	}
+	return names
+}
+
+// ConfirmFor is for how long an address confirms a step.
+const ConfirmFor = confirmFor

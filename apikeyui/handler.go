@@ -55,6 +55,7 @@ const maxDepth = 3
 type visit struct {
 	*handler
 	r     *http.Request
+	route *route
 	ctx   context.Context
 	root  string // the way to where the handler is mounted: "./", "../"
 	owner string
@@ -95,7 +96,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case found.asset != nil:
 		found.asset.serve(w)
 	default:
-		answer, err := v.serve(w, found, id)
+		v.route = found
+		answer, err := v.serve(w, id)
 		if err != nil {
 			answer = v.failed(err)
 		}
@@ -104,7 +106,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // serve answers a request of a route for owners.
-func (v *visit) serve(w http.ResponseWriter, found *route, id string) (reply, error) {
+func (v *visit) serve(w http.ResponseWriter, id string) (reply, error) {
 	if err := v.protector.Check(v.r); err != nil {
 		return v.problem(http.StatusForbidden, "cross_origin"), nil
 	}
@@ -113,7 +115,7 @@ func (v *visit) serve(w http.ResponseWriter, found *route, id string) (reply, er
 		v.observe(err)
 		return v.problem(http.StatusForbidden, "not_logged_in"), nil
 	}
-	if found.method != http.MethodGet {
+	if v.route.method != http.MethodGet {
 		v.r.Body = http.MaxBytesReader(w, v.r.Body, maxForm)
 		if err := v.r.ParseForm(); err != nil {
 			var large *http.MaxBytesError
@@ -127,14 +129,14 @@ func (v *visit) serve(w http.ResponseWriter, found *route, id string) (reply, er
 	v.ctx = apikey.WithActor(v.ctx, actor)
 	v.mine = v.manager.ForOwner(owner, &apikey.OwnerOptions{Scopes: v.options.scopes()})
 	v.now = v.manager.Now()
-	if found.key == nil {
-		return found.serve(v)
+	if v.route.key == nil {
+		return v.route.serve(v)
 	}
 	key, err := v.mine.Get(v.ctx, id)
 	if err != nil {
 		return reply{}, err
 	}
-	return found.key(v, key)
+	return v.route.key(v, key)
 }
 
 // write sends an answer. It is written into memory first, so that a template

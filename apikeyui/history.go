@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/keyturn/apikey"
 )
@@ -27,7 +28,7 @@ type historyView struct {
 
 func (v *visit) history(key apikey.Key) (reply, error) {
 	passed := 0
-	if text := v.r.URL.Query().Get("passed"); text != "" {
+	if text := v.param("passed"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 0 || n > maxPassed {
 			return v.problem(http.StatusBadRequest, "bad_form"), nil
@@ -39,6 +40,10 @@ func (v *visit) history(key apikey.Key) (reply, error) {
 	var err error
 	if view.History, more, err = v.events(key, passed, eventsPage); err != nil {
 		return reply{}, err
+	}
+	if len(view.History) == 0 && passed > 0 {
+		// An address that was made up must not make a history look empty.
+		return reply{location: v.keyAddress(key.ID) + "/history"}, nil
 	}
 	if more {
 		view.Next = v.keyAddress(key.ID) + "/history?passed=" + strconv.Itoa(passed+eventsPage)
@@ -95,27 +100,36 @@ func (v *visit) done(key apikey.Key, code string) reply {
 	return reply{location: v.keyAddress(key.ID) + "?" + query.Encode()}
 }
 
-// notice confirms what the address says was done, if the newest event says so
-// as well: an address that was made up, or kept, confirms nothing.
+// confirmFor is for how long an address confirms a step.
+const confirmFor = 10 * time.Minute
+
+// confirms reports whether the page may confirm a step taken at an instant. The
+// browser must have come from a page of the same origin, as far as it states
+// that, because a link in a mail or on another site would make an old step look
+// like one that the reader has just taken.
+func (v *visit) confirms(at time.Time) bool {
+	site := v.r.Header.Get("Sec-Fetch-Site")
+	return (site == "" || site == "same-origin") && v.now.Sub(at).Abs() < confirmFor
+}
+
+// notice confirms the step that the address names, if the newest event of the
+// key is that step.
 func (v *visit) notice(key apikey.Key, history []apikey.Event) notice {
-	query := v.r.URL.Query()
-	code, revision := query.Get("done"), query.Get("revision")
-	switch {
-	case code == "unchanged" && revision == strconv.FormatInt(key.Revision, 10):
-		return notice{Text: "done.unchanged", Name: key.Name}
-	case len(history) == 0 || revision != strconv.FormatInt(history[0].Revision, 10) || notices[code] != history[0].Kind:
+	code, revision := v.param("done"), v.param("revision")
+	if len(history) == 0 || !v.confirms(history[0].At) ||
+		revision != strconv.FormatInt(history[0].Revision, 10) || notices[code] != history[0].Kind {
 		return notice{}
 	}
 	return notice{Text: "done." + code, Name: key.Name}
 }
 
 // deletedNotice confirms on the list that a key was deleted.
-func (v *visit) deletedNotice(query url.Values) notice {
-	if query.Get("done") != "deleted" {
+func (v *visit) deletedNotice() notice {
+	if v.param("done") != "deleted" {
 		return notice{}
 	}
-	key, err := v.mine.Get(v.ctx, query.Get("key"))
-	if err != nil || key.DeletedAt.IsZero() {
+	key, err := v.mine.Get(v.ctx, v.param("key"))
+	if err != nil || key.DeletedAt.IsZero() || !v.confirms(key.DeletedAt) {
 		return notice{}
 	}
 	return notice{Text: "done.deleted", Name: key.Name}

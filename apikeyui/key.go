@@ -1,6 +1,7 @@
 package apikeyui
 
 import (
+	"errors"
 	"net/http"
 	"time"
 
@@ -48,7 +49,7 @@ var refusals = map[string]func(keyView) error{
 		case k.Ended:
 			return apikey.ErrExpired
 		case k.Status != apikey.StatusDisabled:
-			return apikey.ErrConflict
+			return errActive
 		}
 		return nil
 	},
@@ -63,6 +64,13 @@ var refusals = map[string]func(keyView) error{
 		return nil
 	},
 }
+
+// The Manager's errors for these two say more than a link may make a page say:
+// that the key was changed since, and that there was a rotation.
+var (
+	errActive     = errors.New("apikeyui: key is active")
+	errNoRotation = errors.New("apikeyui: no rotation in progress")
+)
 
 func active(k keyView) error {
 	switch err := open(k); {
@@ -81,7 +89,7 @@ func rotating(k keyView) error {
 		return err
 	}
 	if !k.Rotating {
-		return apikey.ErrNotRotating
+		return errNoRotation
 	}
 	return nil
 }

@@ -34,7 +34,8 @@ type listView struct {
 	Statuses []string // to choose from
 	Filtered bool
 	Gone     bool   // there are deleted keys, and no others
-	Dropped  bool   // what was to be searched for held a secret
+	Dropped  bool   // the form asked to search for a secret
+	Further  bool   // this is not the first page
 	First    string // link to the first page, if this is another
 	Next     string // link to the next page, or empty
 	More     bool   // Next goes on with a search that is not at its end
@@ -52,13 +53,19 @@ func knownStatus(text string) string {
 }
 
 func (v *visit) list() (reply, error) {
-	query := v.r.URL.Query()
-	view := listView{Status: knownStatus(query.Get("status")), Statuses: statuses}
-	search, dropped := withoutSecret(query.Get("q"))
-	view.Search = search
-	after := query.Get("after")
+	view := listView{Status: knownStatus(v.param("status")), Notice: v.deletedNotice()}
+	// A secret in an address is ignored without a word, because the reader may
+	// have followed a link.
+	view.Search, _ = withoutSecret(v.param("q"))
+	return v.showList(view, v.param("after"))
+}
+
+// showList answers with the page of the list that begins after an id.
+func (v *visit) showList(view listView, after string) (reply, error) {
+	view.Statuses = statuses
 	view.Filtered = view.Search != "" || view.Status != ""
-	if after != "" {
+	view.Further = after != ""
+	if view.Further {
 		view.First = v.listAddress(view, "")
 	}
 	var err error
@@ -69,7 +76,12 @@ func (v *visit) list() (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if len(keys) == 0 && !view.Filtered && after == "" {
+	if len(keys) == 0 && view.Further && !view.Filtered {
+		// The keys behind it are gone, or the address was made up. An empty
+		// page would look as if there were no keys.
+		return reply{location: view.First}, nil
+	}
+	if len(keys) == 0 && !view.Filtered {
 		deleted, err := v.mine.List(v.ctx, apikey.Query{IncludeDeleted: true, Limit: 1})
 		if err != nil {
 			return reply{}, err
@@ -88,16 +100,18 @@ func (v *visit) list() (reply, error) {
 	if next != "" {
 		view.Next, view.More = v.listAddress(view, next), more
 	}
-	view.Dropped = dropped || query.Has("dropped") // after the links, which do not say so again
-	view.Notice = v.deletedNotice(query)
 	return reply{status: http.StatusOK, template: "list", title: "list.title", data: view}, nil
 }
 
-// search moves what was typed into the address, where it can be kept as a
-// bookmark; but a token that was pasted never gets there.
+// search moves the search into the address, where it can be kept as a bookmark.
+// A secret never gets there: the list is the response to the form then, so that
+// no address can make the page state that a secret was typed.
 func (v *visit) search() (reply, error) {
 	view := listView{Status: knownStatus(v.r.PostForm.Get("status"))}
 	view.Search, view.Dropped = withoutSecret(v.r.PostForm.Get("q"))
+	if view.Dropped {
+		return v.showList(view, "")
+	}
 	return reply{location: v.listAddress(view, "")}, nil
 }
 
@@ -107,9 +121,6 @@ func (v *visit) listAddress(view listView, after string) string {
 		if value != "" {
 			query.Set(name, value)
 		}
-	}
-	if view.Dropped {
-		query.Set("dropped", "yes")
 	}
 	if len(query) == 0 {
 		return v.root

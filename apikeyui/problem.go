@@ -37,6 +37,8 @@ var problems = []struct {
 	{apikey.ErrConflict, http.StatusConflict, "conflict"},
 	{apikey.ErrExists, http.StatusConflict, "exists"},
 	{apikey.ErrLimit, http.StatusConflict, "limit"},
+	{errActive, http.StatusConflict, "active"},
+	{errNoRotation, http.StatusConflict, "no_rotation"},
 	{apikey.ErrNotRotating, http.StatusConflict, "not_rotating"},
 	{apikey.ErrDeleted, http.StatusConflict, "deleted"},
 	{apikey.ErrDisabled, http.StatusConflict, "disabled"},

@@ -2,6 +2,7 @@ package apikeyui
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/keyturn/apikey"
@@ -16,6 +17,10 @@ type route struct {
 	serve func(*visit) (reply, error)
 	key   func(*visit, apikey.Key) (reply, error) // called with the owner's key
 	asset *asset                                  // a file, for everyone
+
+	// query are the parameters of the address that the route reads. No other
+	// can change what a page shows.
+	query []string
 }
 
 // routes is everything that there is. What is in no row is answered 404, what
@@ -24,12 +29,12 @@ type route struct {
 // refused, in one place.
 func routes() []route {
 	all := []route{
-		{method: "GET", pattern: "/", serve: (*visit).list},
+		{method: "GET", pattern: "/", serve: (*visit).list, query: []string{"q", "status", "after", "done", "key"}},
 		{method: "POST", pattern: "/", serve: (*visit).search},
 		{method: "GET", pattern: "/new", serve: (*visit).showNew},
 		{method: "POST", pattern: "/new", serve: (*visit).create},
-		{method: "GET", pattern: "/key/{id}", key: (*visit).show},
-		{method: "GET", pattern: "/key/{id}/history", key: (*visit).history},
+		{method: "GET", pattern: "/key/{id}", key: (*visit).show, query: []string{"done", "revision"}},
+		{method: "GET", pattern: "/key/{id}/history", key: (*visit).history, query: []string{"passed"}},
 		{method: "POST", pattern: "/key/{id}/test", key: (*visit).test},
 		{method: "GET", pattern: "/" + styleSheet.name, asset: styleSheet},
 		{method: "GET", pattern: "/" + script.name, asset: script},
@@ -42,6 +47,14 @@ func routes() []route {
 		)
 	}
 	return all
+}
+
+// param returns a parameter of the address, if the route reads it.
+func (v *visit) param(name string) string {
+	if !slices.Contains(v.route.query, name) {
+		return ""
+	}
+	return v.r.URL.Query().Get(name)
 }
 
 // find returns the route of a request, with the id in its path; or, without

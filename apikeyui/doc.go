@@ -102,7 +102,7 @@
 //
 // Options.Header and Footer are shown around the content, in its font and else
 // as the host's style sheet says; Options.Layout puts the content into the
-// host's own page instead. The style sheet concerns the class apikeyui alone,
+// host's own page instead, without ever seeing a token. The style sheet concerns the class apikeyui alone,
 // and the class apikeyui-page, which the handler's own body has and that of a
 // Layout may have for the same background. Rules of the host for whole elements,
 // as nav { background: … }, do reach into the content.

@@ -1,7 +1,6 @@
 package apikeyui
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"html/template"
@@ -61,6 +60,7 @@ type visit struct {
 	owner string
 	mine  *apikey.OwnerManager
 	now   time.Time
+	late  []error // for Observe, once the response was written
 }
 
 // reply is the answer to a visit: a page, or the way to one.
@@ -71,6 +71,8 @@ type reply struct {
 	title    string // name of a text
 	data     any
 	header   map[string]string
+	secret   bool   // the page shows a new token
+	shell    *shell // the page around it, or nil for the handler's own frame
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -162,38 +164,7 @@ func (v *visit) write(w http.ResponseWriter, a reply) {
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(a.status)
 	w.Write(body)
-}
-
-func (v *visit) render(a reply) ([]byte, error) {
-	var content, head, whole bytes.Buffer
-	frame := frame{
-		Root: v.root, Title: v.options.Texts[a.title], Style: styleSheet.address(), Script: script.address(),
-		Stylesheet: v.options.Stylesheet, Header: v.options.Header, Footer: v.options.Footer, View: a.data,
-	}
-	if err := v.templates.ExecuteTemplate(&content, a.template, frame); err != nil {
-		return nil, err
-	}
-	frame.Content = template.HTML(content.String())
-	if v.options.Layout == nil {
-		err := v.templates.ExecuteTemplate(&whole, "frame", frame)
-		return whole.Bytes(), err
-	}
-	if err := v.templates.ExecuteTemplate(&head, "head", frame); err != nil {
-		return nil, err
-	}
-	content.Reset()
-	if err := v.templates.ExecuteTemplate(&content, "content", frame); err != nil {
-		return nil, err
-	}
-	page := Page{Title: frame.Title, Head: template.HTML(head.String()), Content: template.HTML(content.String())}
-	err := v.options.Layout(&whole, v.r, page)
-	if err != nil && a.template == "issued" {
-		// The token is the only one that works, and is shown nowhere else.
-		v.observe(err)
-		whole.Reset()
-		err = v.templates.ExecuteTemplate(&whole, "frame", frame)
-	}
-	return whole.Bytes(), err
+	v.observeLate(w)
 }
 
 func (v *visit) observe(err error) {

@@ -63,17 +63,24 @@ type Options struct {
 	Header, Footer template.HTML
 
 	// Layout, if set, writes the whole page around the content, in place of
-	// the handler's own frame with Header and Footer. Status and header
-	// fields are set by the handler, so that the policy stays what it is. An
-	// error is answered with status 500; a page with a new token is then shown
-	// in the handler's own frame. It is called at the same time by many
-	// requests.
+	// the handler's own frame with Header and Footer. The handler sets status
+	// and header fields, so that the policy stays what it is. An error is
+	// answered with status 500. Layout must be safe for concurrent use.
+	//
+	// The page that is to show a new token is laid out before the token is
+	// created, with a placeholder for Content. If Layout fails or panics
+	// then, or does not write Content unchanged and once, that page gets the
+	// handler's own frame, and Observe gets the error, which is a
+	// *LayoutPanic for a panic. If the change is then rejected, Layout is
+	// called a second time, for the page that says so.
 	Layout func(w io.Writer, r *http.Request, page Page) error
 
-	// Observe, if set, is told of each error of Owner, and of each that was
-	// answered with status 500 or 503. It is called at the same time by many
-	// requests. If r.Context().Err() is context.Canceled, the client has hung
-	// up, and the error need not be a store failure.
+	// Observe, if set, is called with each error of Owner and of Layout, and
+	// with each error that was answered with status 500 or 503. It must be
+	// safe for concurrent use. On a page with a new token it is called after
+	// the response was written, and a panic of it is not passed on. If
+	// r.Context().Err() is context.Canceled, the client has hung up, and the
+	// error need not be a store failure.
 	Observe func(r *http.Request, err error)
 }
 

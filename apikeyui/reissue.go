@@ -28,14 +28,16 @@ type issuedView struct {
 // issued answers with a new token. If it is not known whether the token works,
 // it is shown with a warning: were it kept back, and worked, the key would be
 // lost.
-func (v *visit) issued(kind string, issued apikey.Issued, err error) (reply, error) {
+//
+// The page around it was made before; see prepare.
+func (v *visit) issued(kind string, page *shell, issued apikey.Issued, err error) (reply, error) {
 	unknown := errors.Is(err, apikey.ErrOutcomeUnknown)
 	if err != nil && (!unknown || issued.Token.IsZero()) {
 		return reply{}, err
 	}
-	a := reply{status: http.StatusOK, template: "issued", title: "issued.title"}
+	a := reply{status: http.StatusOK, template: "issued", title: "issued.title", secret: true, shell: page}
 	if unknown {
-		v.observe(err)
+		v.late = append(v.late, err)
 		a.status = http.StatusServiceUnavailable
 	}
 	a.data = issuedView{
@@ -104,8 +106,10 @@ func (v *visit) create() (reply, error) {
 		return v.askNew(f, http.StatusBadRequest), nil
 	}
 	params, err := f.params()
+	var page *shell
 	var issued apikey.Issued
 	if err == nil {
+		page = v.prepare()
 		issued, err = v.mine.Issue(v.ctx, params)
 	}
 	switch {
@@ -114,7 +118,7 @@ func (v *visit) create() (reply, error) {
 	case errors.Is(err, apikey.ErrExists):
 		return v.failedFor(issued.Key, err), nil
 	}
-	answer, err := v.issued("issued", issued, err)
+	answer, err := v.issued("issued", page, issued, err)
 	if err == nil {
 		return answer, nil
 	}
@@ -169,8 +173,9 @@ func (v *visit) regenerate(key apikey.Key, f *form) (reply, error) {
 	if reason == "" {
 		return reply{}, f.refuse("choice", "field.reason")
 	}
+	page := v.prepare()
 	issued, err := v.mine.Regenerate(v.ctx, key.ID, reason, apikey.IfRevision(f.revision))
-	return v.issued("regenerated", issued, err)
+	return v.issued("regenerated", page, issued, err)
 }
 
 func (v *visit) rotate(key apikey.Key, f *form) (reply, error) {
@@ -178,8 +183,9 @@ func (v *visit) rotate(key apikey.Key, f *form) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	page := v.prepare()
 	issued, err := v.mine.Rotate(v.ctx, key.ID, overlap, f.Reason, apikey.IfRevision(f.revision))
-	return v.issued("rotated", issued, err)
+	return v.issued("rotated", page, issued, err)
 }
 
 // testView says what became of a token that was tested.

@@ -12,11 +12,11 @@
 //	fmt.Println(issued.Token.Reveal()) // shown once, stored nowhere
 //
 //	key, err := m.Validate(ctx, token, apikey.Scope("orders:read"))
-//	switch {
-//	case err == nil: // serve the request for key.Owner
-//	case errors.Is(err, apikey.ErrUnavailable): // 503
-//	case errors.Is(err, apikey.ErrScope), errors.Is(err, apikey.ErrAddress): // 403
-//	default: // 401
+//	switch err { // a rejection is exactly one of these values
+//	case nil: // serve the request for key.Owner
+//	case apikey.ErrScope, apikey.ErrAddress: // 403
+//	case apikey.ErrInvalid, apikey.ErrDeleted, apikey.ErrReplaced, apikey.ErrOwnerDisabled, apikey.ErrDisabled, apikey.ErrExpired: // 401
+//	default: // 503 (ErrUnavailable), or 500 (*FieldError): your application failed, and the key may be good
 //	}
 //
 // A [Manager] may do everything. What acts for one owner, a settings page for

@@ -88,26 +88,28 @@ func ExampleManager_Validate() {
 	m, _ := exampleManager()
 	issued, _ := m.Issue(ctx, apikey.IssueParams{Owner: "acme", Name: "billing", Scopes: []string{"orders:*"}})
 
-	answer := func(token string) {
-		key, err := m.Validate(ctx, token, apikey.Scope("orders:read"), apikey.From(netip.MustParseAddr("192.0.2.1")))
-		switch {
-		case err == nil:
+	answer := func(token, scope string) {
+		key, err := m.Validate(ctx, token, apikey.Scope(scope), apikey.From(netip.MustParseAddr("192.0.2.1")))
+		switch err { // a rejection is exactly one of these values
+		case nil:
 			fmt.Println(200, key.Owner)
-		case errors.Is(err, apikey.ErrUnavailable):
-			fmt.Println(503) // no answer about the key: never let it in, never call it bad
-		case errors.Is(err, apikey.ErrScope), errors.Is(err, apikey.ErrAddress):
+		case apikey.ErrScope, apikey.ErrAddress:
 			fmt.Println(403, err)
-		default:
+		case apikey.ErrInvalid, apikey.ErrDeleted, apikey.ErrReplaced, apikey.ErrOwnerDisabled, apikey.ErrDisabled, apikey.ErrExpired:
 			fmt.Println(401, err)
+		default:
+			fmt.Println(500, err) // or 503, for apikey.ErrUnavailable: the key may be good
 		}
 	}
-	answer(issued.Token.Reveal())
-	answer("something else")
+	answer(issued.Token.Reveal(), "orders:read")
+	answer("something else", "orders:read")
+	answer(issued.Token.Reveal(), "orders read") // a mistake in the application
 	m.Disable(ctx, issued.Key.ID, "leaked")
-	answer(issued.Token.Reveal())
+	answer(issued.Token.Reveal(), "orders:read")
 	// Output:
 	// 200 acme
 	// 401 apikey: invalid key
+	// 500 apikey: scope: must be a scope
 	// 401 apikey: key is disabled
 }
 

@@ -50,10 +50,13 @@ func ExampleRequest() {
 	// The handler under test; a real one stands behind apikeyhttp.Authenticate.
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
-		if key, err := keys.Validate(r.Context(), token); err == nil {
+		switch key, err := keys.Validate(r.Context(), token); err {
+		case nil:
 			fmt.Fprintln(w, "orders of", key.Owner)
-		} else {
+		case apikey.ErrInvalid, apikey.ErrDeleted, apikey.ErrReplaced, apikey.ErrOwnerDisabled, apikey.ErrDisabled, apikey.ErrExpired:
 			http.Error(w, "no", http.StatusUnauthorized)
+		default:
+			http.Error(w, "not now", http.StatusServiceUnavailable)
 		}
 	})
 

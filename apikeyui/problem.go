@@ -47,8 +47,9 @@ var problems = []struct {
 
 // failed makes the answer to an error that no field of a form stands for.
 func (v *visit) failed(err error) reply {
+	outage := errors.Is(err, apikey.ErrUnavailable) // it may wrap any other error
 	for _, p := range problems {
-		if !errors.Is(err, p.err) {
+		if !errors.Is(err, p.err) || outage && p.err != apikey.ErrOutcomeUnknown {
 			continue
 		}
 		a := v.problem(p.status, p.code)
@@ -64,7 +65,7 @@ func (v *visit) failed(err error) reply {
 		return a
 	}
 	var field *apikey.FieldError
-	if errors.As(err, &field) {
+	if errors.As(err, &field) && !outage {
 		switch field.Field {
 		case "owner", "actor", "from", "until", "query":
 			// Not what was typed, but what the host and its clock said.

@@ -71,6 +71,18 @@ func TestLostAnswer(t *testing.T) {
 	}
 }
 
+// TestOutageIsNoVerdict checks that the test of a token reports an outage as
+// such, even if the store's error wraps what sounds like a verdict.
+func TestOutageIsNoVerdict(t *testing.T) {
+	is := is.New(t)
+	s, _, form := asked(t, "new")
+	shown := form.submit("new", "name", "billing")
+	s.keys.Store.Fail(apikeytest.Failure{Method: apikeytest.Lookup, Nth: 2, Err: fmt.Errorf("replica: %w", apikey.ErrDisabled)}) // Find looks up, too
+	p := shown.submit("test")
+	is.Equal(p.status, 503)
+	is.True(!p.has("the key is disabled"))
+}
+
 func TestLostAnswerWithoutToken(t *testing.T) {
 	is := is.New(t)
 	s, key, form := asked(t, "disable")

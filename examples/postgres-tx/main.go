@@ -128,10 +128,12 @@ func (s shop) report(ctx context.Context, out io.Writer, what string, token apik
 		return err
 	}
 	answer := "accepted"
-	if _, err := s.keys.Validate(ctx, token.Reveal(), apikey.Scope("orders:read")); errors.Is(err, apikey.ErrUnavailable) {
-		return err
-	} else if err != nil {
+	switch _, err := s.keys.Validate(ctx, token.Reveal(), apikey.Scope("orders:read")); err {
+	case nil:
+	case apikey.ErrInvalid:
 		answer = "refused: " + err.Error()
+	default:
+		return err
 	}
 	_, err = fmt.Fprintf(out, "%-12s customers %d, keys %d, the token is %s\n", what+":", customers, len(keys), answer)
 	return err

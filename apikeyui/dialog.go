@@ -183,7 +183,7 @@ func (v *visit) parse(key apikey.Key) *form {
 
 // scopeFields are the scopes offered, and those that the key has from the host.
 func (v *visit) scopeFields(key apikey.Key, checked []string) []scopeField {
-	offered := slices.Clone(v.options.Scopes)
+	offered := slices.Clone(v.offer)
 	for scope := range key.Scopes.All() {
 		if !slices.ContainsFunc(offered, func(s Scope) bool { return s.Name == scope }) {
 			offered = append(offered, Scope{Name: scope})

@@ -17,7 +17,8 @@
 // days, if the Store is a UsageStore. Everything goes through
 // [apikey.Manager.ForOwner]: the pages can do no more than an OwnerManager can,
 // on no other owner's keys, with no other scopes than Options.Scopes, and
-// Options.Authorize of the Manager is asked as always. A new token is shown
+// Options.Authorize of the Manager is asked as always. With
+// Options.OwnerOptions, owners can have different scopes, rates and metadata. A new token is shown
 // once, with its two halves, a curl line and a button that tests it; the test
 // counts as one use.
 //
@@ -95,8 +96,9 @@
 //	        not possible in this state
 //	413     more than 64 KiB
 //	429     Options.ReissueLimit of the Manager, with Retry-After
-//	500     the host's options, Owner's answer or Layout
-//	503     trouble of the store; with the new token, if there is one that may work
+//	500     invalid options, an invalid result of Owner or OwnerOptions, Layout
+//	503     a store failure, also one in Owner or OwnerOptions; with the new token,
+//	        if there is one that may work
 //
 // # Looks
 //

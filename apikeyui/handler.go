@@ -59,6 +59,7 @@ type visit struct {
 	root  string // the way to where the handler is mounted: "./", "../"
 	owner string
 	mine  *apikey.OwnerManager
+	offer []Scope // that the owner can give to a key
 	now   time.Time
 	late  []error // for Observe, once the response was written
 }
@@ -114,8 +115,11 @@ func (v *visit) serve(w http.ResponseWriter, id string) (reply, error) {
 	}
 	owner, actor, err := v.options.Owner(v.r)
 	if err != nil {
-		v.observe(err)
-		return v.problem(http.StatusForbidden, "not_logged_in"), nil
+		return v.notLoggedIn(err), nil
+	}
+	grant, err := v.grant(owner)
+	if err != nil {
+		return v.notLoggedIn(err), nil
 	}
 	if v.route.method != http.MethodGet {
 		v.r.Body = http.MaxBytesReader(w, v.r.Body, maxForm)
@@ -129,7 +133,7 @@ func (v *visit) serve(w http.ResponseWriter, id string) (reply, error) {
 	}
 	v.owner = owner
 	v.ctx = apikey.WithActor(v.ctx, actor)
-	v.mine = v.manager.ForOwner(owner, &apikey.OwnerOptions{Scopes: v.options.scopes()})
+	v.mine = v.manager.ForOwner(owner, grant)
 	v.now = v.manager.Now()
 	if v.route.key == nil {
 		return v.route.serve(v)

@@ -19,7 +19,8 @@ type Options struct {
 	// Owner says who is logged in: the owner whose keys are shown, and the
 	// actor that the log is to name, which may be empty for the owner itself.
 	// It must take both from the host's own session, never from anything that
-	// the request could choose. An error is answered with status 403 and is
+	// the request could choose. An error is answered with status 503 if it is
+	// an apikey.ErrUnavailable or of an ended context, else with 403, and is
 	// not shown: a host that wants to send people to its login does so before
 	// the handler. It is called at the same time by many requests, once for
 	// each, but for those of the style sheet and the script.
@@ -28,6 +29,15 @@ type Options struct {
 	// Scopes are what can be chosen for a key. No key can be given others
 	// here. Without any, keys have none.
 	Scopes []Scope
+
+	// OwnerOptions, if set, returns what the owner may give to its keys, such
+	// as the scopes and the rate of its plan. An owner can choose those of
+	// Scopes that the returned scopes allow: all of "orders:*", for example.
+	// Nil options allow none. If it is not set, an owner can choose all of
+	// Scopes. An error is answered as an error of Owner is, and invalid options
+	// with status 500. It must be safe for concurrent use, and is called once
+	// per request, after Owner.
+	OwnerOptions func(r *http.Request, owner string) (*apikey.OwnerOptions, error)
 
 	// Overlaps can be chosen for a rotation: different ones of whole minutes.
 	// Default 1 hour, 24 hours, 7 days and 30 days. The second one, or else the
@@ -75,7 +85,7 @@ type Options struct {
 	// called a second time, for the page that says so.
 	Layout func(w io.Writer, r *http.Request, page Page) error
 
-	// Observe, if set, is called with each error of Owner and of Layout, and
+	// Observe, if set, is called with each error of Owner, OwnerOptions and Layout, and
 	// with each error that was answered with status 500 or 503. It must be
 	// safe for concurrent use. On a page with a new token it is called after
 	// the response was written, and a panic of it is not passed on. If

@@ -65,15 +65,19 @@ func (v *visit) failed(err error) reply {
 		return a
 	}
 	var field *apikey.FieldError
-	if errors.As(err, &field) && !outage {
-		switch field.Field {
-		case "owner", "actor", "from", "until", "query":
-			// Not what was typed, but what the host and its clock said.
-			v.observe(err)
-			return v.problem(http.StatusInternalServerError, "misconfigured")
-		}
+	switch {
+	case !errors.As(err, &field) || outage:
+		return v.unavailable(err)
+	case field.Field == "id" || field.Field == "after" || v.r.Method == http.MethodPost && fields[field.Field] != "":
 		return v.problem(http.StatusBadRequest, "bad_form")
 	}
+	// Everything else comes from the application and its clock.
+	v.observe(err)
+	return v.problem(http.StatusInternalServerError, "misconfigured")
+}
+
+// unavailable makes the answer to an outage.
+func (v *visit) unavailable(err error) reply {
 	v.observe(err)
 	code := "unavailable"
 	if v.r.Method != http.MethodPost {

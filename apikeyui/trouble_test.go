@@ -112,6 +112,14 @@ func TestRefusals(t *testing.T) {
 	}{
 		{"too soon", func(o *apikey.Options) { o.ReissueLimit = &apikey.ReissueLimit{N: 1, Window: time.Hour} }, "regenerate", nil,
 			[]string{"choice", "0"}, 429, "Possible again: 1 Jan 2026, 01:00 UTC"},
+		{"too soon for a new key", func(o *apikey.Options) {
+			o.Authorize = func(_ context.Context, action apikey.Action, _ apikey.Key) error {
+				if action == apikey.ActionIssue {
+					return &apikey.TooSoonError{At: time.Date(2026, 1, 1, 1, 0, 0, 0, time.UTC)}
+				}
+				return nil
+			}
+		}, "new", nil, []string{"name", "x"}, 429, "Possible again: 1 Jan 2026, 01:00 UTC"},
 		{"limit", func(o *apikey.Options) { o.KeysPerOwner = 1 }, "new", nil, []string{"name", "x"}, 409, "as many keys as you may have"},
 		{"forbidden", func(o *apikey.Options) {
 			o.Authorize = func(_ context.Context, action apikey.Action, _ apikey.Key) error {

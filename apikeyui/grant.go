@@ -1,0 +1,53 @@
+package apikeyui
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/keyturn/apikey"
+)
+
+// grant returns what an owner may give to its keys, and sets what is offered:
+// of Options.Scopes, those that the application gives to this owner.
+func (v *visit) grant(owner string) (*apikey.OwnerOptions, error) {
+	v.offer = v.options.Scopes
+	if v.options.OwnerOptions == nil {
+		return &apikey.OwnerOptions{Scopes: v.options.scopes()}, nil
+	}
+	given, err := v.options.OwnerOptions(v.r, owner)
+	if err != nil {
+		return nil, err
+	}
+	v.offer = nil
+	if given == nil {
+		return nil, nil
+	}
+	grant := *given // without changing the application's own
+	scopes, err := apikey.NewScopes(given.Scopes...)
+	if err != nil {
+		return nil, err
+	}
+	grant.Scopes = nil
+	for _, s := range v.options.Scopes {
+		if scopes.Allows(s.Name) {
+			v.offer = append(v.offer, s)
+			grant.Scopes = append(grant.Scopes, s.Name)
+		}
+	}
+	return &grant, nil
+}
+
+// notLoggedIn answers an error of Options.Owner or Options.OwnerOptions.
+func (v *visit) notLoggedIn(err error) reply {
+	for _, outage := range []error{apikey.ErrUnavailable, context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, outage) {
+			return v.unavailable(err)
+		}
+	}
+	v.observe(err)
+	if errors.As(err, new(*apikey.FieldError)) {
+		return v.problem(http.StatusInternalServerError, "misconfigured")
+	}
+	return v.problem(http.StatusForbidden, "not_logged_in")
+}

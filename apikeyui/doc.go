@@ -82,6 +82,9 @@
 // origin, as far as it states that. Everything else, such as "there was nothing
 // to change", appears only in the response to a form.
 //
+// Damaged keys do not appear in the list. The list states that some are missing,
+// and Observe gets the error that names them.
+//
 // A key of another owner, one that there is not and an id that is none have one
 // and the same answer, 404. Nothing inline runs and nothing is loaded from
 // elsewhere: the Content-Security-Policy begins with default-src 'none'. No
@@ -95,6 +98,7 @@
 //	409     changed since, made already, too many keys, another owner's form,
 //	        not possible in this state
 //	413     more than 64 KiB
+//	422     a form for a new key that was used before with other details
 //	429     Options.ReissueLimit of the Manager, with Retry-After
 //	500     invalid options, an invalid result of Owner or OwnerOptions, Layout
 //	503     a store failure, also one in Owner or OwnerOptions; with the new token,

@@ -53,15 +53,16 @@ const maxDepth = 3
 // visit is one request of an owner.
 type visit struct {
 	*handler
-	r     *http.Request
-	route *route
-	ctx   context.Context
-	root  string // the way to where the handler is mounted: "./", "../"
-	owner string
-	mine  *apikey.OwnerManager
-	offer []Scope // that the owner can give to a key
-	now   time.Time
-	late  []error // for Observe, once the response was written
+	r       *http.Request
+	route   *route
+	ctx     context.Context
+	root    string // the way to where the handler is mounted: "./", "../"
+	owner   string
+	mine    *apikey.OwnerManager
+	offer   []Scope // that the owner can give to a key
+	now     time.Time
+	damaged bool    // a list lacks damaged keys
+	late    []error // for Observe, once the response was written
 }
 
 // reply is the answer to a visit: a page, or the way to one.

@@ -41,6 +41,7 @@ func (v *visit) history(key apikey.Key) (reply, error) {
 	if view.History, more, err = v.events(key, passed, eventsPage); err != nil {
 		return reply{}, err
 	}
+	v.observeDamaged(view.History)
 	if len(view.History) == 0 && passed > 0 {
 		// An address that was made up must not make a history look empty.
 		return reply{location: v.keyAddress(key.ID) + "/history"}, nil
@@ -116,7 +117,7 @@ func (v *visit) confirms(at time.Time) bool {
 // key is that step.
 func (v *visit) notice(key apikey.Key, history []apikey.Event) notice {
 	code, revision := v.param("done"), v.param("revision")
-	if len(history) == 0 || !v.confirms(history[0].At) ||
+	if len(history) == 0 || history[0].Err != nil || !v.confirms(history[0].At) ||
 		revision != strconv.FormatInt(history[0].Revision, 10) || notices[code] != history[0].Kind {
 		return notice{}
 	}

@@ -139,6 +139,7 @@ func (v *visit) show(key apikey.Key) (reply, error) {
 	if view.History, view.Shorter, err = v.events(key, 0, newestEvents); err != nil {
 		return reply{}, err
 	}
+	v.observeDamaged(view.History)
 	view.Notice = v.notice(key, view.History)
 	return reply{status: http.StatusOK, template: "key", title: "key.title", data: view}, nil
 }

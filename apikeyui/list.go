@@ -36,6 +36,7 @@ type listView struct {
 	Gone     bool   // there are deleted keys, and no others
 	Dropped  bool   // the form asked to search for a secret
 	Further  bool   // this is not the first page
+	Damaged  bool   // there are keys that cannot be shown
 	First    string // link to the first page, if this is another
 	Next     string // link to the next page, or empty
 	More     bool   // Next goes on with a search that is not at its end
@@ -76,14 +77,14 @@ func (v *visit) showList(view listView, after string) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if len(keys) == 0 && view.Further && !view.Filtered {
+	if len(keys) == 0 && view.Further && !view.Filtered && !v.damaged {
 		// The keys behind it are gone, or the address was made up. An empty
 		// page would look as if there were no keys.
 		return reply{location: view.First}, nil
 	}
-	if len(keys) == 0 && !view.Filtered {
+	if len(keys) == 0 && !view.Filtered && !v.damaged {
 		deleted, err := v.mine.List(v.ctx, apikey.Query{IncludeDeleted: true, Limit: 1})
-		if err != nil {
+		if err = v.withoutDamaged(err); err != nil {
 			return reply{}, err
 		}
 		view.Gone = len(deleted) > 0
@@ -100,6 +101,7 @@ func (v *visit) showList(view listView, after string) (reply, error) {
 	if next != "" {
 		view.Next, view.More = v.listAddress(view, next), more
 	}
+	view.Damaged = v.damaged
 	return reply{status: http.StatusOK, template: "list", title: "list.title", data: view}, nil
 }
 
@@ -139,6 +141,10 @@ func (v *visit) find(text, status, after string) (keys []apikey.Key, next string
 			return nil, "", false, nil
 		case err == nil:
 			return []apikey.Key{key}, "", false, nil
+		case errors.Is(err, apikey.ErrDamaged):
+			v.damaged = true
+			v.observe(err)
+			return nil, "", false, nil
 		case !errors.Is(err, apikey.ErrNotFound) && !errors.Is(err, apikey.ErrForbidden):
 			return nil, "", false, err
 		}
@@ -155,7 +161,7 @@ func (v *visit) find(text, status, after string) (keys []apikey.Key, next string
 	}
 	for scanned := 0; ; {
 		page, err := v.mine.List(v.ctx, q)
-		if err != nil {
+		if err = v.withoutDamaged(err); err != nil {
 			return nil, "", false, err
 		}
 		for _, key := range page {

@@ -48,10 +48,13 @@ func (p *plot) Box() string {
 func (v *visit) plot(key apikey.Key, old *retiring) (*plot, error) {
 	today := v.now.Truncate(24 * time.Hour)
 	days, err := v.mine.DailyUsage(v.ctx, key.ID, today.AddDate(0, 0, 1-plotDays), today.AddDate(0, 0, 1))
-	if errors.Is(err, errors.ErrUnsupported) {
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
 		return nil, nil
-	}
-	if err != nil {
+	case errors.Is(err, apikey.ErrDamaged):
+		v.observe(err)
+		return nil, nil
+	case err != nil:
 		return nil, err
 	}
 	p := &plot{First: days[0].Day, Last: days[len(days)-1].Day}

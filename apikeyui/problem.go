@@ -28,6 +28,9 @@ var problems = []struct {
 	code   string
 }{
 	{apikey.ErrOutcomeUnknown, http.StatusServiceUnavailable, "unknown_outcome"},
+	{apikey.ErrDamaged, http.StatusInternalServerError, "damaged"},
+	{apikey.ErrIdempotencyMismatch, http.StatusUnprocessableEntity, "used_form"},
+	{errUsedForm, http.StatusConflict, "used_form"},
 	{apikey.ErrNotFound, http.StatusNotFound, "not_found"},
 	{apikey.ErrTooSoon, http.StatusTooManyRequests, "too_soon"},
 	{apikey.ErrHeld, http.StatusForbidden, "held"},
@@ -59,7 +62,7 @@ func (v *visit) failed(err error) reply {
 			wait := max(1, int64((soon.At.Sub(v.now)+time.Second-1)/time.Second))
 			a.header = map[string]string{"Retry-After": strconv.FormatInt(wait, 10)}
 		}
-		if p.status == http.StatusServiceUnavailable {
+		if p.status >= http.StatusInternalServerError {
 			v.observe(err)
 		}
 		return a

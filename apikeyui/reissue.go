@@ -92,6 +92,9 @@ func (v *visit) askNew(f *form, status int) reply {
 	return reply{status: status, template: "new", title: "new.title", data: newView{f, v.now.AddDate(0, 0, 1), latest, latest}}
 }
 
+// errUsedForm means that the key that a form created was purged since.
+var errUsedForm = errors.New("apikeyui: the form was used before")
+
 // create makes a key, once for each form that was shown: the same form again
 // finds that it is made already, and gets no second token.
 func (v *visit) create() (reply, error) {
@@ -117,6 +120,8 @@ func (v *visit) create() (reply, error) {
 		return v.askNew(f, http.StatusBadRequest), nil
 	case errors.Is(err, apikey.ErrExists):
 		return v.failedFor(issued.Key, err), nil
+	case errors.Is(err, apikey.ErrDeleted):
+		err = errUsedForm
 	}
 	answer, err := v.issued("issued", page, issued, err)
 	if err == nil {

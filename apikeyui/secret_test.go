@@ -177,9 +177,9 @@ func TestTestNow(t *testing.T) {
 	}
 	s.keys.Advance(366 * 24 * 3600e9)
 	is.True(try(mine.Token.Reveal()).has("the key has expired"))
-	s.keys.Store.Fail(apikeytest.Failure{Method: apikeytest.Lookup, Nth: 2})
-	is.Equal(try(mine.Token.Reveal()).status, 503) // the store failed Validate: no verdict
 	s.keys.Store.Fail(apikeytest.Failure{Method: apikeytest.Lookup})
+	is.Equal(try(mine.Token.Reveal()).status, 503) // the store failed Validate: no verdict
+	s.keys.Store.Fail(apikeytest.Failure{Method: apikeytest.List})
 	is.Equal(try(mine.Token.Reveal()).status, 503)
 	is.Equal(len(s.observed), 2)
 }

@@ -17,7 +17,7 @@ func TestDependencies(t *testing.T) {
 		"":            {},
 		"/memstore":   {"", "/internal/micros"},
 		"/sqlstore":   {"", "/internal/micros"},
-		"/apikeyhttp": {"", "/internal/cursor", "/internal/eventpage"},
+		"/apikeyhttp": {"", "/internal/crossorigin", "/internal/cursor", "/internal/eventpage"},
 		"/apikeyui":   {"", "/internal/crossorigin"},
 		"/storetest":  {""},
 		"/apikeytest": {"", "/memstore", "/internal/micros"},

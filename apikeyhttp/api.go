@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/keyturn/apikey"
+	"github.com/keyturn/apikey/internal/crossorigin"
 )
 
 // APIOptions of API. They hold what the host must decide; all but Owner may be
@@ -133,7 +134,7 @@ type api struct {
 	manager *apikey.Manager
 	owner   func(*http.Request) (owner, actor string, err error)
 	options func(*http.Request, string) (*apikey.OwnerOptions, error) // may be nil
-	origins *http.CrossOriginProtection
+	origins *crossorigin.Protection
 	observe func(*http.Request, Observation)
 	config  *config // for refusals
 }
@@ -142,9 +143,9 @@ func newAPI(o *APIOptions) (*api, error) {
 	if o == nil || o.Owner == nil {
 		return nil, &apikey.FieldError{Field: "owner", Problem: "must not be nil"}
 	}
-	origins := http.NewCrossOriginProtection()
+	origins, err := crossorigin.New(o.Origins...)
 	for _, origin := range o.Origins {
-		if !isOrigin(origin) || origins.AddTrustedOrigin(origin) != nil {
+		if !isOrigin(origin) || err != nil {
 			return nil, &apikey.FieldError{Field: "origins", Problem: "must hold origins like https://app.example.com"}
 		}
 	}

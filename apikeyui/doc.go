@@ -61,7 +61,8 @@
 // # Safety
 //
 // Changes are made by POST alone, and [http.CrossOriginProtection] refuses those
-// of other origins, of other sites and of "null". Browsers tell the origin to
+// of other origins, of other sites and of "null". Forms of http pages are
+// rejected if the site is known to use https, by TLS or by X-Forwarded-Proto. Browsers tell the origin to
 // sites on HTTPS and on localhost; over plain HTTP elsewhere, forms without
 // the script are refused, because Referrer-Policy: no-referrer keeps the browser
 // from naming the origin. Each form is for one revision of a key, and a form

@@ -34,9 +34,10 @@
 // other sites cause. So a request with Basic credentials must pass
 // [http.CrossOriginProtection], which looks at Sec-Fetch-Site and Origin. It
 // rejects methods other than GET, HEAD and OPTIONS from pages of other sites.
-// Here it also rejects WebSocket handshakes from them, and over TLS requests
-// whose Origin is http. Your handlers must not change anything on GET. Programs
-// other than browsers send neither header.
+// Here it also rejects WebSocket handshakes from them. Over https it rejects
+// requests whose Origin is http. A request is over https if it arrives over TLS,
+// or if X-Forwarded-Proto or Forwarded states that. Your handlers must not change
+// anything on GET. Programs other than browsers send none of these headers.
 //
 // A request must say one thing. More than one credential is refused, never
 // chosen from: repeated header lines or parameters, lists with commas or

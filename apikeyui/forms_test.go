@@ -215,6 +215,13 @@ func TestTypedName(t *testing.T) {
 	is.Equal(form.submit("delete", "typed", "Billingproduction").status, 400)
 	is.Equal(form.submit("delete", "typed", "").status, 400)
 	is.True(form.submit("delete", "typed", " Billing  production ").has("The key was deleted."))
+
+	// Keyboards add an invisible character to emoji, which no name has.
+	heart := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "My \u2764\ufe0f"}).Key
+	list := s.browser(t, "ada").open("").submit("./", "q", "\u2764\ufe0f")
+	is.True(list.has("My \u2764"))
+	form = s.browser(t, "ada").open("key/" + heart.ID + "/delete")
+	is.True(form.submit("delete", "typed", "My \u2764\ufe0f").has("The key was deleted."))
 }
 
 // TestHalves: an access secret by itself, or a piece of a token, is neither

@@ -184,7 +184,7 @@ func (v *visit) find(text, status, after string) (keys []apikey.Key, next string
 }
 
 func (v *visit) matches(key apikey.Key, text, status string) bool {
-	if text != "" && !strings.Contains(strings.ToLower(key.Name), strings.ToLower(text)) {
+	if text != "" && !strings.Contains(strings.ToLower(key.Name), strings.ToLower(asStored(text))) {
 		return false
 	}
 	switch current := key.Status(v.now); status {

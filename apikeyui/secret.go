@@ -58,5 +58,9 @@ func withoutSecret(text string) (search string, dropped bool) {
 
 // sameName reports whether a name was typed: spaces are as a page shows them.
 func sameName(typed, name string) bool {
-	return strings.Join(strings.Fields(typed), " ") == strings.Join(strings.Fields(name), " ")
+	return strings.Join(strings.Fields(asStored(typed)), " ") == strings.Join(strings.Fields(name), " ")
 }
+
+// asStored returns a name as the Manager stores it: without the variation
+// selector that keyboards add to emoji.
+func asStored(name string) string { return strings.ReplaceAll(name, "\ufe0f", "") }

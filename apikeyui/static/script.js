@@ -238,7 +238,7 @@
     for (const button of part.querySelectorAll("[data-copy]")) button.hidden = false;
     for (const form of part.querySelectorAll("form[data-name]")) {
       const button = find("button[type=submit]", form);
-      const plain = (text) => text.trim().split(/\s+/).join(" ");
+      const plain = (text) => text.replaceAll("\ufe0f", "").trim().split(/\s+/).join(" ");
       const wake = () => { button.disabled = plain(form.elements.typed.value) !== plain(form.dataset.name); };
       form.elements.typed.addEventListener("input", wake);
       wake();

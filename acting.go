@@ -31,6 +31,9 @@ func (a access) acting(ctx context.Context, now time.Time) (*acting, error) {
 		return nil, nil
 	}
 	match, err := a.m.store.Lookup(ctx, shown.CredentialID)
+	if err == nil {
+		err = match.Complete()
+	}
 	switch {
 	case errors.Is(err, ErrNotFound), err == nil && (match.Key.ID != shown.ID || match.Key.Owner != a.owner):
 		return nil, fmt.Errorf("%w: the request's key is not one of this owner", ErrForbidden)

@@ -27,11 +27,12 @@ var lookupColumns = [...]string{
 	"id", "owner", "name", "scopes", "networks", "rate_requests", "rate_period", "metadata",
 	"created_at", "disabled_at", "disabled_by", "disabled_reason", "held", "deleted_at",
 	"prefix", "credential_id", "issued_at", "expires_at", "retiring_id", "revision",
-	"disabled_at", "disabled_by", "disabled_reason", "revision", "nonce", "seal",
+	"disabled_at", "disabled_by", "disabled_reason", "has_ceiling", "ceiling", "tokens_until",
+	"revision", "nonce", "seal",
 }
 
 // ofOwner is the number of columns that are the owner's, the last ones.
-const ofOwner = 6
+const ofOwner = 9
 
 // late is a column as the driver returned it.
 type late struct{ value any }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strings"
 
 	"github.com/keyturn/apikey"
 )
@@ -22,17 +23,22 @@ func (s *Store) Lookup(ctx context.Context, credentialID string) (apikey.Match, 
 }
 
 // lookupColumns are the names of the columns of a key and its owner, in their
-// order in dialect.lookup.
-var lookupColumns = [...]string{
-	"id", "owner", "name", "scopes", "networks", "rate_requests", "rate_period", "metadata",
-	"created_at", "disabled_at", "disabled_by", "disabled_reason", "held", "deleted_at",
-	"prefix", "credential_id", "issued_at", "expires_at", "retiring_id", "revision",
-	"disabled_at", "disabled_by", "disabled_reason", "has_ceiling", "ceiling", "tokens_until",
-	"revision", "nonce", "seal",
-}
+// order in dialect.lookup, which is the same in each dialect. The last ones, as
+// many as ownerColumnCount, are the owner's.
+var (
+	lookupColumns    = columnNames(sqliteKey + "," + sqliteOwner)
+	ownerColumnCount = len(columnNames(sqliteOwner))
+)
 
-// ofOwner is the number of columns that are the owner's, the last ones.
-const ofOwner = 9
+// columnNames returns the names in a list of columns like "k.id, k.owner".
+func columnNames(list string) []string {
+	var names []string
+	for column := range strings.SplitSeq(list, ",") {
+		_, name, _ := strings.Cut(strings.TrimSpace(column), ".")
+		names = append(names, name)
+	}
+	return names
+}
 
 // late is a column as the driver returned it.
 type late struct{ value any }
@@ -53,19 +59,22 @@ func (s *Store) tryLookup(ctx context.Context, credentialID string, m *apikey.Ma
 	if err != nil {
 		return err
 	}
-	values := new([len(lookupColumns)]late)
-	columns := make([]any, 0, 2*len(values))
-	for i := range values {
+	values := make([]late, len(lookupColumns))
+	columns := make([]any, 0, len(values)+16)
+	ofKey := len(values) - ownerColumnCount
+	for i := range ofKey {
 		columns = append(columns, &values[i])
 	}
-	key, owner := columns[:len(values)-ofOwner], columns[len(values)-ofOwner:]
-	columns = append(credentialColumns(key[:len(key):len(key)], &m.Credential), owner...)
+	columns = credentialColumns(columns, &m.Credential)
+	for i := ofKey; i < len(values); i++ {
+		columns = append(columns, &values[i])
+	}
 	if err := row.Scan(columns...); s.absent(err) {
 		return apikey.ErrNotFound
 	} else if err != nil {
 		return err
 	}
-	m.Rest = func() (apikey.Key, apikey.Owner, error) { return scanRest(values[:]) }
+	m.Rest = func() (apikey.Key, apikey.Owner, error) { return scanRest(values) }
 	return nil
 }
 

@@ -18,7 +18,7 @@ func TestDependencies(t *testing.T) {
 		"/memstore":   {"", "/internal/micros"},
 		"/sqlstore":   {"", "/internal/micros"},
 		"/apikeyhttp": {"", "/internal/crossorigin", "/internal/cursor", "/internal/eventpage"},
-		"/apikeyui":   {"", "/internal/crossorigin"},
+		"/apikeyui":   {"", "/internal/crossorigin", "/internal/cursor", "/internal/eventpage"},
 		"/storetest":  {""},
 		"/apikeytest": {"", "/memstore", "/internal/micros"},
 	} {

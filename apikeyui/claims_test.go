@@ -121,7 +121,7 @@ func TestLinksClaimNothing(t *testing.T) {
 func TestLinksSelect(t *testing.T) {
 	s, keys := everyState(t)
 	ada := s.browser(t, "ada")
-	known := map[string]bool{"q": true, "status": true, "after": true, "passed": true, "done": true, "key": true, "revision": true}
+	known := map[string]bool{"q": true, "status": true, "after": true, "done": true, "key": true, "revision": true}
 	for _, name := range apikeyui.Parameters() {
 		if !known[name] {
 			t.Errorf("the parameter %s is not tested here", name)
@@ -151,10 +151,10 @@ func TestLinksSelect(t *testing.T) {
 			}
 		}
 	}
-	for _, passed := range []string{"1", "2", "50", "999999"} {
-		p := ada.open("key/" + keys["new"].ID + "/history?passed=" + passed)
-		if p.has("Nothing yet.") {
-			t.Errorf("passed=%s: the history looks empty", passed)
+	for _, after := range []string{"1", "999999", keys["new"].ID, "AAAAAAAAAAAAAAAAAAAAAA", "<b>"} {
+		p := ada.open("key/" + keys["new"].ID + "/history?" + url.Values{"after": {after}}.Encode())
+		if p.status != 400 || p.has("Nothing yet.") {
+			t.Errorf("after=%s: status %d, %s", after, p.status, p.text())
 		}
 	}
 }

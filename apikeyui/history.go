@@ -1,21 +1,19 @@
 package apikeyui
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"time"
 
 	"github.com/keyturn/apikey"
+	"github.com/keyturn/apikey/internal/eventpage"
 )
 
 const (
 	newestEvents = 10 // shown on the page of a key
 	eventsPage   = 50
-
-	// maxPassed bounds how many events are passed over to find a page.
-	maxPassed = 1_000_000
 )
 
 // historyView is a page of what was done with a key, newest first.
@@ -27,53 +25,26 @@ type historyView struct {
 }
 
 func (v *visit) history(key apikey.Key) (reply, error) {
-	passed := 0
-	if text := v.param("passed"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 0 || n > maxPassed {
-			return v.problem(http.StatusBadRequest, "bad_form"), nil
-		}
-		passed = n
+	after := v.param("after")
+	events, next, err := v.events(key, after, eventsPage)
+	if errors.Is(err, eventpage.ErrCursor) {
+		return v.problem(http.StatusBadRequest, "bad_form"), nil
 	}
-	view := historyView{Key: v.view(key, apikey.Owner{}), First: passed == 0}
-	var more bool
-	var err error
-	if view.History, more, err = v.events(key, passed, eventsPage); err != nil {
+	if err != nil {
 		return reply{}, err
 	}
-	v.observeDamaged(view.History)
-	if len(view.History) == 0 && passed > 0 {
-		// An address that was made up must not make a history look empty.
-		return reply{location: v.keyAddress(key.ID) + "/history"}, nil
-	}
-	if more {
-		view.Next = v.keyAddress(key.ID) + "/history?passed=" + strconv.Itoa(passed+eventsPage)
+	v.observeDamaged(events)
+	view := historyView{Key: v.view(key, apikey.Owner{}), History: events, First: after == ""}
+	if next != "" {
+		view.Next = v.keyAddress(key.ID) + "/history?after=" + next
 	}
 	return reply{status: http.StatusOK, template: "history", title: "history.title", data: view}, nil
 }
 
-// events returns so many events of a key, newest first, passing over the newest
-// ones, and whether there are older ones. Pages are counted by the key's own
-// events: positions count those of all owners, and how many others have is
-// nobody's business.
-func (v *visit) events(key apikey.Key, passed, limit int) (events []apikey.Event, more bool, err error) {
-	q := apikey.EventQuery{KeyID: key.ID, Newest: true}
-	for passed > 0 {
-		q.Limit = min(passed, 1000)
-		page, err := v.mine.Events(v.ctx, q)
-		if err != nil || len(page) < q.Limit {
-			return nil, false, err
-		}
-		passed -= len(page)
-		q.Before = page[0].Position
-	}
-	q.Limit = limit + 1
-	events, err = v.mine.Events(v.ctx, q)
-	slices.Reverse(events)
-	if more = len(events) > limit; more {
-		events = events[:limit]
-	}
-	return events, more, err
+// events returns the events of a key before those that a cursor names, newest
+// first, and the cursor of older ones.
+func (v *visit) events(key apikey.Key, after string, limit int) (events []apikey.Event, next string, err error) {
+	return eventpage.Read(v.ctx, v.mine, v.owner, key.ID, after, limit)
 }
 
 // notice confirms what was done: the name of a text, or nothing.

@@ -136,9 +136,11 @@ func (v *visit) show(key apikey.Key) (reply, error) {
 	if view.Plot, err = v.plot(key, view.Old); err != nil {
 		return reply{}, err
 	}
-	if view.History, view.Shorter, err = v.events(key, 0, newestEvents); err != nil {
+	var older string
+	if view.History, older, err = v.events(key, "", newestEvents); err != nil {
 		return reply{}, err
 	}
+	view.Shorter = older != ""
 	v.observeDamaged(view.History)
 	view.Notice = v.notice(key, view.History)
 	return reply{status: http.StatusOK, template: "key", title: "key.title", data: view}, nil

@@ -34,7 +34,7 @@ func routes() []route {
 		{method: "GET", pattern: "/new", serve: (*visit).showNew},
 		{method: "POST", pattern: "/new", serve: (*visit).create},
 		{method: "GET", pattern: "/key/{id}", key: (*visit).show, query: []string{"done", "revision"}},
-		{method: "GET", pattern: "/key/{id}/history", key: (*visit).history, query: []string{"passed"}},
+		{method: "GET", pattern: "/key/{id}/history", key: (*visit).history, query: []string{"after"}},
 		{method: "POST", pattern: "/key/{id}/test", key: (*visit).test},
 		{method: "GET", pattern: "/" + styleSheet.name, asset: styleSheet},
 		{method: "GET", pattern: "/" + script.name, asset: script},

@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"crypto/rand"
+	"database/sql"
 	"errors"
 	"fmt"
 
@@ -12,10 +13,12 @@ import (
 // Check implements [apikey.Checker]. It returns a *SchemaError if the tables
 // are missing, older or newer than this package, and a *SettingError for each
 // setting of the database that endangers what is stored; errors.As finds them,
-// several are joined. To see that every table is there and can be written to,
-// it writes a row to each in a transaction that it rolls back. Settings belong
-// to a connection, and Check sees one: set them in the data source name, so that
-// all have them.
+// several are joined. A server that only reads, such as a standby, is a
+// *SettingError as well: what it answers may be stale, so it would accept tokens
+// that the primary rejects. To see that every table is there and can be written
+// to, it writes a row to each in a transaction that it rolls back. Settings
+// belong to a connection, and Check sees one: set them in the data source name,
+// so that all have them.
 func (s *Store) Check(ctx context.Context) error {
 	return failed(ctx, "check", s.tryCheck(ctx))
 }
@@ -28,20 +31,24 @@ func (s *Store) tryCheck(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	conn, err := s.db.Conn(ctx)
+	var settings error
+	sent, cancel := outliving(ctx, s.timeout)
+	defer cancel()
+	err = s.onConnection(ctx, sent, call{run: func(conn *sql.Conn) error {
+		version, half, err := s.dialect.schemaVersion(sent, conn)
+		if err != nil {
+			return err
+		}
+		settings = s.dialect.check(sent, conn)
+		if setting := (*SettingError)(nil); settings != nil && !errors.As(settings, &setting) {
+			err, settings = settings, nil // which may be that of a dead connection
+			return err
+		}
+		return schemaError(version, len(all), half)
+	}})
 	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	version, half, err := s.dialect.schemaVersion(ctx, conn)
-	if err != nil {
-		return err
-	}
-	settings := s.dialect.check(ctx, conn)
-	if err := schemaError(version, len(all), half); err != nil {
 		return errors.Join(err, settings)
 	}
-	conn.Close() // which the pool may need for what follows
 	return errors.Join(settings, s.probe(ctx))
 }
 

@@ -43,6 +43,7 @@ func (d Dialect) String() string {
 type dialect struct {
 	name      string // also the directory of the migrations
 	oneWriter bool   // a second transaction that writes waits for the first
+	embedded  bool   // runs in this process: no server can fail, and the end of a context loses no connection
 	numbered  bool   // parameters are $1, $2, not ?
 
 	keepsLookup bool // prepared; see prepared
@@ -52,6 +53,8 @@ type dialect struct {
 	restore      string   // undoes what begin has changed for good; or ""
 
 	gaveUp     func(error) bool // the database gave up the transaction, and nothing was written
+	dead       func(error) bool // the server has ended the connection
+	unfit      func(error) bool // the server behind the connection only reads, or serves nobody; nothing was written
 	taken      func(error) bool // the id of a row to be added is taken
 	impossible func(error) bool // a text is none that a column could hold
 	check      func(ctx context.Context, conn *sql.Conn) error

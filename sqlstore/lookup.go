@@ -15,7 +15,15 @@ import (
 // long they take depends on the key, and the caller may not know the secret.
 func (s *Store) Lookup(ctx context.Context, credentialID string) (apikey.Match, error) {
 	var m apikey.Match
-	err := s.read(ctx, func() error { return s.tryLookup(ctx, credentialID, &m) })
+	// From the start, not from the end of ctx: nobody waits longer for a look-up.
+	sent, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
+	defer cancel()
+	err := s.readUnder(ctx, sent, func(ctx context.Context, db querier) error {
+		return s.tryLookup(ctx, db, credentialID, &m)
+	})
+	if sent.Err() != nil && !settled(err) {
+		err = fmt.Errorf("no answer within Options.Timeout, %v: %w", s.timeout, withEnd(sent, err))
+	}
 	if err != nil {
 		return apikey.Match{}, failed(ctx, "lookup", err)
 	}
@@ -51,11 +59,8 @@ func (l *late) Scan(v any) error {
 	return nil
 }
 
-func (s *Store) tryLookup(ctx context.Context, credentialID string, m *apikey.Match) error {
-	if err := s.ready(ctx); err != nil {
-		return err
-	}
-	row, err := s.lookupRow(ctx, credentialID)
+func (s *Store) tryLookup(ctx context.Context, db querier, credentialID string, m *apikey.Match) error {
+	row, err := s.lookupRow(ctx, db, credentialID)
 	if err != nil {
 		return err
 	}

@@ -50,7 +50,11 @@ func (s *Store) migrate(ctx context.Context) error {
 	for busy := 0; ; {
 		// Asked outside of a transaction, so that a program that starts on a
 		// current schema waits for no writer.
-		version, _, err := s.dialect.schemaVersion(ctx, s.db)
+		var version int
+		err := s.read(ctx, func(ctx context.Context, db querier) (err error) {
+			version, _, err = s.dialect.schemaVersion(ctx, db)
+			return err
+		})
 		if err != nil {
 			// SQLite does not wait while another program makes the file.
 			if busy++; busy < s.attempts && s.dialect.gaveUp(err) {

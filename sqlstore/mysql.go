@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -87,6 +88,8 @@ var mysql = dialect{
 		// Replication; no such savepoint.
 		return n == 1213 || n == 3101 || n == 1305
 	},
+	dead:       func(err error) bool { return slices.Contains(mysqlEnds, mysqlNumber(err)) },
+	unfit:      func(err error) bool { return slices.Contains(mysqlOnlyReads, mysqlNumber(err)) },
 	taken:      func(err error) bool { return mysqlNumber(err) == 1062 }, // duplicate entry
 	impossible: never,
 	check:      checkMySQL,
@@ -270,6 +273,23 @@ func mysqlNumber(err error) uint16 {
 	return 0
 }
 
+// mysqlEnds are errors with which a server, or a proxy in front of it, ends a
+// connection.
+var mysqlEnds = []uint16{
+	1053, 1080, // shut down
+	1158, 1159, 1160, 1161, 1184, // a packet could not be read or written, in time or at all
+	1927, 3169, 4031, // killed, on MariaDB and on MySQL; idle for too long
+	2006, 2013, 2055, // of the client's library, which a proxy passes on
+}
+
+// mysqlOnlyReads are errors of a server that is a replica now, and of a Galera
+// node that has lost the others.
+var mysqlOnlyReads = []uint16{
+	1290, 1836, // --read-only and --super-read-only; the storage engine only reads
+	1792, // a transaction that only reads
+	1047, // a Galera node that serves nobody
+}
+
 func checkMySQL(ctx context.Context, conn *sql.Conn) error {
 	settings, err := variables(ctx, conn)
 	if err != nil {
@@ -304,6 +324,11 @@ func checkMySQL(ctx context.Context, conn *sql.Conn) error {
 			break
 		}
 	}
+	for _, setting := range mysqlReadOnly {
+		if value, ok := settings[setting]; ok && !strings.EqualFold(value, "OFF") {
+			bad(setting, onlyReadsAdvice)
+		}
+	}
 	// Galera
 	if n, err := strconv.Atoi(settings["wsrep_sync_wait"]); settings["wsrep_on"] == "ON" && (err != nil || n&1 == 0) { // 1 is for what reads
 		bad("wsrep_sync_wait", "set it to 1, in the data source name: else a node of the cluster can read what another node has replaced")
@@ -328,6 +353,9 @@ func checkMySQL(ctx context.Context, conn *sql.Conn) error {
 		"make the column VARBINARY or BLOB: else other texts than those stored can match")...)...)
 }
 
+// mysqlReadOnly are the variables of a server, or a session, that only reads.
+var mysqlReadOnly = []string{"read_only", "super_read_only", "innodb_read_only", "tx_read_only", "transaction_read_only"}
+
 const mysqlTables = `table_name IN ('apikey_keys', 'apikey_credentials', 'apikey_owners', 'apikey_events',
 			'apikey_usage', 'apikey_usage_days', 'apikey_once', 'apikey_counter', 'apikey_schema')`
 
@@ -336,7 +364,8 @@ const mysqlTables = `table_name IN ('apikey_keys', 'apikey_credentials', 'apikey
 func variables(ctx context.Context, q querier) (map[string]string, error) {
 	rows, err := q.QueryContext(ctx, `SHOW VARIABLES WHERE Variable_name IN (
 		'innodb_flush_log_at_trx_commit', 'innodb_doublewrite', 'log_bin', 'sync_binlog', 'binlog_format', 'sql_mode',
-		'autocommit', 'tx_isolation', 'transaction_isolation', 'wsrep_on', 'wsrep_sync_wait')`)
+		'autocommit', 'tx_isolation', 'transaction_isolation', 'wsrep_on', 'wsrep_sync_wait',
+		'`+strings.Join(mysqlReadOnly, "', '")+`')`)
 	if err != nil {
 		return nil, err
 	}

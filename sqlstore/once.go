@@ -10,20 +10,20 @@ import (
 // OnceNames implements [apikey.Store].
 func (s *Store) OnceNames(ctx context.Context, q apikey.OnceQuery) ([]apikey.OnceName, error) {
 	var names []apikey.OnceName
-	err := s.read(ctx, func() (err error) { names, err = s.tryOnceNames(ctx, q); return err })
+	err := s.read(ctx, func(ctx context.Context, db querier) (err error) {
+		names, err = s.tryOnceNames(ctx, db, q)
+		return err
+	})
 	return names, failed(ctx, "once names", err)
 }
 
-func (s *Store) tryOnceNames(ctx context.Context, q apikey.OnceQuery) ([]apikey.OnceName, error) {
-	if err := s.ready(ctx); err != nil {
-		return nil, err
-	}
+func (s *Store) tryOnceNames(ctx context.Context, db querier, q apikey.OnceQuery) ([]apikey.OnceName, error) {
 	after := q.After
 	statement, args := s.dialect.onceNames, []any{after.Seq, after.Seq, after.Name, int64(q.Limit)}
 	if q.Name != "" {
 		statement, args = s.dialect.onceName, []any{q.Name}
 	}
-	rows, err := s.querier().QueryContext(ctx, statement, args...)
+	rows, err := db.QueryContext(ctx, statement, args...)
 	if s.absent(err) {
 		return nil, nil
 	}

@@ -58,6 +58,8 @@ var postgres = dialect{
 
 	begin:      []string{"BEGIN ISOLATION LEVEL READ COMMITTED"},
 	gaveUp:     func(err error) bool { s := sqlState(err); return s == "40001" || s == "40P01" }, // serialization failure, deadlock
+	dead:       func(err error) bool { return postgresEnds(sqlState(err)) },
+	unfit:      func(err error) bool { return sqlState(err) == "25006" }, // a transaction that only reads
 	taken:      never,
 	impossible: func(err error) bool { return sqlState(err) == "22021" }, // not in the repertoire: NUL, or no UTF-8
 	check:      checkPostgres,
@@ -230,6 +232,17 @@ func sqlState(err error) string {
 	return coded.SQLState()
 }
 
+// postgresEnds reports whether an error is one with which a server, or a pooler
+// in front of it, ends a connection.
+func postgresEnds(state string) bool {
+	switch state {
+	case "57P01", "57P02", "57P03", "57P04", "57P05", // shut down, crashed, not ready, database dropped, idle for too long
+		"25P03", "25P04": // a transaction that was idle for too long, or took too long
+		return true
+	}
+	return strings.HasPrefix(state, "08")
+}
+
 // postgresSettings are settings with which what was acknowledged can be lost,
 // or cannot be stored.
 var postgresSettings = []struct {
@@ -258,6 +271,9 @@ func checkPostgres(ctx context.Context, conn *sql.Conn) error {
 			errs = append(errs, &SettingError{Setting: setting.name, Value: value, Advice: setting.advice})
 		}
 	}
+	if err := checkPostgresWrites(ctx, conn); err != nil {
+		errs = append(errs, err)
+	}
 	// A column has the database's own collation, "default", unless its table
 	// says otherwise.
 	foreign, err := texts(ctx, conn, `
@@ -282,6 +298,24 @@ func checkPostgres(ctx context.Context, conn *sql.Conn) error {
 	errs = append(errs, columnErrors("persistence", unlogged, "make it a table that is logged: else it is emptied when the server ends")...)
 	return errors.Join(append(errs, columnErrors("collation", foreign,
 		`give the column the collation "C": else other texts than those stored can match, and pages of a list can leave out keys`)...)...)
+}
+
+// checkPostgresWrites reports a session that only reads, as all are on a
+// standby.
+func checkPostgresWrites(ctx context.Context, conn *sql.Conn) error {
+	var onlyReads text
+	err := conn.QueryRowContext(ctx, `SELECT current_setting($1)`, "transaction_read_only").Scan(&onlyReads)
+	if err != nil || onlyReads != "on" {
+		return err
+	}
+	var standby bool
+	if err := conn.QueryRowContext(ctx, `SELECT pg_is_in_recovery()`).Scan(&standby); err != nil {
+		return err
+	}
+	if standby {
+		return &SettingError{Setting: "pg_is_in_recovery", Value: "true", Advice: onlyReadsAdvice}
+	}
+	return &SettingError{Setting: "default_transaction_read_only", Value: "on", Advice: onlyReadsAdvice}
 }
 
 const postgresTables = `

@@ -39,10 +39,13 @@ func (p *prepared) prepare(ctx context.Context, db *sql.DB, statement string) (*
 	return stmt, nil
 }
 
-// lookupRow runs the look-up.
-func (s *Store) lookupRow(ctx context.Context, credentialID string) (*sql.Row, error) {
+// lookupRow runs the look-up. Other statements, and those on a server, are not
+// prepared by the Store: a server loses prepared statements when the session
+// behind a connection is reset or replaced, and database/sql never prepares them
+// again. Your driver's settings decide how a statement is sent.
+func (s *Store) lookupRow(ctx context.Context, db querier, credentialID string) (*sql.Row, error) {
 	if s.host != nil || !s.dialect.keepsLookup {
-		return s.querier().QueryRowContext(ctx, s.dialect.lookup, credentialID), nil
+		return db.QueryRowContext(ctx, s.dialect.lookup, credentialID), nil
 	}
 	stmt, err := s.prepared.prepare(ctx, s.db, s.dialect.lookup)
 	if err != nil {

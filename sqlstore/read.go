@@ -3,12 +3,9 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
-	"io"
 	"math"
-	"net"
 	"slices"
 	"strings"
 	"time"
@@ -20,19 +17,19 @@ import (
 // Get implements [apikey.Store].
 func (s *Store) Get(ctx context.Context, id, owner string) (apikey.Record, error) {
 	var record apikey.Record
-	err := s.read(ctx, func() (err error) { record, err = s.tryGet(ctx, id, owner); return err })
+	err := s.read(ctx, func(ctx context.Context, db querier) (err error) {
+		record, err = s.tryGet(ctx, db, id, owner)
+		return err
+	})
 	return record, failed(ctx, "get", err)
 }
 
-func (s *Store) tryGet(ctx context.Context, id, owner string) (apikey.Record, error) {
-	if err := s.ready(ctx); err != nil {
-		return apikey.Record{}, err
-	}
+func (s *Store) tryGet(ctx context.Context, db querier, id, owner string) (apikey.Record, error) {
 	statement, args := s.dialect.get, []any{id}
 	if owner != "" {
 		statement, args = s.dialect.getOwned, []any{id, owner}
 	}
-	rows, err := s.querier().QueryContext(ctx, statement, args...)
+	rows, err := db.QueryContext(ctx, statement, args...)
 	record, err := scanRecord(rows, err)
 	if s.absent(err) {
 		err = apikey.ErrNotFound
@@ -43,16 +40,16 @@ func (s *Store) tryGet(ctx context.Context, id, owner string) (apikey.Record, er
 // List implements [apikey.Store].
 func (s *Store) List(ctx context.Context, q apikey.Query) ([]apikey.Record, error) {
 	var records []apikey.Record
-	err := s.read(ctx, func() (err error) { records, err = s.tryList(ctx, q); return err })
+	err := s.read(ctx, func(ctx context.Context, db querier) (err error) {
+		records, err = s.tryList(ctx, db, q)
+		return err
+	})
 	return records, failed(ctx, "list", err)
 }
 
-func (s *Store) tryList(ctx context.Context, q apikey.Query) ([]apikey.Record, error) {
-	if err := s.ready(ctx); err != nil {
-		return nil, err
-	}
+func (s *Store) tryList(ctx context.Context, db querier, q apikey.Query) ([]apikey.Record, error) {
 	statement, args := s.dialect.list(q)
-	rows, err := s.querier().QueryContext(ctx, statement, args...)
+	rows, err := db.QueryContext(ctx, statement, args...)
 	records, err := scanList(rows, err)
 	if s.absent(err) {
 		return nil, nil
@@ -171,19 +168,19 @@ func ofKey(k *apikey.Key, err error) error {
 // Owner implements [apikey.Store].
 func (s *Store) Owner(ctx context.Context, id string) (apikey.Owner, error) {
 	var owner apikey.Owner
-	err := s.read(ctx, func() (err error) { owner, err = s.tryOwner(ctx, id); return err })
+	err := s.read(ctx, func(ctx context.Context, db querier) (err error) {
+		owner, err = s.tryOwner(ctx, db, id)
+		return err
+	})
 	if err != nil {
 		return apikey.Owner{}, failed(ctx, "owner", err)
 	}
 	return owner, nil
 }
 
-func (s *Store) tryOwner(ctx context.Context, id string) (apikey.Owner, error) {
+func (s *Store) tryOwner(ctx context.Context, db querier, id string) (apikey.Owner, error) {
 	owner := apikey.Owner{ID: id}
-	if err := s.ready(ctx); err != nil {
-		return owner, err
-	}
-	row := s.querier().QueryRowContext(ctx, s.dialect.owner, id)
+	row := db.QueryRowContext(ctx, s.dialect.owner, id)
 	err := row.Scan(ownerColumns(nil, &owner)...)
 	if s.absent(err) {
 		err = nil
@@ -194,14 +191,14 @@ func (s *Store) tryOwner(ctx context.Context, id string) (apikey.Owner, error) {
 // Events implements [apikey.Store].
 func (s *Store) Events(ctx context.Context, q apikey.EventQuery) ([]apikey.Event, error) {
 	var events []apikey.Event
-	err := s.read(ctx, func() (err error) { events, err = s.tryEvents(ctx, q); return err })
+	err := s.read(ctx, func(ctx context.Context, db querier) (err error) {
+		events, err = s.tryEvents(ctx, db, q)
+		return err
+	})
 	return events, failed(ctx, "events", err)
 }
 
-func (s *Store) tryEvents(ctx context.Context, q apikey.EventQuery) ([]apikey.Event, error) {
-	if err := s.ready(ctx); err != nil {
-		return nil, err
-	}
+func (s *Store) tryEvents(ctx context.Context, db querier, q apikey.EventQuery) ([]apikey.Event, error) {
 	before := q.Before.Seq
 	if before <= 0 {
 		before = math.MaxInt64
@@ -215,7 +212,7 @@ func (s *Store) tryEvents(ctx context.Context, q apikey.EventQuery) ([]apikey.Ev
 	if q.Newest {
 		statement = statements[1]
 	}
-	rows, err := s.querier().QueryContext(ctx, statement, args...)
+	rows, err := db.QueryContext(ctx, statement, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -244,15 +241,15 @@ func (s *Store) tryEvents(ctx context.Context, q apikey.EventQuery) ([]apikey.Ev
 // DailyUsage implements [apikey.UsageStore].
 func (s *Store) DailyUsage(ctx context.Context, q apikey.UsageQuery) ([]apikey.Usage, error) {
 	var uses []apikey.Usage
-	err := s.read(ctx, func() (err error) { uses, err = s.tryDailyUsage(ctx, q); return err })
+	err := s.read(ctx, func(ctx context.Context, db querier) (err error) {
+		uses, err = s.tryDailyUsage(ctx, db, q)
+		return err
+	})
 	return uses, failed(ctx, "daily usage", err)
 }
 
-func (s *Store) tryDailyUsage(ctx context.Context, q apikey.UsageQuery) ([]apikey.Usage, error) {
-	if err := s.ready(ctx); err != nil {
-		return nil, err
-	}
-	rows, err := s.querier().QueryContext(ctx, s.dialect.days, q.KeyID, micros.Of(q.From), micros.Of(q.Until))
+func (s *Store) tryDailyUsage(ctx context.Context, db querier, q apikey.UsageQuery) ([]apikey.Usage, error) {
+	rows, err := db.QueryContext(ctx, s.dialect.days, q.KeyID, micros.Of(q.From), micros.Of(q.Until))
 	uses, err := scanDays(q.KeyID, rows, err)
 	if s.absent(err) {
 		return nil, nil
@@ -285,15 +282,15 @@ func scanDays(keyID string, rows *sql.Rows, err error) ([]apikey.Usage, error) {
 // nothing else, once.
 func (s *Store) PepperIDs(ctx context.Context) ([]string, error) {
 	var ids []string
-	err := s.read(ctx, func() (err error) { ids, err = s.tryPepperIDs(ctx); return err })
+	err := s.read(ctx, func(ctx context.Context, db querier) (err error) {
+		ids, err = s.tryPepperIDs(ctx, db)
+		return err
+	})
 	return ids, failed(ctx, "pepper ids", err)
 }
 
-func (s *Store) tryPepperIDs(ctx context.Context) ([]string, error) {
-	if err := s.ready(ctx); err != nil {
-		return nil, err
-	}
-	rows, err := s.querier().QueryContext(ctx, s.dialect.peppers)
+func (s *Store) tryPepperIDs(ctx context.Context, db querier) ([]string, error) {
+	rows, err := db.QueryContext(ctx, s.dialect.peppers)
 	if err != nil {
 		return nil, err
 	}
@@ -309,39 +306,34 @@ func (s *Store) tryPepperIDs(ctx context.Context) ([]string, error) {
 	return ids, rows.Err()
 }
 
-// read runs a call that only reads, again if its connection had died: a server
-// that was started anew leaves a pool of such behind.
-func (s *Store) read(ctx context.Context, call func() error) error {
-	for attempt := 1; ; attempt++ {
-		err := call()
-		if err == nil || s.host != nil || attempt >= s.attempts || ctx.Err() != nil || !died(err) {
-			return err
-		}
-	}
+// read runs a call that only reads, again if its connection is dead or the
+// server behind it refuses to read.
+func (s *Store) read(ctx context.Context, call func(context.Context, querier) error) error {
+	sent, cancel := outliving(ctx, s.timeout)
+	defer cancel()
+	return s.readUnder(ctx, sent, call)
 }
 
-// died reports whether an error means that the connection is gone.
-func died(err error) bool {
-	var network *net.OpError
+// readUnder is read with the context under which a statement runs once it is
+// sent. If a driver is interrupted while a statement runs, it closes the
+// connection, so clients that hang up would take all connections from everybody
+// else. The caller's context ends the waiting for a connection only.
+func (s *Store) readUnder(ctx, sent context.Context, run func(context.Context, querier) error) error {
+	if err := s.ready(ctx); err != nil {
+		return err
+	}
 	switch {
-	case errors.Is(err, driver.ErrBadConn), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return true
-	case errors.As(err, &network):
-		return !network.Timeout() && network.Op != "dial"
+	case s.host != nil:
+		return run(ctx, s.host)
+	case s.dialect.embedded:
+		// There is no connection to lose, but the prepared look-up, which
+		// belongs to the pool.
+		if room, _ := s.room(); room {
+			ctx = sent
+		}
+		return run(ctx, s.db)
 	}
-	state := sqlState(err)
-	return state == "57P01" || state == "57P02" // PostgreSQL is shut down, or crashed
-}
-
-// querier returns where statements run. The Store does not prepare them: a
-// server loses prepared statements when the session behind a connection is
-// reset or replaced, and database/sql never prepares them again. Your driver's
-// settings decide how a statement is sent. See prepared for SQLite's look-up.
-func (s *Store) querier() querier {
-	if s.host != nil {
-		return s.host
-	}
-	return s.db
+	return s.onConnection(ctx, sent, call{run: func(conn *sql.Conn) error { return run(sent, conn) }})
 }
 
 // absent reports whether an error means that no row has what was asked for:

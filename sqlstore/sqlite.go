@@ -63,6 +63,7 @@ const (
 var sqlite = dialect{
 	name:      "sqlite",
 	oneWriter: true,
+	embedded:  true,
 
 	keepsLookup: true,
 
@@ -70,6 +71,8 @@ var sqlite = dialect{
 	// in between: this is the only writer from its beginning.
 	begin:      []string{"BEGIN IMMEDIATE"},
 	gaveUp:     sqliteGaveUp,
+	dead:       never,
+	unfit:      never,
 	taken:      never,
 	impossible: never,
 	check:      checkSQLite,

@@ -17,6 +17,12 @@
 // the database's default. It is short. Changes of different owners' keys wait for
 // one another only at the row that counts the positions of the log.
 //
+// After a restart of the server or a failover, pooled connections are dead, or
+// lead to a server that is now read-only. The Store replaces them, so no call
+// fails once new connections reach a primary. Connections that other code of
+// yours uses are not replaced. Set SetConnMaxLifetime, so that no session with a
+// former primary lasts.
+//
 // # PostgreSQL
 //
 // Version 12 or later, with the encoding UTF8, with github.com/jackc/pgx/v5 (its
@@ -61,6 +67,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/keyturn/apikey"
 )
@@ -78,11 +86,17 @@ type Store struct {
 	host     *sql.Tx // a transaction of the host, or nil
 	dialect  *dialect
 	attempts int
+	timeout  time.Duration
 
 	// writing is held by who writes, in a dialect that has one writer at a
 	// time: waiting here is fair and ends with the context, waiting in the
 	// database is a matter of luck.
 	writing chan struct{}
+
+	// healing is held by the call that looks for a connection to a better
+	// server. verdict is what the last one has found: see healing.decide.
+	healing chan struct{}
+	verdict atomic.Uint64
 
 	prepared prepared
 }
@@ -96,25 +110,61 @@ var (
 
 // Options of a Store. The zero value of a field is its default.
 type Options struct {
-	// Attempts is how often a transaction is run that the database itself
-	// gave up, and of which nothing was written: because of a deadlock, a
-	// conflict that only showed at its end (Galera), a connection that had
-	// died, or because SQLite was busy. In between the Store waits for a random time of at most 100 ms;
-	// with SQLite it does not, since SQLite has waited, as long as its busy
-	// timeout says. A transaction whose outcome is not known is never run
-	// again. What only reads is run so often if its connection has died.
+	// Attempts is how often a transaction is run that the database itself gave
+	// up and of which nothing was written: because of a deadlock, a conflict
+	// that only showed at its end (Galera), a lost connection, or because
+	// SQLite was busy. Before each repetition the Store waits for a random time
+	// of at most 100 ms. With SQLite it does not wait, because SQLite has
+	// waited for its busy timeout. A transaction whose outcome is unknown is
+	// never run again. A read is repeated if its connection was lost.
+	//
+	// A run does not count if its pooled connection turns out to be dead, or
+	// to lead to a server that is now read-only: the Store discards the
+	// connection and takes another. It returns the error once new connections
+	// fail as well.
 	// Default 10; 1 = never again. A negative number is taken for 1.
 	Attempts int
+
+	// Timeout bounds a Lookup that has been sent to the database, with all its
+	// repetitions. The end of the caller's context does not interrupt it,
+	// whether the context was canceled or its deadline has passed: drivers
+	// close a connection whose statement is interrupted, and clients that hang
+	// up could take all connections away. The Lookup returns its own result
+	// then. A context that has ended before the call sends nothing, and waiting
+	// for a connection while all are in use ends with the context.
+	//
+	// The same holds for every other statement, except that Timeout begins when
+	// the context ends: a long List is not cut short. A transaction sends no
+	// further statement after the end of the context, and is rolled back; its
+	// COMMIT is waited for.
+	//
+	// http.Server.Shutdown may have to wait for a request by as much.
+	// In SQLite the end of a context interrupts a statement that writes.
+	// Statements in a transaction of your own (Tx) end with the context.
+	// Default 5 s, also in place of a negative duration.
+	Timeout time.Duration
 }
 
-const defaultAttempts = 10
+const (
+	defaultAttempts = 10
+	defaultTimeout  = 5 * time.Second
+)
 
 // New returns a Store on a database that Migrate has been run on; nil Options
 // are all defaults. It does no I/O: see Check.
 func New(db *sql.DB, dialect Dialect, options *Options) *Store {
-	s := &Store{db: db, dialect: dialect.d, attempts: defaultAttempts, writing: make(chan struct{}, 1)}
-	if options != nil && options.Attempts != 0 {
+	s := &Store{
+		db: db, dialect: dialect.d, attempts: defaultAttempts, timeout: defaultTimeout,
+		writing: make(chan struct{}, 1), healing: make(chan struct{}, 1),
+	}
+	if options == nil {
+		return s
+	}
+	if options.Attempts != 0 {
 		s.attempts = max(options.Attempts, 1)
+	}
+	if options.Timeout > 0 {
+		s.timeout = options.Timeout
 	}
 	return s
 }
@@ -135,20 +185,24 @@ func (s *Store) ready(ctx context.Context) error {
 }
 
 // failed completes the error of an operation. What the contract names comes
-// back as it is. A driver may answer the end of the context with an error of
-// its own, so that the context's is added.
+// back as it is.
 func failed(ctx context.Context, operation string, err error) error {
-	switch err {
-	case nil, apikey.ErrNotFound, apikey.ErrConflict, apikey.ErrExists, apikey.ErrLimit:
+	if settled(err) {
 		return err
 	}
 	if text := err.Error(); strings.Contains(text, "syntax error") || strings.Contains(text, "SQL syntax") { // which quote what is near it
 		err = &hiddenError{"the database does not understand a statement: it is of another kind than the dialect, or too old", err}
 	}
+	return fmt.Errorf("sqlstore: %s: %w", operation, withEnd(ctx, err))
+}
+
+// withEnd adds the error of a context that has ended: a driver may return one of
+// its own.
+func withEnd(ctx context.Context, err error) error {
 	if ended := ctx.Err(); ended != nil && !errors.Is(err, ended) {
-		err = fmt.Errorf("%w: %w", ended, err)
+		return fmt.Errorf("%w: %w", ended, err)
 	}
-	return fmt.Errorf("sqlstore: %s: %w", operation, err)
+	return err
 }
 
 // hiddenError has another text than the error that it wraps, which holds what
@@ -169,11 +223,25 @@ func withoutDigest(err error) error {
 	if err == nil {
 		return nil
 	}
-	why := fmt.Sprintf("%T", err)
-	if state := sqlState(err); state != "" {
-		why = "SQLSTATE " + state
-	} else if n := mysqlNumber(err); n != 0 {
-		why = fmt.Sprint("error ", n)
+	return &hiddenError{"a credential cannot be written: " + code(err), err}
+}
+
+// withoutStatement hides an error of a server that only reads, which names the
+// statement.
+func (d *dialect) withoutStatement(err error) error {
+	if !d.unfit(err) {
+		return err
 	}
-	return &hiddenError{"a credential cannot be written: " + why, err}
+	return &hiddenError{"the server only reads, or serves nobody: " + code(err), err}
+}
+
+// code returns what identifies an error besides its text.
+func code(err error) string {
+	if state := sqlState(err); state != "" {
+		return "SQLSTATE " + state
+	}
+	if n := mysqlNumber(err); n != 0 {
+		return fmt.Sprint("error ", n)
+	}
+	return fmt.Sprintf("%T", err)
 }

@@ -21,7 +21,7 @@ func (s *Store) transact(ctx context.Context, run func(querier) error) error {
 	}
 	if s.host != nil {
 		if err := run(s.host); err != nil {
-			return aborted(err)
+			return aborted(s.dialect.withoutStatement(err))
 		}
 		return nil
 	}
@@ -33,22 +33,25 @@ func (s *Store) transact(ctx context.Context, run func(querier) error) error {
 			return aborted(ctx.Err())
 		}
 	}
-	for attempt := 1; ; attempt++ {
-		err := s.tryTransact(ctx, run)
-		if err == nil || attempt >= s.attempts || !s.again(err) || s.pause(ctx, attempt) != nil {
-			return err
-		}
+	sent, cancel := outliving(ctx, s.timeout)
+	defer cancel()
+	err := s.onConnection(ctx, sent, call{
+		run:     func(conn *sql.Conn) error { return s.tryTransact(ctx, sent, conn, run) },
+		certain: func(err error) bool { return errors.Is(err, apikey.ErrAborted) },
+		again:   s.again,
+	})
+	var end *endError
+	if err == nil || errors.As(err, &end) || errors.Is(err, apikey.ErrAborted) {
+		return err
 	}
+	return aborted(err)
 }
 
-// again reports whether a transaction can be run again: nothing was written,
-// and only because the database, or the connection to it, gave up.
+// again reports whether a transaction can be run again on a sound connection:
+// nothing was written, and only because the database gave up.
 func (s *Store) again(err error) bool {
-	if !errors.Is(err, apikey.ErrAborted) {
-		return false
-	}
 	var begin *beginError
-	return s.dialect.gaveUp(err) || errors.Is(err, driver.ErrBadConn) || errors.As(err, &begin) && !s.dialect.oneWriter
+	return s.dialect.gaveUp(err) || errors.As(err, &begin) && !s.dialect.oneWriter
 }
 
 const (
@@ -73,10 +76,12 @@ func (s *Store) pause(ctx context.Context, attempt int) error {
 	}
 }
 
-func (s *Store) tryTransact(ctx context.Context, run func(querier) error) error {
-	tx, err := s.begin(ctx)
-	if err != nil {
-		return aborted(err)
+// tryTransact runs a function in a transaction, once. Afterwards the connection
+// is outside of it, or closed.
+func (s *Store) tryTransact(ctx, sent context.Context, conn *sql.Conn, run func(querier) error) error {
+	tx := transaction{conn, s, sent}
+	if s.dialect.embedded {
+		tx.sent = ctx // which loses no connection
 	}
 	ended := false
 	defer func() {
@@ -84,7 +89,10 @@ func (s *Store) tryTransact(ctx context.Context, run func(querier) error) error 
 			tx.abandon(ctx)
 		}
 	}()
-	err = tx.exec(ctx, s.dialect.mark)
+	err := tx.begin(ctx)
+	if err == nil {
+		err = tx.exec(ctx, s.dialect.mark)
+	}
 	if err == nil {
 		err = run(tx)
 	}
@@ -99,7 +107,7 @@ func (s *Store) tryTransact(ctx context.Context, run func(querier) error) error 
 		// asked for.
 		tx.rollback(ctx)
 		ended = true
-		return aborted(err)
+		return aborted(s.dialect.withoutStatement(err))
 	}
 	err = tx.commit(ctx)
 	ended = true
@@ -107,36 +115,46 @@ func (s *Store) tryTransact(ctx context.Context, run func(querier) error) error 
 }
 
 // transaction is one that writes. Exactly one of commit and rollback ends it.
-// It says its words itself, on a connection of its own: database/sql has none
-// for BEGIN IMMEDIATE, and a COMMIT of its own knows no context.
+// It sends its own BEGIN and COMMIT, on a connection of its own: database/sql
+// has no BEGIN IMMEDIATE, and its COMMIT takes no context.
+//
+// A statement that is sent runs under sent, which outlives the context of the
+// call: a driver that is interrupted closes the connection. Once the context has
+// ended, no further statement is sent.
 type transaction struct {
-	*sql.Conn
-	dialect *dialect
+	conn  *sql.Conn
+	store *Store
+	sent  context.Context
 }
 
-func (s *Store) begin(ctx context.Context) (transaction, error) {
-	conn, err := s.db.Conn(ctx)
-	if err != nil {
-		return transaction{}, err
+func (tx transaction) ExecContext(ctx context.Context, statement string, args ...any) (sql.Result, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
 	}
-	tx := transaction{conn, s.dialect}
-	answered := false
-	defer func() {
-		if !answered {
-			tx.abandon(ctx)
+	return tx.conn.ExecContext(tx.sent, statement, args...)
+}
+
+func (tx transaction) QueryContext(ctx context.Context, statement string, args ...any) (*sql.Rows, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return tx.conn.QueryContext(tx.sent, statement, args...)
+}
+
+func (tx transaction) QueryRowContext(ctx context.Context, statement string, args ...any) *sql.Row {
+	if ctx.Err() != nil {
+		return tx.store.db.QueryRowContext(ctx, statement) // which only makes a Row of the error
+	}
+	return tx.conn.QueryRowContext(tx.sent, statement, args...)
+}
+
+func (tx transaction) begin(ctx context.Context) error {
+	for _, statement := range tx.store.dialect.begin {
+		if err := tx.exec(ctx, statement); err != nil {
+			return &beginError{err}
 		}
-	}()
-	for _, statement := range s.dialect.begin {
-		if _, err = conn.ExecContext(ctx, statement); err != nil {
-			break
-		}
 	}
-	answered = true
-	if err != nil {
-		tx.rollback(ctx) // a driver may answer the end of the context although it has begun
-		return tx, &beginError{err}
-	}
-	return tx, nil
+	return nil
 }
 
 // beginError is the error of a BEGIN. On a server that was started anew, it is
@@ -149,35 +167,42 @@ func (e *beginError) Error() string { return e.err.Error() }
 
 func (e *beginError) Unwrap() error { return e.err }
 
-// commit returns an error if it is not known whether the transaction was
+// endError is the error of a COMMIT after which it is not known whether the
+// transaction was committed.
+type endError struct {
+	err error
+}
+
+func (e *endError) Error() string { return e.err.Error() }
+
+func (e *endError) Unwrap() error { return e.err }
+
+// commit returns an endError if it is not known whether the transaction was
 // committed, and an [apikey.ErrAborted] if the database gave it up at the end,
 // as a cluster does that finds it in conflict with one of another node.
 func (tx transaction) commit(ctx context.Context) error {
-	ctx, cancel := outliving(ctx)
+	ctx, cancel := outliving(ctx, tx.store.timeout)
 	defer cancel()
-	if _, err := tx.ExecContext(ctx, "COMMIT"); err != nil {
+	if _, err := tx.conn.ExecContext(ctx, "COMMIT"); err != nil {
 		tx.rollback(ctx)
-		if tx.dialect.gaveUp(err) {
+		if tx.store.dialect.gaveUp(err) {
 			return aborted(err)
 		}
-		return err
+		return &endError{err}
 	}
-	tx.release(ctx)
+	tx.restore(ctx)
 	return nil
 }
 
-// release gives the connection back to the pool, as one that Check accepts: with
-// autocommit.
-func (tx transaction) release(ctx context.Context) {
-	if tx.exec(ctx, tx.dialect.restore) != nil {
-		tx.discard()
+// restore makes the connection one that Check accepts: with autocommit.
+func (tx transaction) restore(ctx context.Context) {
+	statement := tx.store.dialect.restore
+	if statement == "" {
+		return
 	}
-	tx.Close() // it has no error that matters now
-}
-
-// discard closes the connection, and so ends its transaction.
-func (tx transaction) discard() {
-	tx.Raw(func(any) error { return driver.ErrBadConn })
+	if _, err := tx.conn.ExecContext(ctx, statement); err != nil {
+		discard(tx.conn)
+	}
 }
 
 // exec runs a statement, if there is one.
@@ -192,14 +217,13 @@ func (tx transaction) exec(ctx context.Context, statement string) error {
 // rollback leaves no connection in the pool that is still inside of the
 // transaction.
 func (tx transaction) rollback(ctx context.Context) {
-	ctx, cancel := outliving(ctx)
+	ctx, cancel := outliving(ctx, tx.store.timeout)
 	defer cancel()
 	if !tx.outside(ctx) {
-		tx.discard()
-		tx.Close()
+		discard(tx.conn)
 		return
 	}
-	tx.release(ctx)
+	tx.restore(ctx)
 }
 
 // abandon ends a transaction in which the driver panicked, so that it does not
@@ -207,9 +231,9 @@ func (tx transaction) rollback(ctx context.Context) {
 // panic database/sql may hold locks, for which its own Close, or a call that
 // finds the connection bad, would wait for ever.
 func (tx transaction) abandon(ctx context.Context) {
-	ctx, cancel := outliving(ctx)
+	ctx, cancel := outliving(ctx, tx.store.timeout)
 	defer cancel()
-	tx.Raw(func(conn any) error {
+	tx.conn.Raw(func(conn any) error {
 		if c, ok := conn.(driver.ExecerContext); ok {
 			c.ExecContext(ctx, "ROLLBACK", nil)
 		}
@@ -223,30 +247,26 @@ func (tx transaction) abandon(ctx context.Context) {
 // outside leaves the transaction and reports whether it is sure that the
 // connection is in none.
 func (tx transaction) outside(ctx context.Context) bool {
-	if _, err := tx.ExecContext(ctx, "ROLLBACK"); err == nil {
+	if _, err := tx.conn.ExecContext(ctx, "ROLLBACK"); err == nil {
 		return true
 	}
-	if tx.dialect.name != sqlite.name {
+	if !tx.store.dialect.embedded {
 		return false
 	}
 	// In SQLite there may have been none: BEGIN was refused, or SQLite has
 	// rolled back by itself. There, and only there, BEGIN fails inside of a
 	// transaction; MySQL would commit it.
-	if _, err := tx.ExecContext(ctx, "BEGIN"); err != nil {
+	if _, err := tx.conn.ExecContext(ctx, "BEGIN"); err != nil {
 		return false
 	}
-	_, err := tx.ExecContext(ctx, "ROLLBACK")
+	_, err := tx.conn.ExecContext(ctx, "ROLLBACK")
 	return err == nil
 }
 
-// patience is how long the end of a transaction is waited for once the context
-// of the call has ended.
-const patience = 5 * time.Second
-
 // outliving returns a context for what must not be torn: a COMMIT that is
-// interrupted has an outcome that nobody knows, and a connection whose ROLLBACK
+// interrupted has an outcome that nobody knows, and a connection whose statement
 // is interrupted is lost. It ends some time after the one of the call.
-func outliving(ctx context.Context) (context.Context, context.CancelFunc) {
+func outliving(ctx context.Context, patience time.Duration) (context.Context, context.CancelFunc) {
 	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(patience, cancel) })
 	return longer, func() { stop(); cancel() }

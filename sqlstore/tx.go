@@ -51,7 +51,7 @@ import (
 // A context that ends while a statement runs can end the connection, and with
 // it the transaction.
 func (s *Store) Tx(tx *sql.Tx) apikey.Store {
-	return &hostStore{store: &Store{db: s.db, host: tx, dialect: s.dialect}}
+	return &hostStore{store: &Store{db: s.db, host: tx, dialect: s.dialect, timeout: s.timeout}}
 }
 
 // hostStore is a Store in a transaction of the host. It remembers the first
@@ -98,7 +98,7 @@ func (h *hostStore) write(ctx context.Context, operation string, call func() err
 		}
 		err := call()
 		if err != nil {
-			ctx, cancel := outliving(ctx)
+			ctx, cancel := outliving(ctx, h.store.timeout)
 			defer cancel()
 			if undo := h.exec(ctx, "ROLLBACK TO SAVEPOINT apikey"); undo != nil {
 				return failed(ctx, operation, aborted(fmt.Errorf("%w; and it cannot be undone: %w", err, undo)))

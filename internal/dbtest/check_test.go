@@ -197,6 +197,8 @@ func (servantConn) Close() error { return nil }
 
 func (c servantConn) QueryContext(_ context.Context, statement string, args []driver.NamedValue) (driver.Rows, error) {
 	switch {
+	case strings.Contains(statement, "pg_is_in_recovery"):
+		return c.setting("recovery"), nil
 	case strings.Contains(statement, "pg_") || strings.Contains(statement, "information_schema.columns"),
 		strings.Contains(statement, "engine <>"):
 		if strings.Contains(statement, "relname = 'apikey_schema'") {
@@ -230,7 +232,7 @@ func (c servantConn) setting(name string) *servantRows {
 	value, ok := c.answers[name]
 	if !ok {
 		value, ok = map[string]string{
-			"synchronous_commit": "on", "fsync": "on", "full_page_writes": "on", "server_encoding": "UTF8",
+			"synchronous_commit": "on", "fsync": "on", "full_page_writes": "on", "server_encoding": "UTF8", "transaction_read_only": "off",
 			"innodb_flush_log_at_trx_commit": "1", "innodb_doublewrite": "ON", "log_bin": "OFF", "sync_binlog": "0",
 			"binlog_format": "MIXED", "sql_mode": "STRICT_TRANS_TABLES", "autocommit": "ON", "tx_isolation": "REPEATABLE-READ",
 		}[name]
@@ -286,7 +288,19 @@ func TestCheckServer(t *testing.T) {
 			[]string{"synchronous_commit is off", "fsync is off", "full_page_writes is off", "server_encoding is LATIN1"},
 		},
 
+		{
+			"read-only session", sqlstore.PostgreSQL,
+			servant{"transaction_read_only": "on", "recovery": "f"}, []string{"default_transaction_read_only is on"},
+		},
+		{"standby", sqlstore.PostgreSQL, servant{"transaction_read_only": "on", "recovery": "t"}, []string{"pg_is_in_recovery is true"}},
+
 		{"good", sqlstore.MySQL, servant{}, nil},
+		{"read-only", sqlstore.MySQL, servant{"read_only": "ON"}, []string{"read_only is ON"}},
+		{"read-only, without locks", sqlstore.MySQL, servant{"read_only": "NO_LOCK"}, []string{"read_only is NO_LOCK"}},
+		{"super read-only", sqlstore.MySQL, servant{"super_read_only": "ON"}, []string{"super_read_only is ON"}},
+		{"engine read-only", sqlstore.MySQL, servant{"innodb_read_only": "ON"}, []string{"innodb_read_only is ON"}},
+		{"read-only session", sqlstore.MySQL, servant{"tx_read_only": "ON"}, []string{"tx_read_only is ON"}},
+		{"read-only session of MySQL", sqlstore.MySQL, servant{"transaction_read_only": "ON"}, []string{"transaction_read_only is ON"}},
 		{"log once a second", sqlstore.MySQL, servant{"innodb_flush_log_at_trx_commit": "0"}, []string{"innodb_flush_log_at_trx_commit is 0"}},
 		{"log to the system", sqlstore.MySQL, servant{"innodb_flush_log_at_trx_commit": "2"}, []string{"innodb_flush_log_at_trx_commit is 2"}},
 		{"binary log", sqlstore.MySQL, servant{"log_bin": "ON"}, []string{"sync_binlog is 0"}},

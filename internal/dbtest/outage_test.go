@@ -63,7 +63,7 @@ func TestOutage(t *testing.T) {
 				d.Migrate(t)
 				pool, own := d.Pool(t), d.Pool(t)
 				own.SetMaxIdleConns(-1) // one that is idle is dead after the first outage
-				l := newLoad(t, sqlstore.New(pool, d.Dialect, nil), nil)
+				l := newLoad(t, sqlstore.New(pool, d.Dialect, &sqlstore.Options{Timeout: time.Second}), nil)
 				all := []outage{{"kill", false, s.Kill, s.Start}, {"stop", false, s.Stop, s.Start}, locked(t, d, own)}
 				if test.freezes {
 					all = append(all, frozen(t, d, own))

@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/keyturn/apikey/sqlstore"
@@ -23,8 +24,10 @@ type Engine struct {
 	Name    string // "sqlite", "postgres-pgx", "postgres-pq" or "mariadb"
 	Dialect sqlstore.Dialect
 
-	driver string  // as database/sql knows it
-	server *server // nil: each database is a file
+	driver  string   // as database/sql knows it
+	server  *server  // nil: each database is a file
+	pooler  string   // data source name of a pooler in front of the server, or ""
+	session []string // settings of every connection
 }
 
 // The engines, before they have a server. See [Engine.At].
@@ -104,6 +107,9 @@ func (e Engine) Database(t testing.TB) *Database {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		if err := e.leavePooler(name); err != nil {
+			t.Error(err)
+		}
 		// What a test that failed has left is nothing to build on.
 		if err := e.server.giveBack(context.Background(), name, !t.Failed()); err != nil {
 			t.Error(err)
@@ -124,6 +130,9 @@ func (e Engine) EmptyDatabase(t testing.TB) *Database {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		if err := e.leavePooler(name); err != nil {
+			t.Error(err)
+		}
 		if err := e.server.drop(context.Background(), name); err != nil {
 			t.Error(err)
 		}
@@ -142,6 +151,7 @@ func (d *Database) Migrate(t testing.TB) {
 		t.Fatal(err)
 	}
 	defer db.Close()
+	db.SetMaxOpenConns(1)
 	if err := sqlstore.Migrate(context.Background(), db, d.Dialect); err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +165,11 @@ func (d *Database) DSN(t testing.TB, settings ...string) string {
 	if d.server == nil {
 		return DataSource(d.Name, settings...)
 	}
-	dsn, err := d.server.kind.at(d.server.dsn, d.Name, settings)
+	server := d.server.dsn
+	if d.pooler != "" {
+		server = d.pooler
+	}
+	dsn, err := d.server.kind.at(server, d.Name, slices.Concat(d.session, settings))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -19,6 +20,8 @@ import (
 // nothing.
 type spy struct {
 	connector driver.Connector
+
+	interpolates bool // the driver puts values into statements itself
 
 	mu             sync.Mutex
 	calls          []call
@@ -42,6 +45,7 @@ type call struct {
 func (d *Database) spied(t testing.TB, settings ...string) (*spy, *sql.DB) {
 	t.Helper()
 	s := newSpy(t, d.Connector(t, settings...))
+	s.interpolates = slices.Contains(slices.Concat(d.session, settings), "interpolateParams=true")
 	return s, d.PoolOf(t, s)
 }
 
@@ -264,7 +268,7 @@ func (c *spyConn) CheckNamedValue(v *driver.NamedValue) error {
 // prepared, and run then, which is one statement and not two.
 func (c *spyConn) preparesFirst(args []driver.NamedValue) bool {
 	_, ok := c.spy.Driver().(*mysql.MySQLDriver)
-	return ok && len(args) > 0
+	return ok && len(args) > 0 && !c.spy.interpolates
 }
 
 func (c *spyConn) ExecContext(ctx context.Context, statement string, args []driver.NamedValue) (r driver.Result, err error) {

@@ -47,9 +47,12 @@ func (s *Store) tryCheck(ctx context.Context) error {
 		return schemaError(version, len(all), half)
 	}})
 	if err != nil {
-		return errors.Join(err, settings)
+		return errors.Join(s.dialect.modeError(err), settings)
 	}
-	return errors.Join(settings, s.probe(ctx))
+	if err := s.checkSessions(ctx); err != nil {
+		return errors.Join(settings, err)
+	}
+	return errors.Join(settings, s.dialect.modeError(s.probe(ctx)))
 }
 
 var errProbe = errors.New("rolled back")

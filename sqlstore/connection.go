@@ -43,7 +43,7 @@ type health int
 
 const (
 	sound health = iota // the error has another cause
-	dead                // it is gone
+	dead                // it is gone, or has lost what the driver prepared there
 	unfit               // it works, but the server behind it does not do what is asked
 )
 
@@ -52,7 +52,7 @@ func (s *Store) judge(ctx context.Context, conn *sql.Conn, err error) health {
 	switch {
 	case s.dialect.unfit(err):
 		return unfit
-	case lost(err) || s.dialect.dead(err) || unusable(ctx, conn):
+	case lost(err) || s.dialect.dead(err) || statementLost(err) || unusable(ctx, conn):
 		return dead
 	}
 	return sound

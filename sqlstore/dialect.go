@@ -60,6 +60,10 @@ type dialect struct {
 	check      func(ctx context.Context, conn *sql.Conn) error
 	checkHost  func(ctx context.Context, tx querier) error // refuses a transaction of the host in which a Commit would not be exact
 
+	modeAdvice    string // how to set a driver behind a pooler; "": there is none
+	session       string // returns the id of the server's session; or ""
+	transactionID string // 'virtualxid': session, "/", number of the transaction in it
+
 	lockSchema string // keeps others from migrating until the transaction ends; returns one row
 	hasSchema  string // returns one row, whether apikey_schema exists
 	version    string // returns the version of the schema

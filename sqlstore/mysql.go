@@ -95,6 +95,9 @@ var mysql = dialect{
 	check:      checkMySQL,
 	checkHost:  checkHostMySQL,
 
+	modeAdvice: "the server session behind a connection changes, as behind a proxy that shares sessions; " +
+		"set interpolateParams=true in the data source name",
+
 	hasSchema: `SELECT COUNT(*) FROM information_schema.tables
 		WHERE table_schema = DATABASE() AND table_name = 'apikey_schema'`,
 	version: `SELECT version FROM apikey_schema WHERE id = 1`,

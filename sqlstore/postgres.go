@@ -65,6 +65,12 @@ var postgres = dialect{
 	check:      checkPostgres,
 	checkHost:  checkHostPostgres,
 
+	modeAdvice: "the server session behind a connection changes, as behind a pooler in transaction mode; " +
+		"with pgx set default_query_exec_mode=exec, with lib/pq set binary_parameters=yes, in the data source name",
+	session: `SELECT pg_backend_pid()`,
+	transactionID: `SELECT virtualtransaction FROM pg_catalog.pg_locks
+		WHERE pid = pg_backend_pid() AND locktype = $1 LIMIT 1`,
+
 	// The number is any that no other program uses.
 	lockSchema: `SELECT COUNT(pg_advisory_xact_lock(7022084271526539361))`,
 	// Asked of the table and not of to_regclass, which inside of a transaction

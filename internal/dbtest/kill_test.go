@@ -34,6 +34,13 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+	if encoded := os.Getenv(programVariable); encoded != "" {
+		if err := runProgram(encoded); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	status := m.Run()
 	if err := dropAll(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -35,24 +35,33 @@ func (s *Store) tryCheck(ctx context.Context) error {
 	sent, cancel := outliving(ctx, s.timeout)
 	defer cancel()
 	err = s.onConnection(ctx, sent, call{run: func(conn *sql.Conn) error {
+		// First, since with some settings nothing else can be read.
+		settings = s.dialect.check(sent, conn)
+		if setting := (*SettingError)(nil); settings != nil && !errors.As(settings, &setting) {
+			err := settings // which may be that of a dead connection
+			settings = nil
+			return err
+		}
 		version, half, err := s.dialect.schemaVersion(sent, conn)
 		if err != nil {
 			return err
 		}
-		settings = s.dialect.check(sent, conn)
-		if setting := (*SettingError)(nil); settings != nil && !errors.As(settings, &setting) {
-			err, settings = settings, nil // which may be that of a dead connection
-			return err
-		}
 		return schemaError(version, len(all), half)
 	}})
+	wrong := (*SchemaError)(nil)
+	if settings != nil && err != nil && !errors.As(err, &wrong) {
+		return settings // which explain the error
+	}
 	if err != nil {
 		return errors.Join(s.dialect.modeError(err), settings)
 	}
 	if err := s.checkSessions(ctx); err != nil {
 		return errors.Join(settings, err)
 	}
-	return errors.Join(settings, s.dialect.modeError(s.probe(ctx)))
+	if err := s.dialect.modeError(s.probe(ctx)); err != nil {
+		return errors.Join(settings, err)
+	}
+	return settings
 }
 
 var errProbe = errors.New("rolled back")

@@ -40,7 +40,11 @@ const (
 	mysqlGetJoin = `) AS k
 		LEFT JOIN apikey_credentials AS c ON c.key_id = k.id
 		LEFT JOIN apikey_usage AS u ON u.credential_id = c.id
-		ORDER BY k.id, c.created_at, c.id`
+		ORDER BY k.id, c.created_at, c.id` + mysqlAll
+
+	// mysqlAll ends each statement that may return several rows: a setting,
+	// sql_select_limit, cuts all that have no limit of their own.
+	mysqlAll = ` LIMIT 18446744073709551615`
 
 	// A record of a list, with sums over its credentials. No Manager stores more
 	// than 2^53 uses of a credential: more cannot make the sum overflow, which
@@ -55,9 +59,10 @@ const (
 		FROM (SELECT * FROM apikey_keys AS k WHERE `
 
 	// Uses of credentials that are not stored find no partner. Rows are
-	// written in one order, so that two batches cannot deadlock.
+	// written in one order, so that two batches cannot deadlock. The text is
+	// UTF-8 whatever the character set of the connection is.
 	mysqlUses = `
-		FROM JSON_TABLE(?, '$[*]' COLUMNS (
+		FROM JSON_TABLE(CONVERT(CAST(? AS BINARY) USING utf8mb4), '$[*]' COLUMNS (
 			id           VARCHAR(255) CHARACTER SET utf8mb4 PATH '$[0]',
 			day          BIGINT                             PATH '$[1]',
 			uses         BIGINT                             PATH '$[2]',
@@ -113,7 +118,7 @@ var mysql = dialect{
 	getOwned: mysqlGet + `id = ? AND owner = ?` + mysqlGetJoin,
 
 	listHead: mysqlList,
-	listTail: ` ORDER BY k.id LIMIT ?) AS k ORDER BY k.id`,
+	listTail: ` ORDER BY k.id LIMIT ?) AS k ORDER BY k.id` + mysqlAll,
 
 	owned:           `k.owner = ?`,
 	after:           `k.id > ?`,
@@ -142,7 +147,7 @@ var mysql = dialect{
 		WHERE seq >= ? AND (seq > ? OR name > ?) ORDER BY seq, name LIMIT ?`,
 	onceName: `SELECT name, key_id, seq FROM apikey_once WHERE name = ?`,
 
-	peppers: `SELECT DISTINCT pepper_id FROM apikey_credentials`,
+	peppers: `SELECT DISTINCT pepper_id FROM apikey_credentials` + mysqlAll,
 
 	// By way of the credentials: theirs is the index, and what Touch may have
 	// left of one that is gone is not found.
@@ -150,7 +155,7 @@ var mysql = dialect{
 		FROM apikey_credentials AS c
 		JOIN apikey_usage_days AS d ON d.credential_id = c.id
 		WHERE c.key_id = ? AND d.day >= ? AND d.day < ? AND d.day <> 0
-		ORDER BY d.day, d.credential_id`,
+		ORDER BY d.day, d.credential_id` + mysqlAll,
 
 	// A row that is there is locked by a change: a lock alone would not reach
 	// the other nodes of a Galera cluster, and two of them would each count
@@ -191,7 +196,7 @@ var mysql = dialect{
 	removeKey: `DELETE FROM apikey_keys WHERE id = ? AND revision = ?`,
 
 	credentials: `SELECT ` + mysqlCredential + `, c.is_current FROM apikey_credentials AS c
-		WHERE c.key_id = ? LOCK IN SHARE MODE`,
+		WHERE c.key_id = ?` + mysqlAll + ` LOCK IN SHARE MODE`,
 	addCredentials: insert{`
 		INSERT INTO apikey_credentials (
 			id, key_id, prefix, created_at, expires_at, retire_before,
@@ -210,10 +215,14 @@ var mysql = dialect{
 		`DELETE FROM apikey_usage_days WHERE credential_id = ?`,
 		`DELETE FROM apikey_credentials WHERE id = ?`,
 	},
-	// With IN (SELECT ...) MariaDB reads, and locks, all that is used.
+	// With IN (SELECT ...) MariaDB reads, and locks, all that is used. With
+	// sql_safe_updates it refuses a join that does not use these indexes, and
+	// of small tables it would rather read all.
 	removeCredentials: []string{
-		`DELETE u FROM apikey_credentials AS c JOIN apikey_usage AS u ON u.credential_id = c.id WHERE c.key_id = ?`,
-		`DELETE d FROM apikey_credentials AS c JOIN apikey_usage_days AS d ON d.credential_id = c.id WHERE c.key_id = ?`,
+		`DELETE u FROM apikey_credentials AS c FORCE INDEX (apikey_credentials_by_key)
+			STRAIGHT_JOIN apikey_usage AS u FORCE INDEX (PRIMARY) ON u.credential_id = c.id WHERE c.key_id = ?`,
+		`DELETE d FROM apikey_credentials AS c FORCE INDEX (apikey_credentials_by_key)
+			STRAIGHT_JOIN apikey_usage_days AS d FORCE INDEX (PRIMARY) ON d.credential_id = c.id WHERE c.key_id = ?`,
 		`DELETE FROM apikey_credentials WHERE key_id = ?`,
 	},
 
@@ -294,6 +303,9 @@ var mysqlOnlyReads = []uint16{
 }
 
 func checkMySQL(ctx context.Context, conn *sql.Conn) error {
+	if err := checkSelects(ctx, conn); err != nil {
+		return err
+	}
 	settings, err := variables(ctx, conn)
 	if err != nil {
 		return err
@@ -316,6 +328,15 @@ func checkMySQL(ctx context.Context, conn *sql.Conn) error {
 	}
 	if mode := settings["sql_mode"]; !strings.Contains(mode, "STRICT_TRANS_TABLES") && !strings.Contains(mode, "STRICT_ALL_TABLES") {
 		bad("sql_mode", "add STRICT_TRANS_TABLES, in the data source name if it is set there: else a text that is too long is cut instead of refused")
+	}
+	if strings.Contains(settings["sql_mode"], "EMPTY_STRING_IS_NULL") {
+		bad("sql_mode", "remove EMPTY_STRING_IS_NULL: with it the database refuses to store empty texts")
+	}
+	if client, connection := settings["character_set_client"], settings["character_set_connection"]; client != connection {
+		bad("character_set_connection", "set it to "+client+", as character_set_client is, with charset or collation in the data source name: otherwise the server changes the bytes that it is sent")
+	}
+	if n, err := strconv.Atoi(settings["max_sort_length"]); err == nil && n < 255 {
+		bad("max_sort_length", "set it to 1024, the default: otherwise ids that begin alike are not sorted")
 	}
 	// What reads is not in a transaction of ours.
 	if settings["autocommit"] != "ON" {
@@ -340,7 +361,7 @@ func checkMySQL(ctx context.Context, conn *sql.Conn) error {
 	engines, err := texts(ctx, conn, `
 		SELECT CONCAT(table_name, ' ', engine) FROM information_schema.tables
 		WHERE table_schema = DATABASE() AND `+mysqlTables+` AND engine <> 'InnoDB'
-		ORDER BY 1`)
+		ORDER BY 1`+mysqlAll)
 	if err != nil {
 		return err
 	}
@@ -348,7 +369,7 @@ func checkMySQL(ctx context.Context, conn *sql.Conn) error {
 	collations, err := texts(ctx, conn, `
 		SELECT CONCAT(table_name, '.', column_name, ' ', collation_name) FROM information_schema.columns
 		WHERE table_schema = DATABASE() AND `+mysqlTables+` AND collation_name IS NOT NULL
-		ORDER BY 1`)
+		ORDER BY 1`+mysqlAll)
 	if err != nil {
 		return err
 	}
@@ -362,26 +383,49 @@ var mysqlReadOnly = []string{"read_only", "super_read_only", "innodb_read_only",
 const mysqlTables = `table_name IN ('apikey_keys', 'apikey_credentials', 'apikey_owners', 'apikey_events',
 			'apikey_usage', 'apikey_usage_days', 'apikey_once', 'apikey_counter', 'apikey_schema')`
 
-// variables returns those of the session that Check looks at. Which there are
-// depends on the server.
-func variables(ctx context.Context, q querier) (map[string]string, error) {
-	rows, err := q.QueryContext(ctx, `SHOW VARIABLES WHERE Variable_name IN (
-		'innodb_flush_log_at_trx_commit', 'innodb_doublewrite', 'log_bin', 'sync_binlog', 'binlog_format', 'sql_mode',
-		'autocommit', 'tx_isolation', 'transaction_isolation', 'wsrep_on', 'wsrep_sync_wait',
-		'`+strings.Join(mysqlReadOnly, "', '")+`')`)
-	if err != nil {
-		return nil, err
+// checkSelects reports settings that make the server refuse or cut what Check
+// itself reads. It reads from no table.
+func checkSelects(ctx context.Context, q querier) error {
+	var none, big flag
+	err := q.QueryRowContext(ctx, `SELECT @@sql_select_limit = 0, @@sql_big_selects LIMIT 1`).Scan(&none, &big)
+	switch {
+	case err != nil:
+		return err
+	case bool(none):
+		return &SettingError{Setting: "sql_select_limit", Value: "0", Advice: "set it to DEFAULT: with it the server returns no rows"}
+	case !bool(big):
+		return &SettingError{
+			Setting: "sql_big_selects", Value: "OFF",
+			Advice: "set it to ON, or max_join_size to DEFAULT: otherwise the server refuses to read from tables once they have grown",
+		}
 	}
-	defer rows.Close()
+	return nil
+}
+
+// mysqlVariables are those of the session that Check looks at. Which there are
+// depends on the server.
+var mysqlVariables = append([]string{
+	"innodb_flush_log_at_trx_commit", "innodb_doublewrite", "log_bin", "sync_binlog", "binlog_format", "sql_mode",
+	"autocommit", "tx_isolation", "transaction_isolation", "wsrep_on", "wsrep_sync_wait",
+	"character_set_client", "character_set_connection", "max_sort_length",
+}, mysqlReadOnly...)
+
+// variables returns the values of mysqlVariables. It asks for one at a time,
+// because sql_select_limit also cuts what SHOW returns.
+func variables(ctx context.Context, q querier) (map[string]string, error) {
 	all := map[string]string{}
-	for rows.Next() {
-		var name, value text
-		if err := rows.Scan(&name, &value); err != nil {
+	for _, name := range mysqlVariables {
+		var shown, value text
+		err := q.QueryRowContext(ctx, `SHOW VARIABLES WHERE Variable_name = '`+name+`'`).Scan(&shown, &value)
+		if errors.Is(err, sql.ErrNoRows) {
+			continue
+		}
+		if err != nil {
 			return nil, err
 		}
-		all[strings.ToLower(string(name))] = string(value)
+		all[name] = string(value)
 	}
-	return all, rows.Err()
+	return all, nil
 }
 
 // checkHostMySQL refuses, on a node of a Galera cluster, a driver that prepares

@@ -238,7 +238,10 @@ func checkSQLite(ctx context.Context, conn *sql.Conn) error {
 	if err := conn.QueryRowContext(ctx, "SELECT file FROM pragma_database_list WHERE name = 'main'").Scan(&file); err != nil {
 		return err
 	}
-	var errs []error
+	errs, err := checkPragmas(ctx, conn)
+	if err != nil {
+		return err
+	}
 	if journal == "off" || journal == "memory" && file != "" { // without a file it is always memory
 		errs = append(errs, &SettingError{
 			Setting: "journal_mode", Value: strings.ToUpper(journal),
@@ -271,4 +274,30 @@ func checkSQLite(ctx context.Context, conn *sql.Conn) error {
 	}
 	return errors.Join(append(errs, columnErrors("collation", folded,
 		"give the column the collation BINARY: else other texts than those stored can match")...)...)
+}
+
+// sqlitePragmas are settings with which SQLite does not do what is asked.
+var sqlitePragmas = []struct {
+	name   string
+	bad    func(value string) bool
+	advice string
+}{
+	{"query_only", is("1"), "set it to 0: with it nothing can be written"},
+	{"encoding", func(v string) bool { return v != "UTF-8" },
+		"make the database with the encoding UTF-8: otherwise ids are sorted in another order"},
+	{"locking_mode", is("exclusive"), "set it to NORMAL: with it one connection locks out all others, also those of its own pool"},
+	{"read_uncommitted", is("1"), "set it to 0: otherwise what is read may never be committed"},
+}
+
+func checkPragmas(ctx context.Context, conn *sql.Conn) (errs []error, err error) {
+	for _, pragma := range sqlitePragmas {
+		var value string
+		if err := conn.QueryRowContext(ctx, "PRAGMA "+pragma.name).Scan(&value); err != nil {
+			return nil, err
+		}
+		if pragma.bad(value) {
+			errs = append(errs, &SettingError{Setting: pragma.name, Value: value, Advice: pragma.advice})
+		}
+	}
+	return errs, nil
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -102,7 +103,27 @@ var cycle = []namedCall{
 	{"pepper ids", func(ctx context.Context, c *client) error { _, err := c.store.PepperIDs(ctx); return err }},
 	{"sweep", func(ctx context.Context, c *client) error { _, err := c.m.Sweep(ctx); return err }},
 	{"validate", validateKey},
+	{"remove credentials", func(ctx context.Context, c *client) error {
+		r, err := c.store.Get(ctx, c.key.ID, "")
+		if err != nil {
+			return err
+		}
+		if len(r.Credentials) < 2 {
+			return fmt.Errorf("%d credentials", len(r.Credentials))
+		}
+		r.Credentials = slices.DeleteFunc(r.Credentials, func(k apikey.Credential) bool { return k.ID != r.Key.CredentialID })
+		_, err = c.store.Commit(ctx, apikey.Commit{Records: []apikey.Record{r}})
+		return err
+	}},
 	{"delete", func(ctx context.Context, c *client) error { _, err := c.m.Delete(ctx, c.key.ID, "why"); return err }},
+	{"purge", func(ctx context.Context, c *client) error {
+		r, err := c.store.Get(ctx, c.key.ID, "")
+		if err != nil {
+			return err
+		}
+		_, err = c.store.Commit(ctx, apikey.Commit{Purge: []apikey.Ref{{ID: r.Key.ID, Revision: r.Key.Revision}}})
+		return err
+	}},
 }
 
 func validateKey(ctx context.Context, c *client) error {
@@ -121,7 +142,7 @@ type program struct {
 // run makes all calls. It returns the number of those that failed, and what is
 // wrong with each name of call.
 func (p program) run(ctx context.Context, db *sql.DB, each func()) (failed int, err error) {
-	dialect := map[string]sqlstore.Dialect{"postgres": sqlstore.PostgreSQL, "mysql": sqlstore.MySQL}[p.Dialect]
+	dialect := map[string]sqlstore.Dialect{"sqlite": sqlstore.SQLite, "postgres": sqlstore.PostgreSQL, "mysql": sqlstore.MySQL}[p.Dialect]
 	store := sqlstore.New(db, dialect, nil)
 	m, err := apikey.New(store, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
 	if err != nil {

@@ -209,6 +209,8 @@ func (c servantConn) QueryContext(_ context.Context, statement string, args []dr
 		return &servantRows{rows: []driver.Value{int64(1)}}, nil
 	case len(args) == 1: // PostgreSQL: the name of a setting
 		return c.setting(args[0].Value.(string)), nil
+	case strings.HasPrefix(statement, "SELECT @@sql_select_limit"):
+		return &servantRows{names: []string{"0"}, rows: []driver.Value{int64(1)}}, nil
 	case strings.HasPrefix(statement, "SHOW VARIABLES"):
 		all := &servantRows{}
 		for i, name := range strings.Split(statement, "'") {
@@ -264,7 +266,7 @@ func (r *servantRows) Next(to []driver.Value) error {
 	}
 	to[len(to)-1], r.rows = r.rows[0], r.rows[1:]
 	if len(to) > 1 {
-		to[0], r.names = r.names[0], r.names[1:]
+		to[0], r.names = []byte(r.names[0]), r.names[1:]
 	}
 	return nil
 }

@@ -49,7 +49,7 @@ var postgres = kind{
 			key, value, _ := strings.Cut(s, "=")
 			query.Set(key, value)
 		}
-		u.RawQuery = query.Encode()
+		u.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20") // as pgx reads it
 		return u.String(), nil
 	},
 	create:     "CREATE DATABASE ",

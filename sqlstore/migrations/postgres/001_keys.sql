@@ -19,7 +19,7 @@ CREATE TABLE IF NOT EXISTS apikey_owners (
     ceiling         TEXT COLLATE "C" NOT NULL DEFAULT '', -- scopes, separated by single spaces
     tokens_until    BIGINT NOT NULL DEFAULT 0,
     revision        BIGINT NOT NULL DEFAULT 0,
-    nonce           BYTEA NOT NULL DEFAULT '\x00000000000000000000000000000000',
+    nonce           BYTEA NOT NULL DEFAULT decode('00000000000000000000000000000000', 'hex'),
     seal            BYTEA NOT NULL DEFAULT ''
 );
 

@@ -11,7 +11,8 @@ import (
 )
 
 // Check implements [apikey.Checker]. It returns a *SchemaError if the tables
-// are missing, older or newer than this package, and a *SettingError for each
+// are missing or older than this package, or so new that this package must not
+// work with them, and a *SettingError for each
 // setting of the database that endangers what is stored; errors.As finds them,
 // several are joined. A server that only reads, such as a standby, is a
 // *SettingError as well: what it answers may be stale, so it would accept tokens
@@ -42,11 +43,11 @@ func (s *Store) tryCheck(ctx context.Context) error {
 			settings = nil
 			return err
 		}
-		version, half, err := s.dialect.schemaVersion(sent, conn)
+		found, err := s.dialect.schemaVersion(sent, conn)
 		if err != nil {
 			return err
 		}
-		return schemaError(version, len(all), half)
+		return found.fits(len(all))
 	}})
 	wrong := (*SchemaError)(nil)
 	if settings != nil && err != nil && !errors.As(err, &wrong) {
@@ -98,9 +99,10 @@ func (s *Store) probe(ctx context.Context) error {
 // SchemaError says that the tables in a database are not those that this
 // package works with.
 type SchemaError struct {
-	Version int  // of the schema; 0 if there is none
-	Want    int  // by this package
-	Half    bool // the first migration has begun, and not ended
+	Version    int  // of the schema; 0 if there is none
+	MinVersion int  // the lowest version that a program must know to use the schema; 0 if there is none
+	Want       int  // the version that this package knows
+	Half       bool // the first migration has begun, and not ended
 }
 
 func (e *SchemaError) Error() string {
@@ -109,18 +111,12 @@ func (e *SchemaError) Error() string {
 		return "the schema is half migrated: run sqlstore.Migrate again"
 	case e.Version == 0:
 		return "the database has no schema: run sqlstore.Migrate"
-	case e.Version < e.Want:
-		return fmt.Sprintf("the schema has version %d, this program needs %d: run sqlstore.Migrate", e.Version, e.Want)
+	case e.MinVersion > e.Want:
+		return fmt.Sprintf("the schema has version %d and works with programs that know version %d, this program knows %d: "+
+			"update its github.com/keyturn/apikey", e.Version, e.MinVersion, e.Want)
 	default:
-		return fmt.Sprintf("the schema has version %d, this program knows %d: update its github.com/keyturn/apikey", e.Version, e.Want)
+		return fmt.Sprintf("the schema has version %d, this program needs %d: run sqlstore.Migrate", e.Version, e.Want)
 	}
-}
-
-func schemaError(version, want int, half bool) error {
-	if version == want {
-		return nil
-	}
-	return &SchemaError{Version: version, Want: want, Half: half}
 }
 
 // SettingError says that a setting of the database endangers what is stored.

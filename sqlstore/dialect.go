@@ -66,7 +66,7 @@ type dialect struct {
 
 	lockSchema string // keeps others from migrating until the transaction ends; returns one row
 	hasSchema  string // returns one row, whether apikey_schema exists
-	version    string // returns the version of the schema
+	version    string // returns the version of the schema, and the lowest that a program must know
 
 	lookup   string // credential: the columns of a match
 	get      string // key: the columns of a record, by credential

@@ -32,9 +32,12 @@ func Migrations(dialect Dialect) fs.FS {
 
 // Migrate makes or completes the tables in a database, each migration in one
 // transaction (MariaDB and MySQL have none for tables: there a migration that
-// was interrupted stays half done, and Migrate completes it). It does nothing to a schema that is current, and refuses one
-// that is newer than this package with a *SchemaError. Programs that start at
-// the same time may all call it.
+// was interrupted stays half done, and Migrate completes it). It does nothing to
+// a schema that is current. Programs that start at the same time may all call it.
+//
+// A newer schema is left alone. Each migration states whether older programs can
+// go on: if so, an older program starts on the newer schema, for example after a
+// deployment was rolled back. Otherwise Migrate returns a *SchemaError.
 func Migrate(ctx context.Context, db *sql.DB, dialect Dialect) error {
 	return failed(ctx, "migrate", New(db, dialect, nil).migrate(ctx))
 }
@@ -50,9 +53,9 @@ func (s *Store) migrate(ctx context.Context) error {
 	for busy := 0; ; {
 		// Asked outside of a transaction, so that a program that starts on a
 		// current schema waits for no writer.
-		var version int
+		var found schema
 		err := s.read(ctx, func(ctx context.Context, db querier) (err error) {
-			version, _, err = s.dialect.schemaVersion(ctx, db)
+			found, err = s.dialect.schemaVersion(ctx, db)
 			return err
 		})
 		if err != nil {
@@ -62,8 +65,8 @@ func (s *Store) migrate(ctx context.Context) error {
 			}
 			return err
 		}
-		if version >= len(all) {
-			return schemaError(version, len(all), false)
+		if err := found.fits(len(all)); found.version >= len(all) || found.minVersion > len(all) {
+			return err
 		}
 		if err := s.transact(ctx, func(tx querier) error { return s.step(ctx, tx, all) }); err != nil {
 			return err
@@ -80,11 +83,11 @@ func (s *Store) step(ctx context.Context, tx querier, all []migration) error {
 			return err
 		}
 	}
-	version, _, err := s.dialect.schemaVersion(ctx, tx)
-	if err != nil || version >= len(all) {
+	found, err := s.dialect.schemaVersion(ctx, tx)
+	if err != nil || found.version >= len(all) || found.minVersion > len(all) {
 		return err
 	}
-	next := all[version]
+	next := all[found.version]
 	for _, statement := range next.statements {
 		if _, err := tx.ExecContext(ctx, statement); err != nil {
 			return fmt.Errorf("%s: %w", next.name, err)
@@ -99,25 +102,50 @@ func (s *Store) step(ctx context.Context, tx querier, all []migration) error {
 	return nil
 }
 
-// schemaVersion returns the version of the schema, 0 if there is none yet, and
-// whether a first migration has begun and not ended.
-func (d *dialect) schemaVersion(ctx context.Context, q querier) (version int, half bool, err error) {
+// schema is what a database states about its tables.
+type schema struct {
+	version    int  // 0 if there are none
+	minVersion int  // the lowest that a program must know
+	half       bool // a first migration has begun and not ended
+}
+
+// fits returns nil if a program that knows the versions up to want can work with
+// the schema.
+func (s schema) fits(want int) error {
+	if s.version >= want && s.minVersion <= want {
+		return nil
+	}
+	return &SchemaError{Version: s.version, MinVersion: s.minVersion, Want: want, Half: s.half}
+}
+
+// schemaVersion returns what the database states.
+func (d *dialect) schemaVersion(ctx context.Context, q querier) (schema, error) {
 	var exists number
 	if err := q.QueryRowContext(ctx, d.hasSchema).Scan(&exists); err != nil || exists == 0 {
-		return 0, false, err
+		return schema{}, err
 	}
-	var stored integer
-	err = q.QueryRowContext(ctx, d.version).Scan(&stored)
+	var version, minVersion integer
+	err := q.QueryRowContext(ctx, d.version).Scan(&version, &minVersion)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		return 0, true, nil
-	case err == nil && stored < 1:
+		return schema{half: true}, nil
+	case err == nil && (version < 1 || minVersion < 1):
 		err = errors.New("apikey_schema holds no version: the schema is damaged")
 	}
-	return int(stored), false, err
+	return schema{version: int(version), minVersion: int(minVersion)}, err
 }
 
 // migration is one file. That of version n is the n-th.
+//
+// Its last statement sets version to n. It also states min_version: the lowest
+// version that a program must know to work with the new schema. A migration after
+// which every statement of older programs works, with the same result, keeps the
+// min_version of before; its columns have defaults. A migration after which an
+// older program would accept what a newer one rejects, such as a new way to stop
+// a key, sets min_version to n. So does one that older programs would damage. It
+// does so in its first statement, because MariaDB and MySQL have no transactions
+// for tables: programs that are already running are to be stopped before, since
+// they look at the version only when they start.
 type migration struct {
 	name       string
 	statements []string

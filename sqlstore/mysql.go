@@ -105,7 +105,7 @@ var mysql = dialect{
 
 	hasSchema: `SELECT COUNT(*) FROM information_schema.tables
 		WHERE table_schema = DATABASE() AND table_name = 'apikey_schema'`,
-	version: `SELECT version FROM apikey_schema WHERE id = 1`,
+	version: `SELECT version, min_version FROM apikey_schema WHERE id = 1`,
 
 	lookup: `
 		SELECT ` + mysqlKey + `, ` + mysqlCredential + `, ` + mysqlOwner + `

@@ -77,7 +77,7 @@ var postgres = dialect{
 	// still answers what it did before another program made the schema.
 	hasSchema: `SELECT COUNT(*) FROM pg_catalog.pg_class
 		WHERE relname = 'apikey_schema' AND pg_catalog.pg_table_is_visible(oid)`,
-	version: `SELECT version FROM apikey_schema WHERE id = 1`,
+	version: `SELECT version, min_version FROM apikey_schema WHERE id = 1`,
 
 	lookup: `
 		SELECT ` + postgresKey + `, ` + postgresCredential + `, ` + postgresOwner + `

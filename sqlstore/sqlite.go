@@ -79,7 +79,7 @@ var sqlite = dialect{
 	checkHost:  func(context.Context, querier) error { return nil },
 
 	hasSchema: `SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name = 'apikey_schema'`,
-	version:   `SELECT version FROM apikey_schema WHERE id = 1`,
+	version:   `SELECT version, min_version FROM apikey_schema WHERE id = 1`,
 
 	lookup: `
 		SELECT ` + sqliteKey + `, ` + sqliteCredential + `, ` + sqliteOwner + `

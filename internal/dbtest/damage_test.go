@@ -139,7 +139,7 @@ func TestSchemaRefusesWrongTypes(t *testing.T) {
 			"UPDATE apikey_keys SET held = 'yes'",
 			"UPDATE apikey_events SET seq = 'first'",
 			"INSERT INTO apikey_counter (id, seq) VALUES (2, 0)",
-			"INSERT INTO apikey_schema (id, version) VALUES (2, 0)",
+			"INSERT INTO apikey_schema (id, version, min_version) VALUES (2, 0, 0)",
 		}
 		switch e.Dialect {
 		case sqlstore.SQLite:

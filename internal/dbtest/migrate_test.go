@@ -49,7 +49,7 @@ func schema(t *testing.T, e Engine, db *sql.DB) string {
 		all = append(all, lines...)
 	}
 	text := strings.Join(all, "\n")
-	for _, kept := range [][2]string{{"apikey_schema", "version"}, {"apikey_counter", "seq"}} {
+	for _, kept := range [][2]string{{"apikey_schema", "version"}, {"apikey_schema", "min_version"}, {"apikey_counter", "seq"}} {
 		if strings.Contains(text, kept[0]) {
 			rows, err := column(t.Context(), db, fmt.Sprintf("SELECT %s FROM %s ORDER BY id", kept[1], kept[0]))
 			if err != nil {
@@ -313,7 +313,15 @@ func TestMigrateRefusals(t *testing.T) {
 		want   *sqlstore.SchemaError // nil = another error
 		says   string
 	}{
-		{"newer", "UPDATE apikey_schema SET version = 99", &sqlstore.SchemaError{Version: 99, Want: 1}, "update its github.com/keyturn/apikey"},
+		{
+			"newer", "UPDATE apikey_schema SET version = 99, min_version = 7",
+			&sqlstore.SchemaError{Version: 99, MinVersion: 7, Want: 1}, "update its github.com/keyturn/apikey",
+		},
+		{
+			"half way to a newer one", "UPDATE apikey_schema SET min_version = 2",
+			&sqlstore.SchemaError{Version: 1, MinVersion: 2, Want: 1}, "update its github.com/keyturn/apikey",
+		},
+		{"no lowest version", "UPDATE apikey_schema SET min_version = 0", nil, "the schema is damaged"},
 		{"no version", "UPDATE apikey_schema SET version = 0", nil, "the schema is damaged"},
 		{"bad version", "UPDATE apikey_schema SET version = -1", nil, "the schema is damaged"},
 		{"no column", "ALTER TABLE apikey_schema DROP COLUMN version", nil, "version"},
@@ -364,8 +372,11 @@ func TestSchemaErrors(t *testing.T) {
 	}{
 		{sqlstore.SchemaError{Want: 2}, "the database has no schema: run sqlstore.Migrate"},
 		{sqlstore.SchemaError{Want: 2, Half: true}, "the schema is half migrated: run sqlstore.Migrate again"},
-		{sqlstore.SchemaError{Version: 1, Want: 2}, "the schema has version 1, this program needs 2: run sqlstore.Migrate"},
-		{sqlstore.SchemaError{Version: 3, Want: 2}, "the schema has version 3, this program knows 2: update its github.com/keyturn/apikey"},
+		{sqlstore.SchemaError{Version: 1, MinVersion: 1, Want: 2}, "the schema has version 1, this program needs 2: run sqlstore.Migrate"},
+		{
+			sqlstore.SchemaError{Version: 4, MinVersion: 3, Want: 2},
+			"the schema has version 4 and works with programs that know version 3, this program knows 2: update its github.com/keyturn/apikey",
+		},
 	} {
 		if got := test.err.Error(); got != test.want {
 			t.Errorf("%+v says %q, want %q", test.err, got, test.want)

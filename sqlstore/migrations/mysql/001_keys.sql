@@ -6,8 +6,9 @@
 -- last: a schema without one is half migrated, and the same file completes it.
 
 CREATE TABLE IF NOT EXISTS apikey_schema (
-    id      BIGINT NOT NULL PRIMARY KEY CHECK (id = 1),
-    version BIGINT NOT NULL
+    id          BIGINT NOT NULL PRIMARY KEY CHECK (id = 1),
+    version     BIGINT NOT NULL,
+    min_version BIGINT NOT NULL -- programs that know this version or a later one can go on
 ) ENGINE = InnoDB;
 
 -- The state of an owner as a whole. Every owner of a key has a row, at
@@ -129,4 +130,4 @@ CREATE TABLE IF NOT EXISTS apikey_counter (
 
 INSERT IGNORE INTO apikey_counter (id, seq) VALUES (1, 0);
 
-INSERT IGNORE INTO apikey_schema (id, version) VALUES (1, 1);
+INSERT IGNORE INTO apikey_schema (id, version, min_version) VALUES (1, 1, 1);

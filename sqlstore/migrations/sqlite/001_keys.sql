@@ -4,8 +4,9 @@
 -- migrated, and the same file completes it.
 
 CREATE TABLE IF NOT EXISTS apikey_schema (
-    id      INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
-    version INTEGER NOT NULL
+    id          INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+    version     INTEGER NOT NULL,
+    min_version INTEGER NOT NULL -- programs that know this version or a later one can go on
 ) STRICT;
 
 -- The state of an owner as a whole. Every owner of a key has a row, at
@@ -129,4 +130,4 @@ CREATE TABLE IF NOT EXISTS apikey_counter (
 
 INSERT INTO apikey_counter (id, seq) VALUES (1, 0) ON CONFLICT DO NOTHING;
 
-INSERT INTO apikey_schema (id, version) VALUES (1, 1);
+INSERT INTO apikey_schema (id, version, min_version) VALUES (1, 1, 1);

@@ -3,6 +3,7 @@ package dbtest
 import (
 	"database/sql"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -65,8 +66,24 @@ func (r *rowByHand) columns() []any {
 	}
 }
 
+// bestModes returns each engine in the mode in which its driver sends a statement
+// in one round trip.
+func bestModes(b *testing.B) []Engine {
+	b.Helper()
+	all := []Engine{SQLite}
+	for _, e := range Modes(b) {
+		switch e.Name {
+		case "postgres-pgx-cache_statement", "postgres-pgx-exec", "postgres-pq-binary_parameters", "mariadb-interpolateParams":
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
+// BenchmarkLookup compares the look-up with the same SELECT by hand, prepared
+// where the Store prepares it.
 func BenchmarkLookup(b *testing.B) {
-	for _, e := range Engines(b) {
+	for _, e := range bestModes(b) {
 		b.Run(e.Name, func(b *testing.B) {
 			db := e.Database(b).Pool(b)
 			store, ids := fill(b, db, e.Dialect)
@@ -74,12 +91,16 @@ func BenchmarkLookup(b *testing.B) {
 			if e.Dialect == sqlstore.PostgreSQL {
 				statement = strings.ReplaceAll(statement, "?", "$1")
 			}
-			stmt, err := db.PrepareContext(b.Context(), statement)
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer stmt.Close()
 			ctx := b.Context()
+			byHand := func(id string) *sql.Row { return db.QueryRowContext(ctx, statement, id) }
+			if e.Dialect == sqlstore.SQLite {
+				stmt, err := db.PrepareContext(ctx, statement)
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer stmt.Close()
+				byHand = func(id string) *sql.Row { return stmt.QueryRowContext(ctx, id) }
+			}
 			compare(b,
 				func(i int) {
 					if _, err := store.Lookup(ctx, ids[i%len(ids)]); err != nil {
@@ -88,7 +109,7 @@ func BenchmarkLookup(b *testing.B) {
 				},
 				func(i int) {
 					var row rowByHand
-					if err := stmt.QueryRowContext(ctx, ids[i%len(ids)]).Scan(row.columns()...); err != nil {
+					if err := byHand(ids[i%len(ids)]).Scan(row.columns()...); err != nil {
 						b.Fatal(err)
 					}
 				})
@@ -207,21 +228,27 @@ func compare(b *testing.B, ours, byHand func(i int)) {
 	compareAs(b, "ours", ours, "by-hand", byHand)
 }
 
-// compareAs is compare of two things with names of their own.
+// compareAs is compare of two things with names of their own. It compares
+// medians, because a pause of the machine would fall on one side.
 func compareAs(b *testing.B, name string, do func(i int), otherName string, other func(i int)) {
 	b.Helper()
-	var spent [2]time.Duration
+	var spent [2][]time.Duration
 	sides := [2]func(int){do, other}
 	for i := 0; b.Loop(); i++ {
 		for turn := range sides {
 			side := (i + turn) % 2 // who comes second finds the pages read
 			begin := time.Now()
 			sides[side](i)
-			spent[side] += time.Since(begin)
+			spent[side] = append(spent[side], time.Since(begin))
 		}
 	}
+	var median [2]float64
+	for side := range sides {
+		slices.Sort(spent[side])
+		median[side] = float64(spent[side][len(spent[side])/2].Nanoseconds())
+	}
 	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(float64(spent[0].Nanoseconds())/float64(b.N), "ns/"+name)
-	b.ReportMetric(float64(spent[1].Nanoseconds())/float64(b.N), "ns/"+otherName)
-	b.ReportMetric(float64(spent[0])/float64(spent[1]), "ratio")
+	b.ReportMetric(median[0], "ns/"+name)
+	b.ReportMetric(median[1], "ns/"+otherName)
+	b.ReportMetric(median[0]/median[1], "ratio")
 }

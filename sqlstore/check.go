@@ -20,6 +20,10 @@ import (
 // to, it writes a row to each in a transaction that it rolls back. Settings
 // belong to a connection, and Check sees one: set them in the data source name,
 // so that all have them.
+//
+// Check also reports a driver that prepares statements although a pooler changes
+// the session behind a connection. To find out, it runs the look-up on up to 16
+// connections at once, if the pool has so many to spare.
 func (s *Store) Check(ctx context.Context) error {
 	return failed(ctx, "check", s.tryCheck(ctx))
 }

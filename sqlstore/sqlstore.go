@@ -23,6 +23,17 @@
 // yours uses are not replaced. Set SetConnMaxLifetime, so that no session with a
 // former primary lasts.
 //
+// # Connection poolers
+//
+// The Store does not prepare statements on a server, and a transaction keeps its
+// connection, so poolers in transaction mode work. Your driver must not prepare
+// statements either, unless the pooler supports that (PgBouncer 1.21 or later with
+// max_prepared_statements): with pgx set default_query_exec_mode=exec, with lib/pq
+// set binary_parameters=yes. A proxy in front of MariaDB or MySQL must track
+// autocommit; set interpolateParams=true if it shares sessions. Check reports a
+// driver mode that does not fit, if the pool has at least two connections.
+// Statement mode does not work.
+//
 // # PostgreSQL
 //
 // Version 12 or later, with the encoding UTF8, with github.com/jackc/pgx/v5 (its

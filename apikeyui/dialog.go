@@ -58,7 +58,9 @@ func (d dialog) show(v *visit, key apikey.Key) (reply, error) {
 	if err := refusals[d.name](v.view(key, owner)); err != nil {
 		return v.failedFor(key, err), nil
 	}
-	return d.ask(v, key, v.formOf(key), http.StatusOK)
+	f := v.formOf(key)
+	f.within(owner, key)
+	return d.ask(v, key, f, http.StatusOK)
 }
 
 func (d dialog) ask(v *visit, key apikey.Key, f *form, status int) (reply, error) {
@@ -98,6 +100,7 @@ func (d dialog) submit(v *visit, key apikey.Key) (reply, error) {
 	}
 	answer, err := d.do(v, key, f)
 	if f.refused(err) {
+		v.narrow(f, key)
 		return d.ask(v, key, f, http.StatusBadRequest)
 	}
 	if err != nil {

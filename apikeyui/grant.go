@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/keyturn/apikey"
 )
@@ -36,6 +37,28 @@ func (v *visit) grant(owner string) (*apikey.OwnerOptions, error) {
 		}
 	}
 	return &grant, nil
+}
+
+// within takes the scopes out of a form that the ceiling of the owner does not
+// allow, except those that the key has already.
+func (f *form) within(owner apikey.Owner, key apikey.Key) {
+	if !owner.HasCeiling {
+		return
+	}
+	has := key.Scopes.Slice()
+	f.Scopes = slices.DeleteFunc(f.Scopes, func(s scopeField) bool {
+		return !owner.Ceiling.Allows(s.Name) && !slices.Contains(has, s.Name)
+	})
+}
+
+// narrow does the same for a form whose scopes the Manager has rejected.
+func (v *visit) narrow(f *form, key apikey.Key) {
+	if f.Problems["scopes"] == "" {
+		return
+	}
+	if owner, err := v.manager.Owner(v.ctx, v.owner); err == nil {
+		f.within(owner, key)
+	}
 }
 
 // notLoggedIn answers an error of Options.Owner or Options.OwnerOptions.

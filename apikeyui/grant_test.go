@@ -13,6 +13,7 @@ import (
 	"github.com/matryer/is"
 
 	"github.com/keyturn/apikey"
+	"github.com/keyturn/apikey/apikeytest"
 	"github.com/keyturn/apikey/apikeyui"
 )
 
@@ -116,4 +117,58 @@ func TestOwnerErrors(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestOwnerTokenLimit checks that the limit over all keys of an owner is
+// reported in the form for a new key, which stays as it was typed.
+func TestOwnerTokenLimit(t *testing.T) {
+	is := is.New(t)
+	keys := apikeytest.New(t, func(o *apikey.Options) {
+		o.OwnerTokenLimit = &apikey.ReissueLimit{N: 1, Window: time.Hour}
+	})
+	s := newSiteOn(t, keys)
+	ada := s.browser(t, "ada")
+	is.True(ada.open("new").submit("new", "name", "first").token() != "")
+	p := ada.open("new").submit("new", "name", "second")
+	is.Equal(p.status, 429)
+	is.Equal(p.header.Get("Retry-After"), "3600")
+	is.True(p.has("Possible again: 1 Jan 2026, 01:00 UTC"))
+	is.Equal(p.root.byID("f-name").attr["value"], "second")
+	keys.Advance(time.Hour)
+	is.True(p.submit("new").token() != "")
+}
+
+// TestCeiling checks that the forms offer only what the owner's ceiling allows,
+// and that a key keeps the scopes that it has.
+func TestCeiling(t *testing.T) {
+	is := is.New(t)
+	s := newSite(t)
+	ada := s.browser(t, "ada")
+	offered := func(p *page) string {
+		var names []string
+		for _, input := range p.root.all("input") {
+			if input.attr["name"] == "scope" {
+				names = append(names, input.attr["value"])
+			}
+		}
+		return strings.Join(names, " ")
+	}
+	made := ada.open("new").submit("new", "name", "wide", "scope", "orders:write")
+	is.Equal(made.status, 200)
+	before := ada.open("new")
+	is.Equal(offered(before), "orders:read orders:write")
+	_, err := s.keys.SetOwnerScopes(t.Context(), "ada", []string{"orders:read"}, "plan changed")
+	is.NoErr(err)
+	is.Equal(offered(ada.open("new")), "orders:read")
+	p := before.submit("new", "name", "second", "scope", "orders:write")
+	is.Equal(p.status, 400)
+	is.True(p.has("Choose among those that are offered."))
+	is.Equal(offered(p), "orders:read")
+
+	edit := made.follow("?done=issued&revision=1").follow("edit")
+	is.Equal(offered(edit), "orders:read orders:write") // the key's own
+	is.True(edit.submit("edit", "name", "renamed").has("Saved."))
+	_, err = s.keys.SetOwnerScopes(t.Context(), "ada", nil, "")
+	is.NoErr(err)
+	is.Equal(offered(ada.open("new")), "")
 }

@@ -83,6 +83,7 @@ func (v *visit) showNew() (reply, error) {
 		return reply{}, apikey.ErrOwnerDisabled
 	}
 	f := v.formOf(apikey.Key{})
+	f.within(owner, apikey.Key{})
 	f.Once = once(v.owner)
 	return v.askNew(f, http.StatusOK), nil
 }
@@ -117,6 +118,7 @@ func (v *visit) create() (reply, error) {
 	}
 	switch {
 	case f.refused(err):
+		v.narrow(f, apikey.Key{})
 		return v.askNew(f, http.StatusBadRequest), nil
 	case errors.Is(err, apikey.ErrExists):
 		return v.failedFor(issued.Key, err), nil

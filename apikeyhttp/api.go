@@ -46,7 +46,9 @@ type APIOptions struct {
 	// Observe, if set, is told once of each request that Owner was asked
 	// about, when it has been answered, at the same time by many: of status
 	// and code if it was refused, the owner, the id of the key that was asked
-	// for or issued, and the cause of what failed, which no answer shows.
+	// for or issued, and the cause of what failed, which no answer shows. If
+	// the response has a new token, a panic of Observe is not passed on,
+	// because net/http could close the connection before the token is sent.
 	Observe func(r *http.Request, o Observation)
 }
 
@@ -234,7 +236,13 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, route *apiRoute, id 
 		offerMediaType(w.Header(), r)
 	}
 	if a.observe != nil {
-		defer func() { a.observe(r, c.observation(done, refused, err)) }()
+		defer func() {
+			if done.hasToken() {
+				http.NewResponseController(w).Flush() // fails if w cannot be flushed
+				defer func() { recover() }()
+			}
+			a.observe(r, c.observation(done, refused, err))
+		}()
 	}
 	if refused != nil {
 		a.fail(w, r, refused, err)

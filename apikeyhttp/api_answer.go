@@ -147,6 +147,15 @@ func (p preconditions) apply(method string, done reply) (reply, error) {
 	return done, nil
 }
 
+// hasToken reports whether the response has a new token, which is nowhere else.
+func (p reply) hasToken() bool {
+	switch p.body.(type) {
+	case issuedView, unknownView:
+		return true
+	}
+	return false
+}
+
 func (p reply) write(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	if p.tag != "" {

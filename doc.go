@@ -171,6 +171,14 @@
 // For Issue there is [IssueParams.IdempotencyKey], with which a repeat never
 // makes a second key.
 //
+// # Damaged rows
+//
+// If something else has changed the store, a row may not be readable. That
+// affects its own key only, which is refused with 503. List, Expiring,
+// RotationDue and Sweep return what they could do together with a
+// *[DamagedError] that names the damaged keys, so use their result also with
+// that error. Events returns a damaged event with its Err set.
+//
 // # Errors
 //
 // [Manager.Validate] refuses with exactly one of these values, unwrapped. The
@@ -227,7 +235,7 @@
 // keys in memory and loses them with the program. Package sqlstore keeps them
 // in PostgreSQL, MariaDB, MySQL or SQLite over database/sql, with the driver
 // that the host imports, also inside of a transaction of the host
-// ([Manager.WithStore]). To write another, implement the seven methods of Store and run storetest against it;
+// ([Manager.WithStore]). To write another, implement the eight methods of Store and run storetest against it;
 // docs/writing-a-store.md in the repository helps.
 //
 // # Backup and moving

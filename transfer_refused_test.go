@@ -247,6 +247,10 @@ func TestRestoreRefusesWhatNobodyWrites(t *testing.T) {
 	purged := `{"purged":"` + id + `"}` + "\n"
 	_, retiring, _ := strings.Cut(lines[record], `"retiring_id":"`)
 	another := otherKey(lines[record], id)
+	name := `{"once":{"name":"n","key_id":"` + id + `"}}` + "\n"
+	if err := apikeytest.New(t).Restore(t.Context(), strings.NewReader(signed(append(slices.Clone(lines), name)...))); err != nil {
+		t.Fatalf("a name in its place: %v", err)
+	}
 	later := strings.Replace(lines[event], `"seq":1,`, `"seq":99,`, 1)
 	if err := apikeytest.New(t).Restore(t.Context(), strings.NewReader(signed(append(slices.Insert(slices.Clone(lines), owner, another), later)...))); err != nil {
 		t.Fatalf("another record and event in their places: %v", err)
@@ -276,6 +280,13 @@ func TestRestoreRefusesWhatNobodyWrites(t *testing.T) {
 		{"current credential of another prefix", []string{lines[0], strings.Replace(lines[record], `"prefix":"ak"`, `"prefix":"other"`, 1)}},
 		{"retiring credential that is not there", []string{lines[0], strings.Replace(lines[record], `"retiring_id":"`, `"retiring_id":"000000`, 1)}},
 		{"bad id purged", append(slices.Clone(lines), `{"purged":"x"}`+"\n")},
+		{"name twice", append(slices.Clone(lines), name, name)},
+		{"name before the first event", slices.Insert(slices.Clone(lines), 1, name)},
+		{"name without a text", append(slices.Clone(lines), `{"once":{"name":""}}`+"\n")},
+		{"name that is too long", append(slices.Clone(lines), `{"once":{"name":"`+strings.Repeat("n", 256)+`"}}`+"\n")},
+		{"name of what is no key", append(slices.Clone(lines), `{"once":{"name":"n","key_id":"x"}}`+"\n")},
+		{"name with a position", append(slices.Clone(lines), `{"once":{"name":"n","seq":7}}`+"\n")},
+		{"hash that is too short", []string{lines[0], strings.Replace(lines[record], `"credentials":`, `"issue_hash":"AAAA","credentials":`, 1)}},
 		{"end in the middle", append(slices.Clone(lines), signed(lines...)[len(strings.Join(lines, "")):], purged)},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -141,8 +141,16 @@ func (m *Match) Complete() error {
 	if m.Rest == nil {
 		return nil
 	}
-	key, owner, err := m.Rest()
-	m.Key, m.Owner, m.Rest = key, owner, nil
+	return m.complete()
+}
+
+// complete is a function of its own, because its large results would have to be
+// cleared on each hit if it were inlined.
+//
+//go:noinline
+func (m *Match) complete() (err error) {
+	m.Key, m.Owner, err = m.Rest()
+	m.Rest = nil
 	return err
 }
 

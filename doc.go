@@ -67,7 +67,7 @@
 // underscores included. The 32 bits are written as a number in base62, most
 // significant digit first, padded with "0" to 6 digits. It lets [Scan] and
 // other scanners tell a token from a random text offline, and spares the Store
-// a look-up for a mistyped one. It protects nothing: who holds no secret can
+// a lookup for a mistyped one. It protects nothing: who holds no secret can
 // compute it as well.
 //
 // A token is read from the right, by these lengths. So a prefix may hold

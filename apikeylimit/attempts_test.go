@@ -20,7 +20,7 @@ import (
 	"github.com/keyturn/apikey/memstore"
 )
 
-// gate is a Store whose look-ups wait until the gate is open.
+// gate is a Store whose lookups wait until the gate is open.
 type gate struct {
 	apikey.Store
 	open    chan struct{}

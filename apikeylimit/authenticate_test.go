@@ -267,7 +267,7 @@ func TestGuessing(t *testing.T) {
 		expectLimits(t, r, "invalid", 6, 60, 0, 60)
 	}
 	if got := s.Store.Calls(apikeytest.Lookup); got != lookups {
-		t.Errorf("%d look-ups for an address that is denied", got-lookups)
+		t.Errorf("%d lookups for an address that is denied", got-lookups)
 	}
 	s.expect(s.get(token, other), 200, "", 7)
 	s.expect(s.get(unknown, other), 401, "", 7)

@@ -22,7 +22,7 @@ import (
 // so that all have them.
 //
 // Check also reports a driver that prepares statements although a pooler changes
-// the session behind a connection. To find out, it runs the look-up on up to 16
+// the session behind a connection. To find out, it runs the lookup on up to 16
 // connections at once, if the pool has so many to spare.
 func (s *Store) Check(ctx context.Context) error {
 	return failed(ctx, "check", s.tryCheck(ctx))

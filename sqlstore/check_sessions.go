@@ -41,7 +41,7 @@ func (d *dialect) modeError(err error) error {
 const mostSessions = 16
 
 // checkSessions reports a driver that prepares statements although a pooler
-// changes the session behind a connection. It runs the look-up twice on several
+// changes the session behind a connection. It runs the lookup twice on several
 // connections at once. In transaction mode they share sessions, so that a
 // statement is missing, or taken by another connection.
 func (s *Store) checkSessions(ctx context.Context) error {

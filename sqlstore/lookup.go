@@ -15,7 +15,7 @@ import (
 // long they take depends on the key, and the caller may not know the secret.
 func (s *Store) Lookup(ctx context.Context, credentialID string) (apikey.Match, error) {
 	var m apikey.Match
-	// From the start, not from the end of ctx: nobody waits longer for a look-up.
+	// From the start, not from the end of ctx: nobody waits longer for a lookup.
 	sent, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
 	defer cancel()
 	err := s.readUnder(ctx, sent, func(ctx context.Context, db querier) error {

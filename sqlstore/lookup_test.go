@@ -7,7 +7,7 @@ import (
 	"github.com/keyturn/apikey"
 )
 
-// TestColumnNames checks that the names of a look-up's columns, which its errors
+// TestColumnNames checks that the names of a lookup's columns, which its errors
 // contain, are those that scan.go reads, in each dialect.
 func TestColumnNames(t *testing.T) {
 	for name, lists := range map[string][2]string{

@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// prepared is the look-up's statement in a dialect that keeps it prepared.
+// prepared is the lookup's statement in a dialect that keeps it prepared.
 // Only SQLite does, where parsing takes longer than running it. Its statements
 // live in this process as long as their connection, and SQLite compiles them
 // again when the schema changes. A server's statements can be lost under a
@@ -39,7 +39,7 @@ func (p *prepared) prepare(ctx context.Context, db *sql.DB, statement string) (*
 	return stmt, nil
 }
 
-// lookupRow runs the look-up. Other statements, and those on a server, are not
+// lookupRow runs the lookup. Other statements, and those on a server, are not
 // prepared by the Store: a server loses prepared statements when the session
 // behind a connection is reset or replaced, and database/sql never prepares them
 // again. Your driver's settings decide how a statement is sent.

@@ -326,7 +326,7 @@ func (s *Store) readUnder(ctx, sent context.Context, run func(context.Context, q
 	case s.host != nil:
 		return run(ctx, s.host)
 	case s.dialect.embedded:
-		// There is no connection to lose, but the prepared look-up, which
+		// There is no connection to lose, but the prepared lookup, which
 		// belongs to the pool.
 		if room, _ := s.room(); room {
 			ctx = sent

@@ -80,7 +80,7 @@ func bestModes(b *testing.B) []Engine {
 	return all
 }
 
-// BenchmarkLookup compares the look-up with the same SELECT by hand, prepared
+// BenchmarkLookup compares the lookup with the same SELECT by hand, prepared
 // where the Store prepares it.
 func BenchmarkLookup(b *testing.B) {
 	for _, e := range bestModes(b) {

@@ -204,7 +204,7 @@ func timeout(t *testing.T, o *ownServer) {
 
 // hangingUp lets three clients send tokens that were never issued, and hang
 // up after 0.3 ms, while others send a good one. No connection to the database
-// is lost, and each look-up that is sent counts as an attempt with a bad key.
+// is lost, and each lookup that is sent counts as an attempt with a bad key.
 // The long form compares what the good ones get with what they get while the
 // three wait for their answers.
 func hangingUp(t *testing.T, o *ownServer) {
@@ -241,7 +241,7 @@ func hangingUp(t *testing.T, o *ownServer) {
 			n := h.run(key.Token.Reveal(), never.Token.Reveal(), good, patient, lasts)
 			served[i] += n
 			sent := int64(len(s.all()))
-			t.Logf("clients wait: %v; %d good requests served, %d failed; %d look-ups sent, %d bad attempts counted, %d ended before",
+			t.Logf("clients wait: %v; %d good requests served, %d failed; %d lookups sent, %d bad attempts counted, %d ended before",
 				patient, n, h.failed.Load(), sent, h.counted.Load(), h.left.Load())
 			is.Equal(h.failed.Load(), int64(0))
 			is.Equal(h.wrong.Load(), int64(0))

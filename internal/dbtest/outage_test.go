@@ -212,7 +212,7 @@ type outage struct {
 	begin, end func()
 }
 
-// locked lets every look-up, and every count, wait for a lock.
+// locked lets every lookup, and every count, wait for a lock.
 func locked(t *testing.T, d *Database, own *sql.DB) outage {
 	lock, unlock := []string{"BEGIN", "LOCK TABLE apikey_credentials, apikey_usage"}, "ROLLBACK"
 	if d.Dialect == sqlstore.MySQL {

@@ -13,6 +13,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/lib/pq"
+	"github.com/lib/pq/pqerror"
 	"github.com/matryer/is"
 
 	"github.com/keyturn/apikey"
@@ -31,7 +32,7 @@ func (e Engine) connectionErrors() (all []error) {
 		case PostgresPGX.Name:
 			all = append(all, &pgconn.PgError{Severity: "FATAL", Code: code})
 		case PostgresPQ.Name:
-			all = append(all, &pq.Error{Severity: "FATAL", Code: pq.ErrorCode(code)})
+			all = append(all, &pq.Error{Severity: "FATAL", Code: pqerror.Code(code)})
 		}
 	}
 	if e.Name == MariaDB.Name {

@@ -65,7 +65,7 @@ type healing struct {
 
 	leads bool // this call holds the token of healing
 	held  []held
-	news  int // of held, fresh
+	news  int // unfit ones that were fresh
 }
 
 type held struct {
@@ -134,12 +134,23 @@ func (h *healing) goesOn(ctx context.Context) bool {
 // opens connections again and again.
 func (h *healing) replace(ctx context.Context, conn *sql.Conn) bool {
 	s := h.store
+	if h.fresh {
+		h.news++
+	}
 	if !h.leads {
+		returned := false
 		select {
 		case s.healing <- struct{}{}:
-		case <-ctx.Done():
+		default:
+			// The call that leads may need this connection. If those that wait
+			// kept theirs, a pool that is full would have none for it.
 			conn.Close()
-			return false
+			returned = true
+			select {
+			case s.healing <- struct{}{}:
+			case <-ctx.Done():
+				return false
+			}
 		}
 		if verdict := s.verdict.Load(); verdict != h.seen { // another call has looked meanwhile
 			<-s.healing
@@ -151,11 +162,11 @@ func (h *healing) replace(ctx context.Context, conn *sql.Conn) bool {
 			return h.goesOn(ctx)
 		}
 		h.leads = true
+		if returned {
+			return h.goesOn(ctx)
+		}
 	}
 	h.held = append(h.held, held{conn, h.fresh})
-	if h.fresh {
-		h.news++
-	}
 	if h.news >= enoughNews || !h.goesOn(ctx) {
 		h.decide(false)
 		return false

@@ -73,10 +73,14 @@ func readBody(w http.ResponseWriter, r *http.Request, route *apiRoute) (*apiBody
 	return b, err
 }
 
+// maxContentType bounds what is parsed. Package mime builds several maps of the
+// parameters, which takes far longer than reading them.
+const maxContentType = 1000
+
 // isJSON reports whether a body is said to be JSON, in the only encoding that
 // JSON has (RFC 8259, section 8.1).
 func isJSON(h http.Header) bool {
-	if len(h["Content-Type"]) != 1 {
+	if len(h["Content-Type"]) != 1 || len(h["Content-Type"][0]) > maxContentType {
 		return false
 	}
 	named, parameters, err := mime.ParseMediaType(h.Get("Content-Type"))

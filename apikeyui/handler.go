@@ -46,6 +46,10 @@ type handler struct {
 // maxForm is more than the longest form that can be right.
 const maxForm = 64 << 10
 
+// maxContentType bounds what is parsed of a form's header. Package mime builds
+// several maps of the parameters, which takes far longer than reading them.
+const maxContentType = 1000
+
 // maxDepth is how many slashes the longest path has. The way back from a longer
 // one is not written out.
 const maxDepth = 3
@@ -123,6 +127,9 @@ func (v *visit) serve(w http.ResponseWriter, id string) (reply, error) {
 		return v.notLoggedIn(err), nil
 	}
 	if v.route.method != http.MethodGet {
+		if len(v.r.Header.Get("Content-Type")) > maxContentType {
+			return v.problem(http.StatusBadRequest, "bad_form"), nil
+		}
 		v.r.Body = http.MaxBytesReader(w, v.r.Body, maxForm)
 		if err := v.r.ParseForm(); err != nil {
 			var large *http.MaxBytesError

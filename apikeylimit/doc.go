@@ -49,8 +49,11 @@
 //
 // An attempt that ends before its lookup costs nothing. One that ends during the
 // lookup counts as a bad key if its result is unknown, because the Store may
-// have been asked. A store failure does not count if the client still waits for
-// the response.
+// have been asked. A store failure does not count if the request's context has
+// not ended by then. With a deadline of your own, for example by
+// [net/http.TimeoutHandler], a Store that fails only after the deadline makes
+// good keys count as bad ones. Choose a deadline longer than the time limit of
+// the Store.
 //
 // The same token from the same address counts once, until it has not come for
 // one Period. So a client that keeps using the token of a key that was deleted
@@ -117,6 +120,7 @@
 // "repeated".
 //
 // All requests share one lock, for the time of a decision, about half a
-// microsecond, twice for each request. Only the first newcomer after all other entries were used again
-// takes longer, and all wait for it: 10 to 30 ms with 100,000 entries.
+// microsecond, twice for each request. Only the first newcomer after all other
+// entries were used again takes longer, and all wait for it: 10 to 30 ms with
+// 100,000 entries.
 package apikeylimit

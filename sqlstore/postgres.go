@@ -44,11 +44,11 @@ const (
 	// would be an error of the whole list.
 	postgresList = `
 		SELECT ` + postgresRecord + `,
-			(SELECT c.expires_at FROM apikey_credentials AS c WHERE c.id = k.retiring_id AND c.key_id = k.id),
+			(SELECT c.expires_at FROM apikey_credentials AS c WHERE c.id = k.retiring_id AND c.key_id = k.id) AS retiring_until,
 			(SELECT MAX(u.last_used_at) FROM apikey_credentials AS c
-				JOIN apikey_usage AS u ON u.credential_id = c.id WHERE c.key_id = k.id),
+				JOIN apikey_usage AS u ON u.credential_id = c.id WHERE c.key_id = k.id) AS last_used_at,
 			(SELECT SUM(LEAST(GREATEST(u.uses, 0), 9007199254740992))::bigint FROM apikey_credentials AS c
-				JOIN apikey_usage AS u ON u.credential_id = c.id WHERE c.key_id = k.id)
+				JOIN apikey_usage AS u ON u.credential_id = c.id WHERE c.key_id = k.id) AS uses
 		FROM (SELECT * FROM apikey_keys AS k WHERE `
 )
 

@@ -129,9 +129,19 @@ func (i *instant) Scan(v any) error {
 	if err := n.Scan(v); err != nil {
 		return err
 	}
+	if n < firstMicros || n > lastMicros {
+		return damage("is no time of the years 1 to 9999")
+	}
 	*i = instant(micros.Time(int64(n)))
 	return nil
 }
+
+// The years that RFC 3339 can write. With another one encoding/json would
+// reject a whole list.
+const (
+	firstMicros = -62135596800000000
+	lastMicros  = 253402300799999999
+)
 
 func (p *period) Scan(v any) error {
 	var n number

@@ -79,6 +79,8 @@ func TestDamage(t *testing.T) {
 		{"keys", "metadata", `{"a": 1}`, whole, record.Key.ID},
 		{"keys", "rate_period", int64(1 << 60), whole, record.Key.ID},
 		{"keys", "held", int64(2), whole, record.Key.ID},
+		{"keys", "created_at", int64(253402300800000000), whole, record.Key.ID}, // the year 10000
+		{"keys", "disabled_at", int64(-1 << 60), whole, record.Key.ID},
 		{"keys", "nonce", []byte(canary), []read{get, list}, record.Key.ID},
 		{"keys", "nonce", []byte{}, []read{get, list}, record.Key.ID},
 		{"credentials", "scheme", int64(256), append(credential, commit), ""},
@@ -86,6 +88,7 @@ func TestDamage(t *testing.T) {
 		{"credentials", "is_current", int64(7), []read{commit}, record.Key.ID},
 		{"owners", "nonce", []byte(canary + strings.Repeat("x", 30)), []read{owner, look}, ""},
 		{"events", "nonce", []byte(canary), []read{events}, "event 1"},
+		{"events", "at", int64(1 << 62), []read{events}, "event 1"},
 		{"events", "data", canary, []read{events}, "event 1"},
 	} {
 		for _, read := range test.reads {

@@ -94,7 +94,7 @@ func (h *healing) again(ctx, sent context.Context, conn *sql.Conn, c call, err e
 	case dead:
 		return h.goesOn(ctx)
 	case unfit:
-		return h.replace(ctx, conn)
+		return h.replace(ctx, sent, conn)
 	}
 	conn.Close()
 	h.decide(true)
@@ -132,7 +132,7 @@ func (h *healing) goesOn(ctx context.Context) bool {
 // fit, all those held are stale and are discarded. If not, they are as good as
 // any and go back to the pool: while only a standby can be reached, nobody
 // opens connections again and again.
-func (h *healing) replace(ctx context.Context, conn *sql.Conn) bool {
+func (h *healing) replace(ctx, sent context.Context, conn *sql.Conn) bool {
 	s := h.store
 	if h.fresh {
 		h.news++
@@ -142,13 +142,19 @@ func (h *healing) replace(ctx context.Context, conn *sql.Conn) bool {
 		select {
 		case s.healing <- struct{}{}:
 		default:
-			// The call that leads may need this connection. If those that wait
-			// kept theirs, a pool that is full would have none for it.
-			conn.Close()
-			returned = true
+			// If all that wait kept their connections, a pool that is full
+			// would have none for the call that leads.
+			if room, _ := s.room(); !room {
+				conn.Close()
+				returned = true
+			}
 			select {
 			case s.healing <- struct{}{}:
 			case <-ctx.Done():
+				conn.Close()
+				return false
+			case <-sent.Done(): // the Timeout of a lookup
+				conn.Close()
 				return false
 			}
 		}

@@ -22,15 +22,26 @@ import (
 type failedOver struct {
 	readOnly int64 // how many sessions only read
 	opened   atomic.Int64
+
+	reading chan struct{} // if set, a query says that it waits, and fails once it is told to
+	silent  bool          // the server accepts two connections only
 }
 
-func (f *failedOver) Connect(context.Context) (driver.Conn, error) {
-	return session{readOnly: f.opened.Add(1) <= f.readOnly}, nil
+func (f *failedOver) Connect(ctx context.Context) (driver.Conn, error) {
+	n := f.opened.Add(1)
+	if f.silent && n > 2 {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return session{readOnly: n <= f.readOnly, reading: f.reading}, nil
 }
 
 func (f *failedOver) Driver() driver.Driver { return nil }
 
-type session struct{ readOnly bool }
+type session struct {
+	readOnly bool
+	reading  chan struct{}
+}
 
 type readOnlyError struct{}
 
@@ -45,6 +56,12 @@ func (s session) ExecContext(_ context.Context, _ string, args []driver.NamedVal
 		}
 	}
 	return driver.RowsAffected(1), nil
+}
+
+func (s session) QueryContext(context.Context, string, []driver.NamedValue) (driver.Rows, error) {
+	s.reading <- struct{}{}
+	<-s.reading
+	return nil, readOnlyError{}
 }
 
 func (session) Prepare(string) (driver.Stmt, error) { return nil, errors.New("not prepared") }
@@ -93,4 +110,36 @@ func TestReadOnlySessions(t *testing.T) {
 			is.Equal(db.Stats().InUse, 0)
 		})
 	}
+}
+
+// TestLookupWaitsForHealing checks that Options.Timeout also bounds a lookup
+// that waits for another call to find a better server.
+func TestLookupWaitsForHealing(t *testing.T) {
+	is := is.New(t)
+	server := &failedOver{readOnly: math.MaxInt64, reading: make(chan struct{}), silent: true}
+	db := sql.OpenDB(server)
+	defer db.Close()
+	store := sqlstore.New(db, sqlstore.PostgreSQL, &sqlstore.Options{Timeout: time.Second})
+
+	found := make(chan error, 1)
+	go func() {
+		_, err := store.Lookup(context.Background(), "id")
+		found <- err
+	}()
+	<-server.reading
+	ctx, cancel := context.WithCancel(context.Background())
+	searched := make(chan error, 1)
+	go func() { searched <- store.Touch(ctx, []apikey.Usage{{CredentialID: "id", Uses: 1}}) }()
+	for server.opened.Load() < 3 { // until Touch looks for a better server
+		time.Sleep(time.Millisecond)
+	}
+	server.reading <- struct{}{}
+	select {
+	case err := <-found:
+		is.True(err != nil)
+	case <-time.After(10 * time.Second):
+		t.Error("the lookup still waits")
+	}
+	cancel()
+	<-searched
 }

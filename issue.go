@@ -108,6 +108,9 @@ func (a access) tryIssue(ctx context.Context, p IssueParams) (Issued, error) {
 	if err := checkIdentifier("idempotency_key", p.IdempotencyKey, maxOwnerLen); err != nil {
 		return Issued{}, err
 	}
+	if err := a.m.checkInput(p, a.confined); err != nil {
+		return Issued{}, err
+	}
 	var record Record
 	var secret Secret
 	err = a.m.attempts(ctx, ownerTurn(p.Owner), func(ctx context.Context) (lost bool, err error) {
@@ -122,6 +125,16 @@ func (a access) tryIssue(ctx context.Context, p IssueParams) (Issued, error) {
 		return a.issuedBefore(ctx, record, err)
 	}
 	return Issued{}, err
+}
+
+// checkInput rejects malformed parameters before anything is read. Rate and
+// metadata of an owner are compared with those of its OwnerOptions instead.
+func (m *Manager) checkInput(p IssueParams, byOwner bool) error {
+	input := Changes{Name: &p.Name, Scopes: &p.Scopes, Networks: &p.Networks}
+	if !byOwner {
+		input.Rate, input.Metadata = &p.Rate, &p.Metadata
+	}
+	return m.all.apply(new(Key), input, cause{})
 }
 
 // issueOnce returns the record also with an error of Commit or a limit.

@@ -150,7 +150,8 @@ type Options struct {
 	// COMMIT is waited for.
 	//
 	// http.Server.Shutdown may have to wait for a request by as much.
-	// In SQLite the end of a context interrupts a statement that writes.
+	// In SQLite the end of a context interrupts a statement that writes, and
+	// a Lookup waits for as long as the busy timeout says.
 	// Statements in a transaction of your own (Tx) end with the context.
 	// Default 5 s, also in place of a negative duration.
 	Timeout time.Duration

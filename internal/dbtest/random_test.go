@@ -38,7 +38,7 @@ func TestSameAsMemory(t *testing.T) {
 		rapid.Check(t, func(r *rapid.T) {
 			for _, statement := range []string{
 				"DELETE FROM apikey_keys", "DELETE FROM apikey_credentials", "DELETE FROM apikey_owners", "DELETE FROM apikey_usage",
-				"DELETE FROM apikey_usage_days", "DELETE FROM apikey_events", "UPDATE apikey_counter SET seq = 0",
+				"DELETE FROM apikey_usage_days", "DELETE FROM apikey_events", "DELETE FROM apikey_once", "UPDATE apikey_counter SET seq = 0",
 			} {
 				if _, err := db.ExecContext(t.Context(), statement); err != nil {
 					r.Fatal(err)

@@ -55,6 +55,7 @@ type dialect struct {
 	gaveUp     func(error) bool // the database gave up the transaction, and nothing was written
 	dead       func(error) bool // the server has ended the connection
 	unfit      func(error) bool // the server behind the connection only reads, or serves nobody; nothing was written
+	onlyReads  func(ctx context.Context, q querier) (bool, error)
 	taken      func(error) bool // the id of a row to be added is taken
 	impossible func(error) bool // a text is none that a column could hold
 	check      func(ctx context.Context, conn *sql.Conn) error

@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"errors"
 
 	"github.com/keyturn/apikey"
 )
@@ -42,12 +43,22 @@ func (s *Store) onConnection(ctx, sent context.Context, c call) error {
 			return err
 		}
 		h.fresh = fresh
+		if s.stale(sent, conn, fresh) {
+			discard(conn)
+			if h.goesOn(ctx) {
+				continue
+			}
+			return errStale
+		}
 		err = c.run(conn)
 		if !h.again(ctx, sent, conn, c, err) {
 			return err
 		}
 	}
 }
+
+// errStale means that all runs met connections of before a failover.
+var errStale = errors.New("too many connections lead to a server that only reads")
 
 // startsUp reports whether PostgreSQL does not accept connections yet, or no
 // more.
@@ -203,6 +214,7 @@ func (h *healing) decide(healed bool) {
 	verdict := h.store.verdict.Load()&^fits + 2
 	if healed {
 		verdict |= fits
+		h.store.failovers.happen()
 	}
 	h.store.verdict.Store(verdict)
 	for _, c := range h.held {

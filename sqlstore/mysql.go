@@ -94,7 +94,8 @@ var mysql = dialect{
 		return n == 1213 || n == 3101 || n == 1305
 	},
 	dead:       func(err error) bool { return slices.Contains(mysqlEnds, mysqlNumber(err)) },
-	unfit:      func(err error) bool { return slices.Contains(mysqlOnlyReads, mysqlNumber(err)) },
+	unfit:      func(err error) bool { return slices.Contains(mysqlUnfit, mysqlNumber(err)) },
+	onlyReads:  mysqlOnlyReads,
 	taken:      func(err error) bool { return mysqlNumber(err) == 1062 }, // duplicate entry
 	impossible: never,
 	check:      checkMySQL,
@@ -294,9 +295,9 @@ var mysqlEnds = []uint16{
 	2006, 2013, 2055, // of the client's library, which a proxy passes on
 }
 
-// mysqlOnlyReads are errors of a server that is a replica now, and of a Galera
+// mysqlUnfit are errors of a server that is a replica now, and of a Galera
 // node that has lost the others.
-var mysqlOnlyReads = []uint16{
+var mysqlUnfit = []uint16{
 	1290, 1836, // --read-only and --super-read-only; the storage engine only reads
 	1792, // a transaction that only reads
 	1047, // a Galera node that serves nobody
@@ -376,9 +377,6 @@ func checkMySQL(ctx context.Context, conn *sql.Conn) error {
 	return errors.Join(append(errs, columnErrors("collation", collations,
 		"make the column VARBINARY or BLOB: else other texts than those stored can match")...)...)
 }
-
-// mysqlReadOnly are the variables of a server, or a session, that only reads.
-var mysqlReadOnly = []string{"read_only", "super_read_only", "innodb_read_only", "tx_read_only", "transaction_read_only"}
 
 const mysqlTables = `table_name IN ('apikey_keys', 'apikey_credentials', 'apikey_owners', 'apikey_events',
 			'apikey_usage', 'apikey_usage_days', 'apikey_once', 'apikey_counter', 'apikey_schema')`

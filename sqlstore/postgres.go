@@ -60,6 +60,7 @@ var postgres = dialect{
 	gaveUp:     func(err error) bool { s := sqlState(err); return s == "40001" || s == "40P01" }, // serialization failure, deadlock
 	dead:       func(err error) bool { return postgresEnds(sqlState(err)) },
 	unfit:      func(err error) bool { return sqlState(err) == "25006" }, // a transaction that only reads
+	onlyReads:  postgresOnlyReads,
 	taken:      never,
 	impossible: func(err error) bool { return sqlState(err) == "22021" }, // not in the repertoire: NUL, or no UTF-8
 	check:      checkPostgres,
@@ -309,9 +310,8 @@ func checkPostgres(ctx context.Context, conn *sql.Conn) error {
 // checkPostgresWrites reports a session that only reads, as all are on a
 // standby.
 func checkPostgresWrites(ctx context.Context, conn *sql.Conn) error {
-	var onlyReads text
-	err := conn.QueryRowContext(ctx, `SELECT current_setting($1)`, "transaction_read_only").Scan(&onlyReads)
-	if err != nil || onlyReads != "on" {
+	onlyReads, err := postgresOnlyReads(ctx, conn)
+	if err != nil || !onlyReads {
 		return err
 	}
 	var standby bool

@@ -73,6 +73,7 @@ var sqlite = dialect{
 	gaveUp:     sqliteGaveUp,
 	dead:       never,
 	unfit:      never,
+	onlyReads:  func(context.Context, querier) (bool, error) { return false, nil },
 	taken:      never,
 	impossible: never,
 	check:      checkSQLite,

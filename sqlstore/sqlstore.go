@@ -106,8 +106,9 @@ type Store struct {
 
 	// healing is held by the call that looks for a connection to a better
 	// server. verdict is what the last one has found: see healing.decide.
-	healing chan struct{}
-	verdict atomic.Uint64
+	healing   chan struct{}
+	verdict   atomic.Uint64
+	failovers failovers
 
 	prepared prepared
 }

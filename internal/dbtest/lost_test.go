@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -82,6 +83,10 @@ func TestConnectionErrors(t *testing.T) {
 				is := is.New(t)
 				at := func(n int) {
 					s.reset(func(c call) error {
+						if asks(c.statement) {
+							n++ // it is not one of those that are counted
+							return nil
+						}
 						if c.n == n {
 							return fault
 						}
@@ -122,4 +127,10 @@ func TestConnectionErrors(t *testing.T) {
 			})
 		}
 	})
+}
+
+// asks reports whether a statement is the question that the Store asks once a
+// failover has happened.
+func asks(statement string) bool {
+	return strings.Contains(statement, "current_setting") || strings.HasPrefix(statement, "SHOW VARIABLES")
 }

@@ -383,6 +383,7 @@ func TestLookupWorksLater(t *testing.T) {
 		mustCommit(t, store, commitOf(record))
 		match, err := store.Lookup(t.Context(), record.Key.CredentialID)
 		is.NoErr(err)
+		is.NoErr(match.Complete())
 		record.Key.Revision = 1
 		is.Equal(cmp.Diff(match.Key, record.Key), "")
 	})

@@ -145,6 +145,8 @@ func (h *healing) goesOn(ctx context.Context) bool {
 // opens connections again and again.
 func (h *healing) replace(ctx, sent context.Context, conn *sql.Conn) bool {
 	s := h.store
+	// What the pool showed may have changed before it handed out a connection.
+	h.fresh = s.failovers.meet(conn, s.db.Stats().OpenConnections) && h.fresh
 	if h.fresh {
 		h.news++
 	}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"io"
 	"math"
 	"sync"
 	"sync/atomic"
@@ -33,7 +34,7 @@ func (f *failedOver) Connect(ctx context.Context) (driver.Conn, error) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
-	return session{readOnly: n <= f.readOnly, reading: f.reading}, nil
+	return &session{readOnly: n <= f.readOnly, reading: f.reading}, nil
 }
 
 func (f *failedOver) Driver() driver.Driver { return nil }
@@ -48,7 +49,7 @@ type readOnlyError struct{}
 func (readOnlyError) Error() string    { return "cannot execute INSERT in a read-only transaction" }
 func (readOnlyError) SQLState() string { return "25006" }
 
-func (s session) ExecContext(_ context.Context, _ string, args []driver.NamedValue) (driver.Result, error) {
+func (s *session) ExecContext(_ context.Context, _ string, args []driver.NamedValue) (driver.Result, error) {
 	if len(args) > 0 {
 		time.Sleep(time.Millisecond)
 		if s.readOnly {
@@ -58,15 +59,32 @@ func (s session) ExecContext(_ context.Context, _ string, args []driver.NamedVal
 	return driver.RowsAffected(1), nil
 }
 
-func (s session) QueryContext(context.Context, string, []driver.NamedValue) (driver.Rows, error) {
+func (s *session) QueryContext(context.Context, string, []driver.NamedValue) (driver.Rows, error) {
+	if s.reading == nil { // the question whether the session only reads
+		return &setting{map[bool]string{false: "off", true: "on"}[s.readOnly]}, nil
+	}
 	s.reading <- struct{}{}
 	<-s.reading
 	return nil, readOnlyError{}
 }
 
-func (session) Prepare(string) (driver.Stmt, error) { return nil, errors.New("not prepared") }
-func (session) Begin() (driver.Tx, error)           { return nil, errors.New("not begun") }
-func (session) Close() error                        { return nil }
+// setting is one row with a value, until it is read.
+type setting struct{ value string }
+
+func (*setting) Columns() []string { return []string{"setting"} }
+func (*setting) Close() error      { return nil }
+
+func (s *setting) Next(to []driver.Value) error {
+	if s.value == "" {
+		return io.EOF
+	}
+	to[0], s.value = s.value, ""
+	return nil
+}
+
+func (*session) Prepare(string) (driver.Stmt, error) { return nil, errors.New("not prepared") }
+func (*session) Begin() (driver.Tx, error)           { return nil, errors.New("not begun") }
+func (*session) Close() error                        { return nil }
 
 // TestReadOnlySessions checks that calls end whose sessions only read, with
 // more callers than the pool has connections. A caller that waits for another
@@ -90,6 +108,17 @@ func TestReadOnlySessions(t *testing.T) {
 			store := sqlstore.New(db, sqlstore.PostgreSQL, nil)
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
+
+			// The sessions of before the failover.
+			var pooled []*sql.Conn
+			for range most {
+				conn, err := db.Conn(ctx)
+				is.NoErr(err)
+				pooled = append(pooled, conn)
+			}
+			for _, conn := range pooled {
+				is.NoErr(conn.Close())
+			}
 
 			var wait sync.WaitGroup
 			errs := make(chan error, callers*calls)

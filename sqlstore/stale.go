@@ -21,6 +21,41 @@ type failovers struct {
 	mu    sync.Mutex
 	n     int
 	asked map[any]bool // since the last; by the driver's connection
+	unfit map[any]bool // those that were found so
+}
+
+// identity returns what distinguishes a connection from others while it is
+// referred to, or nil.
+func identity(conn *sql.Conn) (id any) {
+	conn.Raw(func(c any) error { // an error means that it is closed
+		if reflect.ValueOf(c).Kind() == reflect.Pointer {
+			id = c
+		}
+		return nil
+	})
+	return id
+}
+
+// remember adds a connection to a set. A set that has grown large is emptied
+// first: most of its connections are closed.
+func remember(set *map[any]bool, id any, open int) {
+	if *set == nil || len(*set) > 4*open+16 {
+		*set = map[any]bool{}
+	}
+	(*set)[id] = true
+}
+
+// meet notes that a connection is unfit, and reports whether it is the first
+// time.
+func (f *failovers) meet(conn *sql.Conn, open int) bool {
+	id := identity(conn)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if id == nil || f.unfit[id] {
+		return id == nil
+	}
+	remember(&f.unfit, id, open)
+	return true
 }
 
 // happen notes a failover. All connections are to be asked again.
@@ -28,7 +63,7 @@ func (f *failovers) happen() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.n++
-	f.asked = map[any]bool{}
+	f.asked = nil
 	f.happened.Store(true)
 }
 
@@ -38,13 +73,7 @@ func (f *failovers) ask(conn *sql.Conn, open int) (done func(), ok bool) {
 	if !f.happened.Load() {
 		return nil, false
 	}
-	var id any
-	conn.Raw(func(c any) error { // an error means that it is closed
-		if v := reflect.ValueOf(c); v.IsValid() && v.Comparable() {
-			id = c
-		}
-		return nil
-	})
+	id := identity(conn)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if id == nil || f.asked[id] {
@@ -54,13 +83,9 @@ func (f *failovers) ask(conn *sql.Conn, open int) (done func(), ok bool) {
 	return func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		if n != f.n {
-			return
+		if n == f.n {
+			remember(&f.asked, id, open)
 		}
-		if len(f.asked) > 4*open+16 { // most of which are closed
-			clear(f.asked)
-		}
-		f.asked[id] = true
 	}, true
 }
 

@@ -99,9 +99,10 @@ func unlooked(t *testing.T, d *Database) driver.Connector {
 // endAll opens so many connections of a pool, and ends them from another.
 func endAll(t *testing.T, e Engine, db *sql.DB, connections int, other *sql.DB) {
 	t.Helper()
-	id, end := "SELECT pg_backend_pid()", "SELECT pg_terminate_backend(%d, 10000)" // and waits for it
+	// The second statement waits, in steps of 0.1 s, for those that have not ended.
+	id, end := "SELECT pg_backend_pid()", []string{"SELECT pg_terminate_backend(%d)", "SELECT pg_terminate_backend(%d, 10000)"}
 	if e.Dialect == sqlstore.MySQL {
-		id, end = "SELECT CONNECTION_ID()", "KILL %d"
+		id, end = "SELECT CONNECTION_ID()", []string{"KILL %d"}
 	}
 	var open []*sql.Conn
 	var ids []int64
@@ -121,9 +122,11 @@ func endAll(t *testing.T, e Engine, db *sql.DB, connections int, other *sql.DB) 
 			t.Fatal(err)
 		}
 	}
-	for _, n := range ids {
-		if _, err := other.ExecContext(t.Context(), fmt.Sprintf(end, n)); err != nil {
-			t.Fatal(err)
+	for _, statement := range end {
+		for _, n := range ids {
+			if _, err := other.ExecContext(t.Context(), fmt.Sprintf(statement, n)); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 }

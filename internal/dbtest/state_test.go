@@ -46,6 +46,7 @@ func (s *sweep) state(of *subject) (is state) {
 		r.Key.Owner = "owner"
 		names.text(&r.Key.ID)
 		names.nonce(&r.Nonce)
+		names.text(&r.IssueHash) // of the id, among others
 		slices.SortStableFunc(r.Credentials, func(a, b apikey.Credential) int { return a.CreatedAt.Compare(b.CreatedAt) })
 		names.text(&r.Key.CredentialID)
 		names.text(&r.Key.RetiringID)

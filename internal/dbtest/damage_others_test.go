@@ -18,14 +18,18 @@ import (
 
 // TestDamageStopsNoOther damages every column of a row in turn, with values of
 // several kinds, and checks that every call still does its work for all other
-// rows, and names the damaged one where it leaves it out.
+// rows, and names the damaged one where it leaves it out. On a server the short
+// form damages each column with one value, each column with another.
 func TestDamageStopsNoOther(t *testing.T) {
 	Each(t, func(t *testing.T, e Engine) {
 		d := newDamaged(t, e)
 		values := []any{"{", int64(-1), int64(1) << 62, []byte{0xff, 0}}
+		columns := 0
 		for _, table := range []string{"keys", "credentials", "owners", "events", "usage", "usage_days"} {
 			for _, column := range d.columns("apikey_" + table) {
-				for _, value := range values {
+				columns++
+				for i := range values {
+					value := values[(columns+i)%len(values)]
 					undo, taken := d.damage("apikey_"+table, column, value)
 					if !taken {
 						continue
@@ -37,6 +41,9 @@ func TestDamageStopsNoOther(t *testing.T) {
 						}
 					})
 					undo()
+					if !long && e.Name != SQLite.Name {
+						break
+					}
 				}
 			}
 		}

@@ -22,26 +22,26 @@ func TestModes(t *testing.T) {
 	}
 }
 
-// pooled returns the engines behind PgBouncer that run whole suites: one mode of
-// each driver, and all in the long form.
-func pooled(t *testing.T) []Engine {
-	all := Poolers(t)
-	if long || len(all) == 0 {
-		return all
-	}
-	return []Engine{all[0], all[len(all)-1]}
-}
-
-// TestConformancePooled runs storetest through PgBouncer in transaction mode.
+// TestConformancePooled runs storetest through PgBouncer in transaction mode,
+// in the short form with pgx only.
 func TestConformancePooled(t *testing.T) {
-	for _, e := range pooled(t) {
+	all := Poolers(t)
+	if !long {
+		all = all[:min(1, len(all))]
+	}
+	for _, e := range all {
 		t.Run(e.Name, func(t *testing.T) { storetest.Run(t, e.newStore) })
 	}
 }
 
-// TestCorePooled lets two programs share one database through PgBouncer.
+// TestCorePooled lets two programs share one database through PgBouncer, in the
+// short form with lib/pq only.
 func TestCorePooled(t *testing.T) {
-	for _, e := range pooled(t) {
+	all := Poolers(t)
+	if !long {
+		all = all[max(0, len(all)-1):]
+	}
+	for _, e := range all {
 		t.Run(e.Name, func(t *testing.T) { coretest.RunShared(t, e.newStores) })
 	}
 }

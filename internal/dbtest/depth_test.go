@@ -27,7 +27,7 @@ func TestEventsAtDepth(t *testing.T) {
 		}
 		at := func(before int64) float64 {
 			q := apikey.EventQuery{KeyID: record.Key.ID, Newest: true, Limit: 2, Before: apikey.Position{Seq: before}}
-			return testing.AllocsPerRun(20, func() {
+			return allocations(func() {
 				list, err := store.Events(context.Background(), q)
 				if err != nil || len(list) != 2 || list[1].Position.Seq != before-1 {
 					t.Fatalf("before %d: got %d events and error %v", before, len(list), err)
@@ -57,7 +57,7 @@ func TestListReadsSums(t *testing.T) {
 			t.Fatal(err)
 		}
 		of := func(owner string) float64 {
-			return testing.AllocsPerRun(20, func() {
+			return allocations(func() {
 				list, err := store.List(context.Background(), apikey.Query{Owner: owner, Limit: 10})
 				if err != nil || len(list) != 1 {
 					t.Fatalf("got %d records and error %v", len(list), err)

@@ -62,6 +62,17 @@ func newLearner(t testing.TB, e Engine) *learner {
 	return l
 }
 
+// allocations returns how many allocations a call makes. They are counted for
+// the whole process, where others add to them, so the fewest of several runs
+// count.
+func allocations(call func()) float64 {
+	fewest := testing.AllocsPerRun(10, call)
+	for range 4 {
+		fewest = min(fewest, testing.AllocsPerRun(10, call))
+	}
+	return fewest
+}
+
 // TestWrongSecretParsesNothing checks that a wrong secret makes the same
 // allocations for a key with 100 scopes, 100 networks and 50 metadata entries as
 // for a bare one: their columns are not parsed.
@@ -73,7 +84,7 @@ func TestWrongSecretParsesNothing(t *testing.T) {
 		l := newLearner(t, e)
 		of := func(issued apikey.Issued) float64 {
 			wrong := wrongSecretOf(issued.Token)
-			return testing.AllocsPerRun(100, func() {
+			return allocations(func() {
 				if _, err := l.m.Validate(context.Background(), wrong); err != apikey.ErrInvalid {
 					t.Error(err)
 				}
@@ -111,7 +122,7 @@ func TestForeignKeyReadsNothing(t *testing.T) {
 		} {
 			t.Run(name, func(t *testing.T) {
 				of := func(id, accessKey string) float64 {
-					return testing.AllocsPerRun(50, func() {
+					return allocations(func() {
 						if err := call(id, accessKey); !errors.Is(err, apikey.ErrNotFound) {
 							t.Error(err)
 						}

@@ -144,9 +144,9 @@
 //
 // # Holds
 //
-// A key that the Manager disables is held ([Key.Held]): its owner can neither
-// enable, update, regenerate nor rotate it ([ErrHeld]), only look at it and
-// delete it. A key that its owner disables is not held. To stop an owner from
+// A key that the Manager disables is locked ([Key.Locked]): its owner can neither
+// enable, update, regenerate nor rotate it ([ErrLocked]), only look at it and
+// delete it. A key that its owner disables is not locked. To stop an owner from
 // having any working key, use [Manager.DisableOwner].
 //
 // # Revisions and conflicts

@@ -45,9 +45,9 @@ var (
 	// none of its owner's: the two cannot be told apart.
 	ErrNotFound = errors.New("apikey: not found")
 
-	// ErrHeld means that the key was disabled through the Manager, and only
+	// ErrLocked means that the key was disabled through the Manager, and only
 	// the Manager may change it; its owner may still delete it.
-	ErrHeld = errors.New("apikey: key is held")
+	ErrLocked = errors.New("apikey: key is locked")
 
 	// ErrNotRotating means that no overlap of a rotation is running.
 	ErrNotRotating = errors.New("apikey: key is not rotating")

@@ -237,11 +237,11 @@ func ExampleManager_ForOwner() {
 
 	m.Disable(ctx, mine.Key.ID, "under investigation")
 	_, err = acme.Enable(ctx, mine.Key.ID, "please")
-	fmt.Println("held:", errors.Is(err, apikey.ErrHeld))
+	fmt.Println("locked:", errors.Is(err, apikey.ErrLocked))
 	// Output:
 	// admin: true
 	// theirs: true
-	// held: true
+	// locked: true
 }
 
 // What errors mean to a page on which owners manage their keys. The order
@@ -264,7 +264,7 @@ func ExampleOwnerManager() {
 			return 404
 		case is(apikey.ErrTooSoon):
 			return 429
-		case is(apikey.ErrForbidden, apikey.ErrHeld, apikey.ErrOwnerDisabled, apikey.ErrScope):
+		case is(apikey.ErrForbidden, apikey.ErrLocked, apikey.ErrOwnerDisabled, apikey.ErrScope):
 			return 403
 		case is(apikey.ErrConflict, apikey.ErrExists, apikey.ErrLimit, apikey.ErrNotRotating,
 			apikey.ErrDeleted, apikey.ErrDisabled, apikey.ErrExpired):

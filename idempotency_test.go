@@ -170,7 +170,7 @@ func TestIdempotencyKeyAfterSweep(t *testing.T) {
 	repeat(to.Manager)
 
 	limited, err := apikey.New(keys.Store, &apikey.Options{
-		Peppers: []apikey.Secret{apikey.NoPepper()}, KeysPerOwner: 1, Now: keys.Now,
+		Peppers: []apikey.Secret{apikey.NoPepper()}, MaxKeysPerOwner: 1, Now: keys.Now,
 	})
 	is.NoErr(err)
 	_, err = limited.Issue(ctx, apikey.IssueParams{Owner: "acme", Name: "n"})
@@ -213,7 +213,7 @@ func TestRestoreOfNames(t *testing.T) {
 			record, err := keys.Store.Get(ctx, gone, "")
 			is.NoErr(err)
 			_, err = keys.Store.Commit(ctx, apikey.Commit{
-				Purge:  []apikey.Ref{{ID: gone, Revision: record.Key.Revision}},
+				Purge:  []apikey.RecordRef{{ID: gone, Revision: record.Key.Revision}},
 				Events: []apikey.Event{{At: keys.Now(), Kind: apikey.EventPurged, KeyID: gone, Owner: "acme", Position: apikey.Position{Nonce: apikey.Nonce{2}}}},
 			})
 			is.NoErr(err)

@@ -206,19 +206,19 @@ func TestBadInput(t *testing.T) {
 
 	secret := func(n int) apikey.Secret { return apikey.NewSecret(strings.Repeat("p", n)) }
 	for field, bad := range map[string]apikey.Options{
-		"prefix":         {Prefix: "AK"},
-		"peppers":        {Prefix: "ak"},
-		"peppers[3]":     {Peppers: []apikey.Secret{secret(32), secret(33), secret(34), {}}},
-		"peppers[0]":     {Peppers: []apikey.Secret{secret(31)}},
-		"peppers[1]":     {Peppers: []apikey.Secret{secret(32), {}}},
-		"peppers[2]":     {Peppers: []apikey.Secret{secret(32), secret(33), secret(32)}},
-		"lifetime":       {Lifetime: apikey.Period{Years: 1, Days: 1}},
-		"max_lifetime":   {MaxLifetime: apikey.Period{Years: -1, Months: 24}},
-		"rotate_after":   {RotateAfter: apikey.Period{Days: math.MaxInt}},
-		"retain":         {Retain: apikey.Period{Days: -1}},
-		"keys_per_owner": {KeysPerOwner: -1},
-		"reissue_limit":  {ReissueLimit: &apikey.ReissueLimit{N: 1}},
-		"scopes":         {Scopes: []string{"a b"}},
+		"prefix":             {Prefix: "AK"},
+		"peppers":            {Prefix: "ak"},
+		"peppers[3]":         {Peppers: []apikey.Secret{secret(32), secret(33), secret(34), {}}},
+		"peppers[0]":         {Peppers: []apikey.Secret{secret(31)}},
+		"peppers[1]":         {Peppers: []apikey.Secret{secret(32), {}}},
+		"peppers[2]":         {Peppers: []apikey.Secret{secret(32), secret(33), secret(32)}},
+		"lifetime":           {Lifetime: apikey.Period{Years: 1, Days: 1}},
+		"max_lifetime":       {MaxLifetime: apikey.Period{Years: -1, Months: 24}},
+		"rotate_after":       {RotateAfter: apikey.Period{Days: math.MaxInt}},
+		"retain":             {Retain: apikey.Period{Days: -1}},
+		"max_keys_per_owner": {MaxKeysPerOwner: -1},
+		"reissue_limit":      {ReissueLimit: &apikey.ReissueLimit{N: 1}},
+		"scopes":             {Scopes: []string{"a b"}},
 
 		"owner_token_limit": {OwnerTokenLimit: &apikey.ReissueLimit{N: 1}},
 	} {

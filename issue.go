@@ -170,7 +170,7 @@ func (a access) issueOnce(ctx context.Context, p IssueParams, c cause) (record R
 	if err := c.acting.within(record.Key); err != nil {
 		return record, secret, err
 	}
-	with := Commit{Limit: a.m.options.KeysPerOwner}
+	with := Commit{Limit: a.m.options.MaxKeysPerOwner}
 	record.Key.ID = randomBase62(keyIDLen)
 	if p.IdempotencyKey != "" {
 		record.Key.ID = a.derivedID(p.Owner, p.IdempotencyKey)

@@ -20,12 +20,12 @@ type Key struct {
 	CreatedAt time.Time
 
 	// DisabledAt is when the key was disabled, zero if it is not; DisabledBy
-	// is the actor, DisabledReason the reason. Held says that it was disabled
+	// is the actor, DisabledReason the reason. Locked says that it was disabled
 	// through the Manager: its owner cannot enable, update or reissue it.
 	DisabledAt     time.Time
 	DisabledBy     string
 	DisabledReason string
-	Held           bool
+	Locked         bool
 
 	DeletedAt time.Time // zero if it is not deleted
 
@@ -117,7 +117,7 @@ type Credential struct {
 
 	Seal string // opaque bytes
 
-	// Usage, kept beside the Record by Store.Touch.
+	// Usage, kept beside the Record by Store.AddUsage.
 	LastUsedAt time.Time
 	Uses       int64
 }

@@ -42,7 +42,7 @@ func (r *Record) event(kind EventKind, c cause) Event {
 // the instant now, or nil. A credential is accepted only while its Key names
 // it, as current or retiring: there are never more than two, and to end one at
 // once the Key stops naming it, whatever any clock says.
-func (m *Match) refusal(now time.Time) error {
+func (m *LookupResult) refusal(now time.Time) error {
 	retiring := m.Credential.ID == m.Key.RetiringID
 	switch {
 	case !m.Key.DeletedAt.IsZero():
@@ -60,13 +60,13 @@ func (m *Match) refusal(now time.Time) error {
 }
 
 // mutable returns why a key cannot be changed at all, or, by its owner, while
-// it is held.
+// it is locked.
 func (r *Record) mutable(c cause) error {
 	switch {
 	case !r.Key.DeletedAt.IsZero():
 		return ErrDeleted
-	case r.Key.Held && c.byOwner:
-		return ErrHeld
+	case r.Key.Locked && c.byOwner:
+		return ErrLocked
 	}
 	return nil
 }
@@ -88,13 +88,13 @@ func disable(r *Record, c cause) (Event, error) {
 	switch k := &r.Key; {
 	case !k.DeletedAt.IsZero():
 		return Event{}, ErrDeleted
-	case !k.DisabledAt.IsZero() && (k.Held || c.byOwner):
+	case !k.DisabledAt.IsZero() && (k.Locked || c.byOwner):
 		return Event{}, nil
 	default:
-		k.DisabledAt, k.DisabledBy, k.DisabledReason, k.Held = c.at, c.actor, c.reason, !c.byOwner
+		k.DisabledAt, k.DisabledBy, k.DisabledReason, k.Locked = c.at, c.actor, c.reason, !c.byOwner
 		e := r.event(EventDisabled, c)
-		if k.Held {
-			e.Data = NewMetadata(map[string]string{"held": "true"})
+		if k.Locked {
+			e.Data = NewMetadata(map[string]string{"locked": "true"})
 		}
 		return e, nil
 	}
@@ -118,7 +118,7 @@ func enable(r *Record, c cause) (Event, error) {
 
 func (r *Record) activate() {
 	k := &r.Key
-	k.DisabledAt, k.DisabledBy, k.DisabledReason, k.Held = time.Time{}, "", "", false
+	k.DisabledAt, k.DisabledBy, k.DisabledReason, k.Locked = time.Time{}, "", "", false
 }
 
 // regenerate ends every older credential at once and makes the key Active.

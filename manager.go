@@ -46,9 +46,9 @@ type Options struct {
 	// one year. Nothing is valid past 9999-12-31T00:00:00Z.
 	MaxLifetime Period
 
-	// KeysPerOwner is how many keys an owner may have that are not deleted; 0
+	// MaxKeysPerOwner is how many keys an owner may have that are not deleted; 0
 	// = no limit.
-	KeysPerOwner int
+	MaxKeysPerOwner int
 
 	// ReissueLimit bounds how often an owner can have one key reissued: while
 	// N of its credentials, the first one included, were created within the
@@ -162,8 +162,8 @@ func newManager(store Store, options *Options) (*Manager, error) {
 	if start := time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC); o.Lifetime.AddTo(start).After(o.MaxLifetime.AddTo(start)) {
 		return nil, &FieldError{Field: "lifetime", Problem: "must not be longer than max_lifetime"}
 	}
-	if o.KeysPerOwner < 0 {
-		return nil, &FieldError{Field: "keys_per_owner", Problem: "must not be negative"}
+	if o.MaxKeysPerOwner < 0 {
+		return nil, &FieldError{Field: "max_keys_per_owner", Problem: "must not be negative"}
 	}
 	if o.ReissueLimit != nil {
 		m.reissue = *o.ReissueLimit
@@ -217,14 +217,16 @@ type noStore struct{}
 
 var errNoStore = &FieldError{Field: "store", Problem: "must not be nil", Err: ErrAborted}
 
-func (noStore) Lookup(context.Context, string) (Match, error)            { return Match{}, errNoStore }
+func (noStore) Lookup(context.Context, string) (LookupResult, error) {
+	return LookupResult{}, errNoStore
+}
 func (noStore) Get(context.Context, string, string) (Record, error)      { return Record{}, errNoStore }
 func (noStore) List(context.Context, Query) ([]Record, error)            { return nil, errNoStore }
 func (noStore) Owner(context.Context, string) (Owner, error)             { return Owner{}, errNoStore }
 func (noStore) Commit(context.Context, Commit) (Position, error)         { return Position{}, errNoStore }
 func (noStore) Events(context.Context, EventQuery) ([]Event, error)      { return nil, errNoStore }
 func (noStore) OnceNames(context.Context, OnceQuery) ([]OnceName, error) { return nil, errNoStore }
-func (noStore) Touch(context.Context, []Usage) error                     { return errNoStore }
+func (noStore) AddUsage(context.Context, []Usage) error                  { return errNoStore }
 
 // Check tells at start-up what would otherwise fail request by request: a
 // store that is not fit for use (if it is a Checker), a clock that is wrong

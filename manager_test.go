@@ -24,7 +24,7 @@ func TestWithStore(t *testing.T) {
 	first, second := memstore.New(), memstore.New()
 	m, err := apikey.New(first, &apikey.Options{
 		Prefix: "acme", Peppers: []apikey.Secret{apikey.NewSecret("pepper-0123456789-abcdefghij-ABCDEFGHIJ")},
-		Lifetime: apikey.Period{Days: 7}, KeysPerOwner: 1, Now: mock.Now,
+		Lifetime: apikey.Period{Days: 7}, MaxKeysPerOwner: 1, Now: mock.Now,
 		ReissueLimit: &apikey.ReissueLimit{N: 2, Window: time.Hour},
 		Observe:      func(context.Context, apikey.Observation) { observed++ },
 	})

@@ -220,7 +220,7 @@ func (m *Manager) Disable(ctx context.Context, id, reason string, conditions ...
 // Manager.Disable. The owner can enable it again.
 //
 // Errors that this and all other changes through an OwnerManager return
-// besides those of the Manager's: ErrOwnerDisabled; ErrForbidden; ErrHeld,
+// besides those of the Manager's: ErrOwnerDisabled; ErrForbidden; ErrLocked,
 // except from Disable and Delete.
 func (o *OwnerManager) Disable(ctx context.Context, id, reason string, conditions ...Condition) (Key, error) {
 	return o.access.change(ctx, opDisable, id, reason, conditions)
@@ -233,8 +233,8 @@ func (m *Manager) Enable(ctx context.Context, id, reason string, conditions ...C
 	return m.all.change(ctx, opEnable, id, reason, conditions)
 }
 
-// Enable ends what the owner's Disable did; see Manager.Enable. A held key is
-// refused with ErrHeld.
+// Enable ends what the owner's Disable did; see Manager.Enable. A locked key is
+// refused with ErrLocked.
 func (o *OwnerManager) Enable(ctx context.Context, id, reason string, conditions ...Condition) (Key, error) {
 	return o.access.change(ctx, opEnable, id, reason, conditions)
 }
@@ -247,7 +247,7 @@ func (m *Manager) Delete(ctx context.Context, id, reason string, conditions ...C
 }
 
 // Delete refuses every token of a key of the owner for ever; see
-// Manager.Delete. A held key can be deleted too.
+// Manager.Delete. A locked key can be deleted too.
 func (o *OwnerManager) Delete(ctx context.Context, id, reason string, conditions ...Condition) (Key, error) {
 	return o.access.change(ctx, opDelete, id, reason, conditions)
 }

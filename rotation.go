@@ -9,7 +9,7 @@ import (
 
 // Regenerate replaces the token of a key: every older one is refused before
 // the call returns, the new one is valid for a fresh Options.Lifetime, and the
-// key is Active, also if it was disabled, held or expired. Of several at the
+// key is Active, also if it was disabled, locked or expired. Of several at the
 // same time those that lose fail with ErrConflict. With ErrOutcomeUnknown the
 // Issued is returned as well.
 func (m *Manager) Regenerate(ctx context.Context, id, reason string, conditions ...Condition) (Issued, error) {
@@ -17,7 +17,7 @@ func (m *Manager) Regenerate(ctx context.Context, id, reason string, conditions 
 }
 
 // Regenerate replaces the token of a key of the owner; see Manager.Regenerate.
-// A held key is rejected with ErrHeld, too many new tokens with a *TooSoonError.
+// A locked key is rejected with ErrLocked, too many new tokens with a *TooSoonError.
 func (o *OwnerManager) Regenerate(ctx context.Context, id, reason string, conditions ...Condition) (Issued, error) {
 	return o.access.regenerate(ctx, id, reason, conditions)
 }
@@ -35,8 +35,8 @@ func (m *Manager) Rotate(ctx context.Context, id string, overlap time.Duration, 
 	return m.all.rotate(ctx, id, overlap, reason, conditions)
 }
 
-// Rotate gives a key of the owner a new token; see Manager.Rotate. A held key
-// is rejected with ErrHeld, too many new tokens with a *TooSoonError. If the key
+// Rotate gives a key of the owner a new token; see Manager.Rotate. A locked key
+// is rejected with ErrLocked, too many new tokens with a *TooSoonError. If the key
 // is the one of the request, see OwnerOptions.SelfRotation.
 func (o *OwnerManager) Rotate(ctx context.Context, id string, overlap time.Duration, reason string, conditions ...Condition) (Issued, error) {
 	return o.access.rotate(ctx, id, overlap, reason, conditions)
@@ -204,8 +204,8 @@ func (m *Manager) sweep(ctx context.Context, c cause, cutoff time.Time, done *Sw
 	err := m.eachOf(ctx, Query{DeletedBefore: cutoff}, &damaged, func(r Record) error {
 		event := r.event(EventPurged, c)
 		event.Position.Nonce = newNonce()
-		ref := Ref{r.Key.ID, r.Key.Revision}
-		err := m.commit(ctx, Commit{Purge: []Ref{ref}, Events: []Event{event}}, func() (verdict, error) {
+		ref := RecordRef{r.Key.ID, r.Key.Revision}
+		err := m.commit(ctx, Commit{Purge: []RecordRef{ref}, Events: []Event{event}}, func() (verdict, error) {
 			switch _, err := m.store.Get(ctx, r.Key.ID, ""); {
 			case errors.Is(err, ErrNotFound):
 				return made, nil // by us or by another: it is gone

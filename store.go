@@ -16,7 +16,7 @@ import (
 //	}
 //
 // A stored row that a Store cannot read, because something else has changed it,
-// must not keep others from being read. Lookup (or its Match.Rest), Get and
+// must not keep others from being read. Lookup (or its LookupResult.Rest), Get and
 // Owner return an error that wraps ErrDamaged and names the key. List returns a
 // Record with nothing but Key.ID and Err, Events an Event with nothing but
 // Position.Seq, Position.Nonce if it can be read, and Err. Both errors wrap
@@ -31,11 +31,11 @@ import (
 type Store interface {
 	// Lookup is the hot path, run for every request: one indexed read. If it
 	// takes work to read the Key and the Owner, a Store returns them through
-	// Match.Rest, because the caller may not know the secret.
+	// LookupResult.Rest, because the caller may not know the secret.
 	//
 	//   - Lookup returns the Credential with exactly that id, retired ones too, with its Key and the state of the Key's owner.
 	//   - Lookup returns ErrNotFound for any other id.
-	Lookup(ctx context.Context, credentialID string) (Match, error)
+	Lookup(ctx context.Context, credentialID string) (LookupResult, error)
 
 	// Get reads one Record, of any owner if owner is empty. For a Record of
 	// another owner a Store reads no Credentials, so that the time of the call
@@ -106,23 +106,23 @@ type Store interface {
 	//   - With a Name, OnceNames returns only exactly that one.
 	OnceNames(ctx context.Context, q OnceQuery) ([]OnceName, error)
 
-	// Touch adds usage. A key is used far more often than it is changed, so
+	// AddUsage adds usage. A key is used far more often than it is changed, so
 	// usage has a place of its own.
 	//
-	//   - Touch adds Uses to what is stored and moves last-used forward, never back.
-	//   - Touch never changes anything else: not the Record, not its Revision, not the log.
-	//   - Touch ignores a Credential that is not stored.
-	//   - Concurrent Touches lose no use.
+	//   - AddUsage adds Uses to what is stored and moves last-used forward, never back.
+	//   - AddUsage never changes anything else: not the Record, not its Revision, not the log.
+	//   - AddUsage ignores a Credential that is not stored.
+	//   - Concurrent calls of AddUsage lose no use.
 	//
-	// An error of Touch that is an ErrAborted means that nothing was added;
+	// An error of AddUsage that is an ErrAborted means that nothing was added;
 	// after any other the Manager drops what it gave rather than count twice.
 	// No two uses of one call have the same Credential and Day.
-	Touch(ctx context.Context, uses []Usage) error
+	AddUsage(ctx context.Context, uses []Usage) error
 }
 
-// Match is what Lookup returns. It is a plain value and shares nothing that
+// LookupResult is what Lookup returns. It is a plain value and shares nothing that
 // could be changed, so that a hit allocates nothing.
-type Match struct {
+type LookupResult struct {
 	Credential Credential // the one asked for; its usage fields may be zero
 
 	// Key is as in a Record, Owner the state of Key.Owner. Both are zero if
@@ -137,7 +137,7 @@ type Match struct {
 }
 
 // Complete sets Key and Owner to what Rest returns, if Rest is set.
-func (m *Match) Complete() error {
+func (m *LookupResult) Complete() error {
 	if m.Rest == nil {
 		return nil
 	}
@@ -148,7 +148,7 @@ func (m *Match) Complete() error {
 // cleared on each hit if it were inlined.
 //
 //go:noinline
-func (m *Match) complete() (err error) {
+func (m *LookupResult) complete() (err error) {
 	m.Key, m.Owner, err = m.Rest()
 	m.Rest = nil
 	return err
@@ -216,11 +216,11 @@ func (o Owner) bound(scopes Scopes) Scopes {
 // a deadlock: owners in ascending order of id, Records in ascending order of
 // id, the counter of positions, and then the names in Once.
 type Commit struct {
-	Records []Record // each replaces its Key.Revision; 0 = new
-	Owners  []Owner  // each replaces its Revision; 0 = never changed
-	Purge   []Ref    // Records to remove
-	Events  []Event  // Seq is given by the Store
-	Limit   int      // > 0: at most so many Records, not deleted, for the owner of each new Record
+	Records []Record    // each replaces its Key.Revision; 0 = new
+	Owners  []Owner     // each replaces its Revision; 0 = never changed
+	Purge   []RecordRef // Records to remove
+	Events  []Event     // Seq is given by the Store
+	Limit   int         // > 0: at most so many Records, not deleted, for the owner of each new Record
 
 	// Once lists names that can be committed once, ever. It makes a Commit
 	// that was made before fail, also after its Records have been purged.
@@ -241,8 +241,8 @@ type OnceQuery struct {
 	Limit int      // at most so many; a Store is always given one > 0
 }
 
-// Ref names one Revision of a Record.
-type Ref struct {
+// RecordRef names one Revision of a Record.
+type RecordRef struct {
 	ID       string
 	Revision int64
 }
@@ -300,7 +300,7 @@ type Position struct {
 // Nonce is 16 random bytes that name one event.
 type Nonce [16]byte
 
-// Usage is what one Credential was used on one day: for Touch since the last
+// Usage is what one Credential was used on one day: for AddUsage since the last
 // one, from a UsageStore in all.
 type Usage struct {
 	KeyID        string
@@ -331,7 +331,7 @@ type PepperLister interface {
 }
 
 // A UsageStore is a Store that can tell what a Key was used on single days. It
-// adds up what Touch is given; uses of which the day is not known, as those of
+// adds up what AddUsage is given; uses of which the day is not known, as those of
 // restored totals, count in Credential.Uses alone. Package storetest tests the
 // sentences below for a Store that is one.
 //
@@ -340,7 +340,7 @@ type PepperLister interface {
 type UsageStore interface {
 	// DailyUsage reads the uses of one Key by day.
 	//
-	//   - DailyUsage returns one Usage for each Credential of the Key and each Day on which it was used: the sum of all Uses that Touch was given for that Day, and the latest LastUsedAt of that Day.
+	//   - DailyUsage returns one Usage for each Credential of the Key and each Day on which it was used: the sum of all Uses that AddUsage was given for that Day, and the latest LastUsedAt of that Day.
 	//   - DailyUsage returns its list in ascending order of Day, and in byte order of the CredentialID where that is the same.
 	//   - DailyUsage returns only Days at or after q.From and before q.Until.
 	//   - DailyUsage never returns uses of which the Day is not known.

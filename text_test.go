@@ -240,10 +240,10 @@ func TestZeroNeed(t *testing.T) {
 	m, store, _ := newManager(t, apikey.Options{})
 	token := issue(t, m, apikey.IssueParams{Scopes: []string{"a"}}).Token.Reveal()
 	store.lookups = 0
-	for _, needs := range [][]apikey.Need{{{}}, {apikey.Scope("a"), {}}, {{}, apikey.Scope("b")}} {
+	for _, needs := range [][]apikey.Requirement{{{}}, {apikey.Scope("a"), {}}, {{}, apikey.Scope("b")}} {
 		_, err := m.Validate(t.Context(), token, needs...)
 		var field *apikey.FieldError
-		is.True(errors.As(err, &field) && field.Field == "need")
+		is.True(errors.As(err, &field) && field.Field == "requirement")
 	}
 	is.Equal(store.lookups, 0)
 }

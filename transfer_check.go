@@ -44,8 +44,8 @@ func (r *Record) check() error {
 	if err := checkDisabled(k.DisabledAt, k.DisabledBy, k.DisabledReason); err != nil {
 		return err
 	}
-	if k.Held && k.DisabledAt.IsZero() {
-		return &FieldError{Field: "held", Problem: "must not be set without disabled_at"}
+	if k.Locked && k.DisabledAt.IsZero() {
+		return &FieldError{Field: "locked", Problem: "must not be set without disabled_at"}
 	}
 	if err := checkTimes([]timeField{
 		{"created_at", k.CreatedAt, true}, {"deleted_at", k.DeletedAt, false},

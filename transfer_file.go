@@ -134,7 +134,7 @@ type fileRecord struct {
 	DisabledAt     int64             `json:"disabled_at,omitempty"`
 	DisabledBy     string            `json:"disabled_by,omitempty"`
 	DisabledReason string            `json:"disabled_reason,omitempty"`
-	Held           bool              `json:"held,omitempty"`
+	Locked         bool              `json:"locked,omitempty"`
 	DeletedAt      int64             `json:"deleted_at,omitempty"`
 	Prefix         string            `json:"prefix"`
 	CredentialID   string            `json:"credential_id"`
@@ -293,7 +293,7 @@ func recordToFile(r Record) *fileRecord {
 		Scopes: k.Scopes.String(), Networks: k.Networks.String(),
 		RateRequests: k.Rate.Requests, RatePeriod: k.Rate.Period.Microseconds(), Metadata: metadataToFile(k.Metadata),
 		CreatedAt:  toMicros(k.CreatedAt),
-		DisabledAt: toMicros(k.DisabledAt), DisabledBy: k.DisabledBy, DisabledReason: k.DisabledReason, Held: k.Held,
+		DisabledAt: toMicros(k.DisabledAt), DisabledBy: k.DisabledBy, DisabledReason: k.DisabledReason, Locked: k.Locked,
 		DeletedAt: toMicros(k.DeletedAt),
 		Prefix:    k.Prefix, CredentialID: k.CredentialID, IssuedAt: toMicros(k.IssuedAt), ExpiresAt: toMicros(k.ExpiresAt),
 		RetiringID: k.RetiringID, IssueHash: []byte(r.IssueHash), Seal: []byte(r.Seal),
@@ -325,7 +325,7 @@ func (f *fileRecord) record() (Record, bool) {
 			ID: f.ID, Owner: f.Owner, Name: f.Name, Scopes: scopes, Networks: networks,
 			Rate:     Rate{f.RateRequests, time.Duration(f.RatePeriod) * time.Microsecond},
 			Metadata: NewMetadata(f.Metadata), CreatedAt: fromMicros(f.CreatedAt),
-			DisabledAt: fromMicros(f.DisabledAt), DisabledBy: f.DisabledBy, DisabledReason: f.DisabledReason, Held: f.Held,
+			DisabledAt: fromMicros(f.DisabledAt), DisabledBy: f.DisabledBy, DisabledReason: f.DisabledReason, Locked: f.Locked,
 			DeletedAt: fromMicros(f.DeletedAt),
 			Prefix:    f.Prefix, CredentialID: f.CredentialID, IssuedAt: fromMicros(f.IssuedAt), ExpiresAt: fromMicros(f.ExpiresAt),
 			RetiringID: f.RetiringID,

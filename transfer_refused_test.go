@@ -178,7 +178,7 @@ func TestRestoreRefusesWhatNobodyWrites(t *testing.T) {
 		{"metadata without a key", record, `"plan":"gold"`, `"":"gold"`},
 		{"metadata of a number", record, `"plan":"gold"`, `"plan":1`},
 		{"no creation", record, `@created_at`, `"created_at":0`},
-		{"held, not disabled", record, `"prefix":`, `"held":true,"prefix":`},
+		{"locked, not disabled", record, `"prefix":`, `"locked":true,"prefix":`},
 		{"reason, not disabled", record, `"prefix":`, `"disabled_reason":"x","prefix":`},
 		{"disabled before 1970", record, `"prefix":`, `"disabled_at":-1,"prefix":`},
 		{"deleted after 9999", record, `"prefix":`, `"deleted_at":253402300800000000,"prefix":`},

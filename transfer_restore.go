@@ -326,7 +326,7 @@ func (x *restorer) batch(ctx context.Context, records []Record) error {
 	slices.SortFunc(uses, compareUsage)
 	for some := range slices.Chunk(uses, flushBatch) {
 		// Not added again by this call: a repeat reads what there is.
-		if err := x.m.store.Touch(ctx, some); err != nil {
+		if err := x.m.store.AddUsage(ctx, some); err != nil {
 			return err
 		}
 	}

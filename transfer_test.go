@@ -87,7 +87,7 @@ func TestInterruptedBatches(t *testing.T) {
 	} {
 		faults := 0
 		for nth := 1; ; nth++ {
-			to := apikeytest.New(t, func(o *apikey.Options) { o.KeysPerOwner = 1 }) // no limit is applied
+			to := apikeytest.New(t, func(o *apikey.Options) { o.MaxKeysPerOwner = 1 }) // no limit is applied
 			mode.Nth = nth
 			to.Store.Fail(mode)
 			err := to.Restore(ctx, strings.NewReader(file))
@@ -258,7 +258,7 @@ func TestRestoreNeverCountsUsesTwice(t *testing.T) {
 	use(source, 5)
 	file := exported(t, source)
 	to := apikeytest.New(t)
-	to.Store.Fail(apikeytest.Failure{Method: apikeytest.Touch})
+	to.Store.Fail(apikeytest.Failure{Method: apikeytest.AddUsage})
 	is.True(to.Restore(ctx, strings.NewReader(file)) != nil)
 	for used, want := range []int64{5, 6, 8} {
 		use(to, used) // 0, then 1, then 2 more

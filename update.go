@@ -33,8 +33,8 @@ func (m *Manager) Update(ctx context.Context, id string, changes Changes, reason
 	return m.all.update(ctx, id, changes, reason, conditions)
 }
 
-// Update changes what a key of the owner is; see Manager.Update. A held key is
-// rejected with ErrHeld, scopes that the OwnerOptions do not include with a
+// Update changes what a key of the owner is; see Manager.Update. A locked key is
+// rejected with ErrLocked, scopes that the OwnerOptions do not include with a
 // *FieldError that is an ErrScope, and a change of the rate or metadata with one
 // that is an ErrForbidden.
 func (o *OwnerManager) Update(ctx context.Context, id string, changes Changes, reason string, conditions ...Condition) (Key, error) {

@@ -162,7 +162,7 @@ func (m *Manager) Flush(ctx context.Context) error {
 	uses := m.usage.drain()
 	for len(uses) > 0 {
 		batch := uses[:min(flushBatch, len(uses))]
-		if err := m.store.Touch(ctx, batch); err != nil {
+		if err := m.store.AddUsage(ctx, batch); err != nil {
 			if !errors.Is(err, ErrAborted) {
 				uses = uses[len(batch):]
 			}

@@ -24,7 +24,7 @@ type touchStore struct {
 	calls int
 }
 
-func (s *touchStore) Touch(ctx context.Context, uses []apikey.Usage) error {
+func (s *touchStore) AddUsage(ctx context.Context, uses []apikey.Usage) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.calls++
@@ -34,7 +34,7 @@ func (s *touchStore) Touch(ctx context.Context, uses []apikey.Usage) error {
 		}
 	}
 	s.got = append(s.got, append([]apikey.Usage{}, uses...))
-	return s.Store.Touch(ctx, uses)
+	return s.Store.AddUsage(ctx, uses)
 }
 
 func (s *touchStore) touched() [][]apikey.Usage {

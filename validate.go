@@ -9,39 +9,39 @@ import (
 
 // Validator is what checks tokens: a Manager, or a stand-in for tests.
 type Validator interface {
-	Validate(ctx context.Context, token string, needs ...Need) (Key, error)
+	Validate(ctx context.Context, token string, requirements ...Requirement) (Key, error)
 }
 
-// Need is one thing that a request needs of its key; see Scope and From.
-// Validate rejects the zero Need with a *FieldError for "need", because it
+// Requirement is one thing that a request needs of its key; see Scope and From.
+// Validate rejects the zero Requirement with a *FieldError for "requirement", because it
 // would be met by every key.
-type Need struct {
+type Requirement struct {
 	scope string
 	addr  netip.Addr
-	kind  needKind
+	kind  requirementKind
 }
 
-type needKind uint8
+type requirementKind uint8
 
 const (
-	needNothing needKind = iota
-	needScope
-	needAddress
-	needBadScope
+	requireNothing requirementKind = iota
+	requireScope
+	requireAddress
+	requireBadScope
 )
 
 // Scope needs the key's scopes to allow a scope: see Scopes.Allows. Validate
 // refuses a malformed one with a *FieldError for "scope".
-func Scope(scope string) Need {
+func Scope(scope string) Requirement {
 	if scopeProblem(scope) != "" {
-		return Need{kind: needBadScope}
+		return Requirement{kind: requireBadScope}
 	}
-	return Need{kind: needScope, scope: scope}
+	return Requirement{kind: requireScope, scope: scope}
 }
 
 // From gives the address that the request came from, which a key that is bound
 // to networks needs. The zero Addr is no address.
-func From(addr netip.Addr) Need { return Need{kind: needAddress, addr: addr} }
+func From(addr netip.Addr) Requirement { return Requirement{kind: requireAddress, addr: addr} }
 
 // Observation is what Options.Observe is told of one call of Validate, and of
 // each flush of Run that failed.
@@ -64,7 +64,7 @@ type Observation struct {
 }
 
 // Validate checks a token as the client sent it, and whether its key meets the
-// needs. It is the one way to accept a request. It returns the key, named by
+// requirements. It is the one way to accept a request. It returns the key, named by
 // the access key that was presented and with the scopes that its owner's
 // ceiling leaves (see SetOwnerScopes), and counts the use in memory (see Flush);
 // it writes nothing.
@@ -82,22 +82,22 @@ type Observation struct {
 //   - ErrScope
 //
 // Every other error is no answer about the key: ErrUnavailable with its cause,
-// or a *FieldError for a malformed need. The request must not be served, and
+// or a *FieldError for a malformed Requirement. The request must not be served, and
 // the client should be told 503 or 500, not that its key is bad.
 //
 // A text that is no token, by its shape or its checksum, costs no read of the
 // clock and no call of the Store; any other costs one Lookup.
-func (m *Manager) Validate(ctx context.Context, token string, needs ...Need) (key Key, err error) {
+func (m *Manager) Validate(ctx context.Context, token string, requirements ...Requirement) (key Key, err error) {
 	if m == nil {
 		// A nil *Manager makes a Validator that is not nil, so that no
 		// middleware can notice.
 		return Key{}, unavailable(errors.New("the Manager is nil"))
 	}
 	var o Observation
-	if err = wellFormed(needs); err == nil {
+	if err = wellFormed(requirements); err == nil {
 		if t, ok := parseToken(token); ok {
 			o.CredentialID = t.credentialID
-			err = m.validate(ctx, t, needs, &key, &o)
+			err = m.validate(ctx, t, requirements, &key, &o)
 		} else {
 			err = ErrInvalid
 		}
@@ -111,7 +111,7 @@ func (m *Manager) Validate(ctx context.Context, token string, needs ...Need) (ke
 
 // validate fills in the key only if it accepts it, and the observation as soon
 // as the secret is known to be right.
-func (m *Manager) validate(ctx context.Context, t token, needs []Need, key *Key, o *Observation) error {
+func (m *Manager) validate(ctx context.Context, t token, requirements []Requirement, key *Key, o *Observation) error {
 	match, err := m.store.Lookup(ctx, t.credentialID)
 	if err != nil {
 		if errors.Is(err, ErrNotFound) {
@@ -144,7 +144,7 @@ func (m *Manager) validate(ctx context.Context, t token, needs []Need, key *Key,
 		return err
 	}
 	match.Key.Scopes = match.Owner.bound(match.Key.Scopes)
-	if err := match.Key.meets(needs); err != nil {
+	if err := match.Key.meets(requirements); err != nil {
 		return err
 	}
 	*key = match.Key
@@ -156,25 +156,25 @@ func (m *Manager) validate(ctx context.Context, t token, needs []Need, key *Key,
 	return nil
 }
 
-func wellFormed(needs []Need) error {
-	for i := range needs {
-		switch needs[i].kind {
-		case needNothing:
-			return &FieldError{Field: "need", Problem: "must be made by Scope or From"}
-		case needBadScope:
+func wellFormed(requirements []Requirement) error {
+	for i := range requirements {
+		switch requirements[i].kind {
+		case requireNothing:
+			return &FieldError{Field: "requirement", Problem: "must be made by Scope or From"}
+		case requireBadScope:
 			return &FieldError{Field: "scope", Problem: "must be a scope"}
 		}
 	}
 	return nil
 }
 
-// meets returns why a key does not meet the needs of a request, or nil.
-func (k *Key) meets(needs []Need) error {
+// meets returns why a key does not meet the requirements of a request, or nil.
+func (k *Key) meets(requirements []Requirement) error {
 	if k.Networks.Len() > 0 {
 		inside := false
-		for i := range needs {
-			if needs[i].kind == needAddress {
-				if inside = k.Networks.Contains(needs[i].addr); !inside {
+		for i := range requirements {
+			if requirements[i].kind == requireAddress {
+				if inside = k.Networks.Contains(requirements[i].addr); !inside {
 					break
 				}
 			}
@@ -183,8 +183,8 @@ func (k *Key) meets(needs []Need) error {
 			return ErrAddress
 		}
 	}
-	for i := range needs {
-		if needs[i].kind == needScope && !k.Scopes.Allows(needs[i].scope) {
+	for i := range requirements {
+		if requirements[i].kind == requireScope && !k.Scopes.Allows(requirements[i].scope) {
 			return ErrScope
 		}
 	}

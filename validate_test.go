@@ -26,10 +26,10 @@ type countingStore struct {
 	err     error
 }
 
-func (s *countingStore) Lookup(ctx context.Context, id string) (apikey.Match, error) {
+func (s *countingStore) Lookup(ctx context.Context, id string) (apikey.LookupResult, error) {
 	s.lookups++
 	if s.err != nil {
-		return apikey.Match{}, s.err
+		return apikey.LookupResult{}, s.err
 	}
 	m, err := s.Store.Lookup(ctx, id)
 	return m, wordy(err)
@@ -132,7 +132,7 @@ func TestRefusals(t *testing.T) {
 	is.NoErr(err)
 
 	token := issued.Token.Reveal()
-	needs := []apikey.Need{apikey.Scope("a"), apikey.From(netip.MustParseAddr("198.51.100.1"))}
+	needs := []apikey.Requirement{apikey.Scope("a"), apikey.From(netip.MustParseAddr("198.51.100.1"))}
 	refuse := func(want error) {
 		t.Helper()
 		key, err := m.Validate(ctx, token, needs...)
@@ -284,7 +284,7 @@ func TestNetworks(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			token := issue(t, m, apikey.IssueParams{Networks: test.networks}).Token.Reveal()
-			var needs []apikey.Need
+			var needs []apikey.Requirement
 			if test.from != "" {
 				needs = append(needs, apikey.From(netip.MustParseAddr(test.from)))
 			}

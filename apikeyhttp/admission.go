@@ -68,7 +68,7 @@ type admission struct {
 	canceled  bool // the context had been canceled when the request was decided
 
 	// needs is here because it would take an allocation of its own.
-	needs [1]apikey.Need
+	needs [1]apikey.Requirement
 
 	// result is what became of the request, if that was not decided here, or
 	// it was rejected. A handler may serve parts of its request at the same

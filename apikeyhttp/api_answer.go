@@ -43,7 +43,7 @@ var apiAnswers = []struct {
 	{apikey.ErrNotFound, answerNotFound},
 	{apikey.ErrTooSoon, answerTooSoon},
 	{apikey.ErrForbidden, answerForbidden},
-	{apikey.ErrHeld, newAnswer(403, "held", noChallenge, "The key is held. It can only be looked at, disabled and deleted.")},
+	{apikey.ErrLocked, newAnswer(403, "locked", noChallenge, "The key is locked. It can only be looked at, disabled and deleted.")},
 	{apikey.ErrOwnerDisabled, newAnswer(403, "owner_disabled", noChallenge, "The owner is disabled. Keys can only be looked at.")},
 	{apikey.ErrScope, newProblemAnswer(Problem{
 		Status: 403, Code: "scope_not_allowed", Field: "scopes", Detail: "scopes must be among those that you may give.",

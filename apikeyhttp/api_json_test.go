@@ -48,7 +48,7 @@ var badBodies = []struct{ name, body, field string }{
 	{"metadata", `{"metadata":{"a":"` + canary + `"}}`, "body"},
 	{"rate", `{"rate":{"requests":1,"period_seconds":1}}`, "body"},
 	{"id", `{"id":"` + canary + `"}`, "body"},
-	{"held", `{"held":false}`, "body"},
+	{"locked", `{"locked":false}`, "body"},
 	{"revision", `{"revision":1}`, "body"},
 	{"other case", `{"UPPER":"` + canary + `"}`, "NAME"},
 	{"other case beside the right", `{"NAME":"x","UPPER":"` + canary + `"}`, "NAME"},

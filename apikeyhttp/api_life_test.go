@@ -38,7 +38,7 @@ func TestAPIKey(t *testing.T) {
 	got := decode(t, s.ask(t, "GET", "/keys/"+id, ""), 200)
 	credential := func(accessKey any) string { return strings.TrimPrefix(accessKey.(string), "ak_") }
 	want := map[string]any{
-		"id": id, "name": "a", "status": "disabled", "held": false,
+		"id": id, "name": "a", "status": "disabled", "locked": false,
 		"scopes": []any{"orders:read", "orders:write"}, "networks": []any{"192.0.2.1/32", "2001:db8::/32"},
 		"rate":       map[string]any{"requests": 5.0, "period_seconds": 1.5},
 		"created_at": "2026-01-01T00:00:00.000000Z", "issued_at": "2026-01-01T01:00:00.000000Z", "expires_at": "2027-01-01T01:00:00.000000Z",
@@ -156,7 +156,7 @@ var apiErrors = map[string]func(t *testing.T, s *shop, id string) *http.Response
 	"forbidden": func(t *testing.T, s *shop, id string) *http.Response {
 		return s.ask(t, "POST", "/keys", `{"name":"forbidden by the host"}`)
 	},
-	"held": func(t *testing.T, s *shop, id string) *http.Response {
+	"locked": func(t *testing.T, s *shop, id string) *http.Response {
 		_, err := s.Disable(t.Context(), id, "")
 		must(t, err)
 		return s.ask(t, "POST", "/keys/"+id+"/enable", "")
@@ -220,7 +220,7 @@ func TestAPIErrors(t *testing.T) {
 				t.Fatal("the error has no case")
 			}
 			s := newShop(t, func(o *apikey.Options) {
-				o.KeysPerOwner = 3
+				o.MaxKeysPerOwner = 3
 				o.Authorize = func(_ context.Context, _ apikey.Action, key apikey.Key) error {
 					if key.Name == "forbidden by the host" {
 						return errors.New("host's own words")

@@ -20,7 +20,7 @@ type keyView struct {
 	DisabledAt     string `json:"disabled_at,omitempty"`
 	DisabledBy     string `json:"disabled_by,omitempty"`
 	DisabledReason string `json:"disabled_reason,omitempty"`
-	Held           bool   `json:"held"`
+	Locked         bool   `json:"locked"`
 	DeletedAt      string `json:"deleted_at,omitempty"`
 
 	AccessKey    string `json:"access_key"`
@@ -51,7 +51,7 @@ func viewKey(k apikey.Key, now time.Time) keyView {
 	view := keyView{
 		ID: k.ID, Name: k.Name, Status: k.Status(now), Scopes: []string{}, Networks: []string{},
 		CreatedAt:  formatInstant(k.CreatedAt),
-		DisabledAt: formatInstant(k.DisabledAt), DisabledBy: k.DisabledBy, DisabledReason: k.DisabledReason, Held: k.Held,
+		DisabledAt: formatInstant(k.DisabledAt), DisabledBy: k.DisabledBy, DisabledReason: k.DisabledReason, Locked: k.Locked,
 		DeletedAt: formatInstant(k.DeletedAt),
 		AccessKey: k.AccessKey(), CredentialID: k.CredentialID,
 		IssuedAt: formatInstant(k.IssuedAt), ExpiresAt: formatInstant(k.ExpiresAt),

@@ -21,7 +21,7 @@ func (w nowhere) WriteHeader(int)             {}
 // one is a Validator that costs nothing.
 type one struct{ key apikey.Key }
 
-func (v *one) Validate(context.Context, string, ...apikey.Need) (apikey.Key, error) {
+func (v *one) Validate(context.Context, string, ...apikey.Requirement) (apikey.Key, error) {
 	return v.key, nil
 }
 

@@ -10,7 +10,7 @@
 // [apikey.Validator], in the one place where it is decided.
 //
 // Optional serves anonymous callers too. Revalidate checks the key of a long
-// stream again. RemoveCredential keeps the token from the servers behind a
+// stream again. StripCredential keeps the token from the servers behind a
 // reverse proxy. API is a handler with which owners manage their keys in JSON.
 //
 // # Credentials
@@ -132,7 +132,7 @@
 //	403     forbidden               APIOptions.Owner or OwnerOptions, Options.Authorize of package apikey,
 //	                                or the request's own key may not change that key in this way
 //	403     cross_origin            asked for by a page of another site
-//	403     held, owner_disabled    the host has stopped the key, or the owner
+//	403     locked, owner_disabled    the host has stopped the key, or the owner
 //	403     scope_not_allowed       more than OwnerOptions.Scopes, or than the request's own key has
 //	404     not_found               no such path, or no such key of this owner
 //	405     method_not_allowed      see Allow

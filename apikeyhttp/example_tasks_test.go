@@ -63,7 +63,7 @@ func ExampleRevalidate() {
 }
 
 // The server behind does not get to see the token.
-func ExampleRemoveCredential() {
+func ExampleStripCredential() {
 	keys := apikeytest.New(t)
 	issued := keys.MustIssue(t, apikey.IssueParams{Owner: "ada"})
 	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -81,7 +81,7 @@ func ExampleRemoveCredential() {
 		r.Out.Header.Set("Shop-Customer", key.Owner)
 	}}
 
-	handler := apikeyhttp.Authenticate(keys, nil)(apikeyhttp.RemoveCredential(proxy))
+	handler := apikeyhttp.Authenticate(keys, nil)(apikeyhttp.StripCredential(proxy))
 	handler.ServeHTTP(httptest.NewRecorder(), apikeytest.Request(t, "GET", "/", issued.Token))
 	// Output: for ada, with Authorization ""
 }

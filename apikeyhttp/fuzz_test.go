@@ -16,7 +16,7 @@ import (
 // recorder is a Validator that takes everything and remembers it.
 type recorder struct{ tokens []string }
 
-func (v *recorder) Validate(_ context.Context, token string, _ ...apikey.Need) (apikey.Key, error) {
+func (v *recorder) Validate(_ context.Context, token string, _ ...apikey.Requirement) (apikey.Key, error) {
 	v.tokens = append(v.tokens, token)
 	return apikey.Key{}, nil
 }

@@ -72,7 +72,7 @@ func TestAttemptEndsInAPanic(t *testing.T) {
 
 type panics struct{}
 
-func (panics) Validate(context.Context, string, ...apikey.Need) (apikey.Key, error) {
+func (panics) Validate(context.Context, string, ...apikey.Requirement) (apikey.Key, error) {
 	panic("validator")
 }
 

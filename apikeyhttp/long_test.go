@@ -93,7 +93,7 @@ func longHandlers() []http.Handler {
 		options := &apikeyhttp.Options{Carriers: every(), TrustedProxies: prefixes("10.0.0.0/8"), ProxyHeader: header}
 		handlers = append(handlers,
 			apikeyhttp.Authenticate(apikeytest.Deny(nil), options)(bare),
-			apikeyhttp.Optional(apikeytest.Allow(apikey.Key{}), options)(apikeyhttp.RemoveCredential(bare)))
+			apikeyhttp.Optional(apikeytest.Allow(apikey.Key{}), options)(apikeyhttp.StripCredential(bare)))
 	}
 	return handlers
 }

@@ -52,11 +52,11 @@ var routes = []struct {
 	{"authenticated twice", "Authenticate Require", func(v apikey.Validator, next http.Handler) http.Handler {
 		return apikeyhttp.Authenticate(v, anyCarrier)(required("orders:read")(v, next))
 	}, served, noCredential, nil},
-	{"removed", "Authenticate RemoveCredential", func(v apikey.Validator, next http.Handler) http.Handler {
-		return apikeyhttp.Authenticate(v, anyCarrier)(apikeyhttp.RemoveCredential(next))
+	{"removed", "Authenticate StripCredential", func(v apikey.Validator, next http.Handler) http.Handler {
+		return apikeyhttp.Authenticate(v, anyCarrier)(apikeyhttp.StripCredential(next))
 	}, served, noCredential, nil},
-	{"removed, authenticated", "Authenticate RemoveCredential", func(v apikey.Validator, next http.Handler) http.Handler {
-		return apikeyhttp.Authenticate(v, anyCarrier)(apikeyhttp.RemoveCredential(apikeyhttp.Authenticate(v, anyCarrier)(next)))
+	{"removed, authenticated", "Authenticate StripCredential", func(v apikey.Validator, next http.Handler) http.Handler {
+		return apikeyhttp.Authenticate(v, anyCarrier)(apikeyhttp.StripCredential(apikeyhttp.Authenticate(v, anyCarrier)(next)))
 	}, noCredential, noCredential, nil},
 	{"key limited", "Authenticate", limitedTo(apikeyhttp.Quota{}, apikeyhttp.Quota{Allowed: true}), exceeded, noCredential, nil},
 	{"client limited", "Authenticate", limitedTo(apikeyhttp.Quota{Allowed: true}, apikeyhttp.Quota{}), exceeded, noCredential, &exceeded},

@@ -94,7 +94,7 @@ func FuzzQuery(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, query string) {
 		v, served := &recorder{}, newHandler()
-		handler := apikeyhttp.Authenticate(v, &apikeyhttp.Options{Carriers: apikeyhttp.Query})(apikeyhttp.RemoveCredential(served))
+		handler := apikeyhttp.Authenticate(v, &apikeyhttp.Options{Carriers: apikeyhttp.Query})(apikeyhttp.StripCredential(served))
 		r := &http.Request{Method: http.MethodGet, URL: &url.URL{Path: "/", RawQuery: query}, RequestURI: "/?" + query, RemoteAddr: "192.0.2.1:1234"}
 		got := serve(handler, r)
 		if got.StatusCode != 200 {

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// RemoveCredential wraps a handler that passes requests on, such as a
+// StripCredential wraps a handler that passes requests on, such as a
 // [net/http/httputil.ReverseProxy], so that the servers behind it do not get
 // to see the token. It stands behind Authenticate, as the last of the
 // middlewares, and takes out of the request whatever one of those before it
@@ -15,7 +15,7 @@ import (
 // Referer. The request that the handlers before it hold stays as it was.
 //
 // Without Authenticate before it every request is answered with status 500.
-func RemoveCredential(next http.Handler) http.Handler {
+func StripCredential(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a := admissionIn(r.Context())
 		if a == nil {

@@ -37,7 +37,7 @@ func TestRemoveCredential(t *testing.T) {
 			r.Header.Set("X-Other", "kept")
 			carrier.set(r, issued.Token.Reveal())
 			before := r.Clone(t.Context())
-			handler := apikeyhttp.Authenticate(keys, anyCarrier)(apikeyhttp.RemoveCredential(proxy))
+			handler := apikeyhttp.Authenticate(keys, anyCarrier)(apikeyhttp.StripCredential(proxy))
 			is.Equal(serve(handler, r).StatusCode, 200)
 
 			apikeytest.AssertNoLeak(t, issued.Token, got)
@@ -72,7 +72,7 @@ func TestRemovedQuery(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			is := is.New(t)
 			served := newHandler()
-			handler := apikeyhttp.Authenticate(keys, &apikeyhttp.Options{Carriers: apikeyhttp.Query})(apikeyhttp.RemoveCredential(served))
+			handler := apikeyhttp.Authenticate(keys, &apikeyhttp.Options{Carriers: apikeyhttp.Query})(apikeyhttp.StripCredential(served))
 			r := httptest.NewRequest(http.MethodGet, "/orders?"+strings.Replace(test.query, "TOKEN", token, 1), nil)
 			is.Equal(serve(handler, r).StatusCode, 200)
 			is.Equal(served.request.URL.RawQuery, test.want)
@@ -92,7 +92,7 @@ func TestRemovedCopies(t *testing.T) {
 	issued := keys.MustIssue(t, apikey.IssueParams{})
 	token := issued.Token.Reveal()
 	served := newHandler()
-	handler := apikeyhttp.Authenticate(keys, anyCarrier)(apikeyhttp.RemoveCredential(served))
+	handler := apikeyhttp.Authenticate(keys, anyCarrier)(apikeyhttp.StripCredential(served))
 	for referer, kept := range map[string]bool{
 		"https://shop.example/?page=2":             true,
 		"https://shop.example/?api_key=" + token:   false,
@@ -111,7 +111,7 @@ func TestRemovedCopies(t *testing.T) {
 	r := httptest.NewRequest(http.MethodGet, "/?api_key="+token, nil)
 	clear := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.URL.RawQuery = "" // as a host may do by itself
-		apikeyhttp.RemoveCredential(served).ServeHTTP(w, r)
+		apikeyhttp.StripCredential(served).ServeHTTP(w, r)
 	})
 	is.Equal(serve(apikeyhttp.Authenticate(keys, anyCarrier)(clear), r).StatusCode, 200)
 	is.Equal(served.request.RequestURI, "/")
@@ -125,7 +125,7 @@ func TestRemovedOfStacked(t *testing.T) {
 	token := keys.MustIssue(t, apikey.IssueParams{}).Token.Reveal()
 	served := newHandler()
 	bearer, own := &apikeyhttp.Options{Carriers: apikeyhttp.Bearer}, &apikeyhttp.Options{Carriers: apikeyhttp.Header, Header: "Shop-Key"}
-	handler := apikeyhttp.Authenticate(keys, bearer)(apikeyhttp.Authenticate(keys, own)(apikeyhttp.RemoveCredential(served)))
+	handler := apikeyhttp.Authenticate(keys, bearer)(apikeyhttp.Authenticate(keys, own)(apikeyhttp.StripCredential(served)))
 	r := httptest.NewRequest(http.MethodGet, "/?api_key=kept", nil)
 	r.Header.Set("Authorization", "Bearer "+token)
 	r.Header.Set("Shop-Key", token)
@@ -143,7 +143,7 @@ func TestRemovedByHeader(t *testing.T) {
 	keys := apikeytest.New(t)
 	token := keys.MustIssue(t, apikey.IssueParams{}).Token.Reveal()
 	served := newHandler()
-	handler := apikeyhttp.Authenticate(keys, &apikeyhttp.Options{Carriers: apikeyhttp.Header})(apikeyhttp.RemoveCredential(served))
+	handler := apikeyhttp.Authenticate(keys, &apikeyhttp.Options{Carriers: apikeyhttp.Header})(apikeyhttp.StripCredential(served))
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.Header.Set("Authorization", "Bearer kept")
 	r.Header.Set("X-API-Key", token)
@@ -158,5 +158,5 @@ func TestRemoveCredentialAlone(t *testing.T) {
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.Header.Set("Authorization", "Bearer any")
 	want := expectation{status: 500, code: "server_error"}
-	checkResponse(t, want, serve(apikeyhttp.RemoveCredential(served), r), r.Method, served.calls)
+	checkResponse(t, want, serve(apikeyhttp.StripCredential(served), r), r.Method, served.calls)
 }

@@ -21,7 +21,7 @@ type counter struct {
 	calls int
 }
 
-func (c *counter) Validate(ctx context.Context, token string, needs ...apikey.Need) (apikey.Key, error) {
+func (c *counter) Validate(ctx context.Context, token string, needs ...apikey.Requirement) (apikey.Key, error) {
 	c.calls++
 	return c.Validator.Validate(ctx, token, needs...)
 }
@@ -296,7 +296,7 @@ func TestRevalidate(t *testing.T) {
 					is.Equal(key, apikey.Key{})
 				}
 			})
-			handler := apikeyhttp.Authenticate(keys, &apikeyhttp.Options{Limiter: l})(apikeyhttp.RemoveCredential(stream))
+			handler := apikeyhttp.Authenticate(keys, &apikeyhttp.Options{Limiter: l})(apikeyhttp.StripCredential(stream))
 			serve(handler, apikeytest.Request(t, "GET", "/", issued.Token))
 			is.True(ran)
 			is.Equal(len(l.keys), 1)

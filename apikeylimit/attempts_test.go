@@ -29,7 +29,7 @@ type gate struct {
 
 func (g *gate) Unwrap() apikey.Store { return g.Store }
 
-func (g *gate) Lookup(ctx context.Context, id string) (apikey.Match, error) {
+func (g *gate) Lookup(ctx context.Context, id string) (apikey.LookupResult, error) {
 	g.lookups.Add(1)
 	<-g.open
 	return g.Store.Lookup(ctx, id)

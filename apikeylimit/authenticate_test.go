@@ -313,7 +313,7 @@ func TestMalformedRateIsUnavailable(t *testing.T) {
 
 type validator struct{ rate apikey.Rate }
 
-func (v validator) Validate(context.Context, string, ...apikey.Need) (apikey.Key, error) {
+func (v validator) Validate(context.Context, string, ...apikey.Requirement) (apikey.Key, error) {
 	return apikey.Key{ID: "A", Rate: v.rate}, nil
 }
 

@@ -33,13 +33,13 @@ type slowStore struct {
 
 func (s *slowStore) Unwrap() apikey.Store { return s.Store }
 
-func (s *slowStore) Lookup(ctx context.Context, id string) (apikey.Match, error) {
+func (s *slowStore) Lookup(ctx context.Context, id string) (apikey.LookupResult, error) {
 	s.lookups.Add(1)
 	if s.slow.Load() {
 		s.asked <- struct{}{}
 		<-ctx.Done()
 		if !s.goesOn {
-			return apikey.Match{}, ctx.Err()
+			return apikey.LookupResult{}, ctx.Err()
 		}
 	}
 	return s.Store.Lookup(context.WithoutCancel(ctx), id)

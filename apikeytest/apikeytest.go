@@ -43,7 +43,7 @@ type Manager struct {
 // New returns a Manager with an empty store and a clock at
 // 2026-01-01T00:00:00Z. Each of the functions given may change its options:
 //
-//	keys := apikeytest.New(t, func(o *apikey.Options) { o.KeysPerOwner = 2 })
+//	keys := apikeytest.New(t, func(o *apikey.Options) { o.MaxKeysPerOwner = 2 })
 //
 // Options that [apikey.New] refuses end the test. With an Options.Now of the
 // test's own, Clock moves nothing.

@@ -72,7 +72,7 @@ func TestNewOptions(t *testing.T) {
 	is := is.New(t)
 	keys := apikeytest.New(t,
 		func(o *apikey.Options) { o.Prefix = "first" },
-		func(o *apikey.Options) { o.KeysPerOwner = 1 },
+		func(o *apikey.Options) { o.MaxKeysPerOwner = 1 },
 		func(o *apikey.Options) { o.Prefix = "shop" },
 	)
 	issued := keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "billing"})

@@ -25,7 +25,7 @@ const (
 	OwnerState // Store.Owner
 	Commit
 	ReadEvents // Store.Events
-	Touch
+	AddUsage
 	DailyUsage // UsageStore.DailyUsage
 	OnceNames
 	methods
@@ -36,7 +36,7 @@ func (m Method) String() string {
 	if m < 0 || m >= methods {
 		return "unknown"
 	}
-	return [methods]string{"Any", "Lookup", "Get", "List", "Owner", "Commit", "Events", "Touch", "DailyUsage", "OnceNames"}[m]
+	return [methods]string{"Any", "Lookup", "Get", "List", "Owner", "Commit", "Events", "AddUsage", "DailyUsage", "OnceNames"}[m]
 }
 
 // Failure says which calls of a FailStore fail, and how. The zero value lets
@@ -162,8 +162,8 @@ func (s *FailStore) Calls(m Method) int {
 }
 
 // Lookup implements [apikey.Store].
-func (s *FailStore) Lookup(ctx context.Context, credentialID string) (apikey.Match, error) {
-	return call(s, Lookup, func() (apikey.Match, error) {
+func (s *FailStore) Lookup(ctx context.Context, credentialID string) (apikey.LookupResult, error) {
+	return call(s, Lookup, func() (apikey.LookupResult, error) {
 		m, err := s.store.Lookup(ctx, credentialID)
 		if err != nil || !s.anyDamage() {
 			return m, err
@@ -240,9 +240,9 @@ func (s *FailStore) OnceNames(ctx context.Context, q apikey.OnceQuery) ([]apikey
 	return call(s, OnceNames, func() ([]apikey.OnceName, error) { return s.store.OnceNames(ctx, q) })
 }
 
-// Touch implements [apikey.Store].
-func (s *FailStore) Touch(ctx context.Context, uses []apikey.Usage) error {
-	_, err := call(s, Touch, func() (struct{}, error) { return struct{}{}, s.store.Touch(ctx, uses) })
+// AddUsage implements [apikey.Store].
+func (s *FailStore) AddUsage(ctx context.Context, uses []apikey.Usage) error {
+	_, err := call(s, AddUsage, func() (struct{}, error) { return struct{}{}, s.store.AddUsage(ctx, uses) })
 	return err
 }
 

@@ -33,7 +33,7 @@ var methodCalls = map[apikeytest.Method]func(apikey.Store) error{
 		_, err := s.Events(context.Background(), apikey.EventQuery{Limit: 1})
 		return err
 	},
-	apikeytest.Touch: func(s apikey.Store) error { return s.Touch(context.Background(), nil) },
+	apikeytest.AddUsage: func(s apikey.Store) error { return s.AddUsage(context.Background(), nil) },
 	apikeytest.DailyUsage: func(s apikey.Store) error {
 		_, err := s.(apikey.UsageStore).DailyUsage(context.Background(), apikey.UsageQuery{KeyID: "x"})
 		return err
@@ -235,7 +235,7 @@ func TestMethodString(t *testing.T) {
 	for m := apikeytest.Any; m.String() != "unknown"; m++ {
 		got = append(got, m.String())
 	}
-	want := []string{"Any", "Lookup", "Get", "List", "Owner", "Commit", "Events", "Touch", "DailyUsage", "OnceNames"}
+	want := []string{"Any", "Lookup", "Get", "List", "Owner", "Commit", "Events", "AddUsage", "DailyUsage", "OnceNames"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

@@ -41,7 +41,7 @@ type allow struct {
 	err     error // the manager could not be made
 }
 
-func (a *allow) Validate(ctx context.Context, token string, needs ...apikey.Need) (apikey.Key, error) {
+func (a *allow) Validate(ctx context.Context, token string, needs ...apikey.Requirement) (apikey.Key, error) {
 	if a.err != nil {
 		return apikey.Key{}, fmt.Errorf("%w: %w", apikey.ErrUnavailable, a.err)
 	}
@@ -61,7 +61,7 @@ type standIn struct {
 	key apikey.Key
 }
 
-func (s *standIn) Lookup(ctx context.Context, credentialID string) (apikey.Match, error) {
+func (s *standIn) Lookup(ctx context.Context, credentialID string) (apikey.LookupResult, error) {
 	m, err := s.Store.Lookup(ctx, credentialID)
 	m.Key = s.key
 	// The token looked up is the key's current one, and has not expired.
@@ -81,6 +81,6 @@ func Deny(err error) apikey.Validator {
 
 type deny struct{ err error }
 
-func (d deny) Validate(context.Context, string, ...apikey.Need) (apikey.Key, error) {
+func (d deny) Validate(context.Context, string, ...apikey.Requirement) (apikey.Key, error) {
 	return apikey.Key{}, d.err
 }

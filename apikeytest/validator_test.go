@@ -33,17 +33,17 @@ func TestAllow(t *testing.T) {
 		ctx   context.Context
 		key   apikey.Key
 		token string
-		needs []apikey.Need
+		needs []apikey.Requirement
 		err   error
 	}{
 		{"no needs", t.Context(), apikey.Key{}, "any", nil, nil},
-		{"zero key", t.Context(), apikey.Key{}, "any", []apikey.Need{apikey.From(outside)}, nil},
-		{"scope", t.Context(), apikey.Key{ID: "id", Scopes: scopes}, "any", []apikey.Need{apikey.Scope("orders:read")}, nil},
-		{"missing scope", t.Context(), apikey.Key{Scopes: scopes}, "any", []apikey.Need{apikey.Scope("users:read")}, apikey.ErrScope},
-		{"no scopes", t.Context(), apikey.Key{}, "any", []apikey.Need{apikey.Scope("orders:read")}, apikey.ErrScope},
-		{"malformed scope", t.Context(), apikey.Key{Scopes: scopes}, "any", []apikey.Need{apikey.Scope("a b")}, bad},
-		{"inside", t.Context(), apikey.Key{Networks: networks}, "any", []apikey.Need{apikey.From(inside)}, nil},
-		{"outside", t.Context(), apikey.Key{Networks: networks}, "any", []apikey.Need{apikey.From(outside)}, apikey.ErrAddress},
+		{"zero key", t.Context(), apikey.Key{}, "any", []apikey.Requirement{apikey.From(outside)}, nil},
+		{"scope", t.Context(), apikey.Key{ID: "id", Scopes: scopes}, "any", []apikey.Requirement{apikey.Scope("orders:read")}, nil},
+		{"missing scope", t.Context(), apikey.Key{Scopes: scopes}, "any", []apikey.Requirement{apikey.Scope("users:read")}, apikey.ErrScope},
+		{"no scopes", t.Context(), apikey.Key{}, "any", []apikey.Requirement{apikey.Scope("orders:read")}, apikey.ErrScope},
+		{"malformed scope", t.Context(), apikey.Key{Scopes: scopes}, "any", []apikey.Requirement{apikey.Scope("a b")}, bad},
+		{"inside", t.Context(), apikey.Key{Networks: networks}, "any", []apikey.Requirement{apikey.From(inside)}, nil},
+		{"outside", t.Context(), apikey.Key{Networks: networks}, "any", []apikey.Requirement{apikey.From(outside)}, apikey.ErrAddress},
 		{"nowhere", t.Context(), apikey.Key{Networks: networks}, "any", nil, apikey.ErrAddress},
 		{"disabled", t.Context(), apikey.Key{DisabledAt: long}, "any", nil, apikey.ErrDisabled},
 		{"deleted", t.Context(), apikey.Key{DeletedAt: long}, "any", nil, apikey.ErrDeleted},

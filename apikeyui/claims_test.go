@@ -44,7 +44,7 @@ func everyState(t *testing.T) (*site, map[string]apikey.Key) {
 			return own.Update(ctx, id, apikey.Changes{Name: new("renamed")}, "")
 		},
 		"disabled": func(id string) (apikey.Key, error) { return own.Disable(ctx, id, "break") },
-		"held":     func(id string) (apikey.Key, error) { return s.keys.Disable(ctx, id, "seen") },
+		"locked":   func(id string) (apikey.Key, error) { return s.keys.Disable(ctx, id, "seen") },
 		"deleted":  func(id string) (apikey.Key, error) { return own.Delete(ctx, id, "") },
 		"rotating": func(id string) (apikey.Key, error) { i, err := own.Rotate(ctx, id, time.Hour, ""); return i.Key, err },
 		"replaced": func(id string) (apikey.Key, error) { i, err := own.Regenerate(ctx, id, ""); return i.Key, err },
@@ -195,7 +195,7 @@ func TestSearchForSecret(t *testing.T) {
 	is.Equal(p.url.String(), home)
 	is.True(p.root.byID("dropped") != nil)
 	is.True(!strings.Contains(p.body, secret))
-	is.True(p.has("held") && !p.has("rotating"))                     // the filter is kept
+	is.True(p.has("locked") && !p.has("rotating"))                   // the filter is kept
 	is.True(ada.load("GET", p.url, nil).root.byID("dropped") == nil) // the same address, as a link
 }
 

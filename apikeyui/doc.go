@@ -93,7 +93,7 @@
 //
 //	status  when
 //	400     a field or the form is wrong
-//	403     another site, not logged in, held, owner disabled, not authorized
+//	403     another site, not logged in, locked, owner disabled, not authorized
 //	404     no such page, or no such key of this owner
 //	405     another method
 //	409     changed since, made already, too many keys, another owner's form,

@@ -50,7 +50,7 @@ func TestKeptTyping(t *testing.T) {
 		{"store down, new", "new", nil, aborted, []string{"name", "typed", "reason", "why"}, 503, "probably not done"},
 		{"store down, edit", "edit", nil, aborted, []string{"name", "typed", "reason", "why"}, 503, "probably not done"},
 		{"store down, extend", "extend", nil, aborted, []string{"overlap", "2", "reason", "why"}, 503, "probably not done"},
-		{"limit", "new", func(o *apikey.Options) { o.KeysPerOwner = 1 }, nil, []string{"name", "typed", "scope", "orders:write"}, 409, "as many keys as you may have"},
+		{"limit", "new", func(o *apikey.Options) { o.MaxKeysPerOwner = 1 }, nil, []string{"name", "typed", "scope", "orders:write"}, 409, "as many keys as you may have"},
 		{"too soon", "regenerate", func(o *apikey.Options) { o.ReissueLimit = &apikey.ReissueLimit{N: 1, Window: time.Hour} }, nil,
 			[]string{"choice", "2", "reason", "why"}, 429, "Possible again: 1 Jan 2026, 01:00 UTC"},
 	}
@@ -177,7 +177,7 @@ func TestNeitherWorks(t *testing.T) {
 		want string
 	}{
 		{"deleted", func(ctx context.Context, s *site, id string) error { _, err := s.keys.Delete(ctx, id, ""); return err }, ""},
-		{"held", func(ctx context.Context, s *site, id string) error { _, err := s.keys.Disable(ctx, id, ""); return err }, ""},
+		{"locked", func(ctx context.Context, s *site, id string) error { _, err := s.keys.Disable(ctx, id, ""); return err }, ""},
 		{"owner", func(ctx context.Context, s *site, id string) error {
 			_, err := s.keys.DisableOwner(ctx, "ada", "")
 			return err

@@ -99,8 +99,8 @@ func open(k keyView) error {
 	switch {
 	case k.Status == apikey.StatusDeleted:
 		return apikey.ErrDeleted
-	case k.Held:
-		return apikey.ErrHeld
+	case k.Locked:
+		return apikey.ErrLocked
 	}
 	return nil
 }
@@ -149,7 +149,7 @@ func (v *visit) show(key apikey.Key) (reply, error) {
 // retiring says whether the older access key of a running rotation is still in
 // use.
 func (v *visit) retiring(key keyView) (*retiring, error) {
-	if !key.Rotating || key.Off || key.Held || key.Status == apikey.StatusDeleted {
+	if !key.Rotating || key.Off || key.Locked || key.Status == apikey.StatusDeleted {
 		return nil, nil // none of its tokens works, whatever its times say
 	}
 	credentials, err := v.mine.Credentials(v.ctx, key.ID)

@@ -134,7 +134,7 @@ func TestLife(t *testing.T) {
 	is.Equal(ada.open("key/"+key.ID+"/regenerate").status, 409)
 }
 
-func TestHeldKey(t *testing.T) {
+func TestLockedKey(t *testing.T) {
 	is := is.New(t)
 	s := newSite(t)
 	issued := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "billing"})

@@ -82,7 +82,7 @@ func TestSearch(t *testing.T) {
 		{"access key and status", id["off"].AccessKey(), "disabled", "off"},
 		{"access key and other status", id["off"].AccessKey(), "active", ""},
 		{"access key, not expiring", id["off"].AccessKey(), "expiring", ""},
-		{"no such status", "", "held'", "Billing,export ÜBER,off,old,soon"},
+		{"no such status", "", "locked'", "Billing,export ÜBER,off,old,soon"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -33,7 +33,7 @@ var problems = []struct {
 	{errUsedForm, http.StatusConflict, "used_form"},
 	{apikey.ErrNotFound, http.StatusNotFound, "not_found"},
 	{apikey.ErrTooSoon, http.StatusTooManyRequests, "too_soon"},
-	{apikey.ErrHeld, http.StatusForbidden, "held"},
+	{apikey.ErrLocked, http.StatusForbidden, "locked"},
 	{apikey.ErrOwnerDisabled, http.StatusForbidden, "owner_disabled"},
 	{apikey.ErrForbidden, http.StatusForbidden, "forbidden"},
 	{apikey.ErrScope, http.StatusForbidden, "forbidden"},

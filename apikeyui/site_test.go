@@ -322,7 +322,7 @@ func views(t testing.TB, s *site, name string) map[string]*page {
 		}
 		return issued.Key
 	}
-	active, disabled, held, rotating, deleted := issue(), issue(), issue(), issue(), issue()
+	active, disabled, locked, rotating, deleted := issue(), issue(), issue(), issue(), issue()
 	check := func(_ any, err error) {
 		t.Helper()
 		if err != nil {
@@ -330,7 +330,7 @@ func views(t testing.TB, s *site, name string) map[string]*page {
 		}
 	}
 	check(all.Disable(ctx, disabled.ID, name))
-	check(s.keys.Disable(ctx, held.ID, name))
+	check(s.keys.Disable(ctx, locked.ID, name))
 	check(all.Rotate(ctx, rotating.ID, time.Hour, name))
 	check(all.Update(ctx, rotating.ID, apikey.Changes{Name: new(name + "!")}, ""))
 	check(all.Delete(ctx, deleted.ID, name))
@@ -341,7 +341,7 @@ func views(t testing.TB, s *site, name string) map[string]*page {
 		"done": b.open("key/" + active.ID + "?done=enabled"),
 	}
 	for state, key := range map[string]apikey.Key{
-		"active": active, "disabled": disabled, "held": held, "rotating": rotating, "deleted": deleted,
+		"active": active, "disabled": disabled, "locked": locked, "rotating": rotating, "deleted": deleted,
 	} {
 		found[state] = b.open("key/" + key.ID)
 		found[state+"/history"] = b.open("key/" + key.ID + "/history")

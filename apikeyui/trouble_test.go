@@ -120,7 +120,7 @@ func TestRefusals(t *testing.T) {
 				return nil
 			}
 		}, "new", nil, []string{"name", "x"}, 429, "Possible again: 1 Jan 2026, 01:00 UTC"},
-		{"limit", func(o *apikey.Options) { o.KeysPerOwner = 1 }, "new", nil, []string{"name", "x"}, 409, "as many keys as you may have"},
+		{"limit", func(o *apikey.Options) { o.MaxKeysPerOwner = 1 }, "new", nil, []string{"name", "x"}, 409, "as many keys as you may have"},
 		{"forbidden", func(o *apikey.Options) {
 			o.Authorize = func(_ context.Context, action apikey.Action, _ apikey.Key) error {
 				if action == apikey.ActionRotate {

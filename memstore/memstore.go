@@ -40,7 +40,7 @@ var (
 func New() *Store { return &Store{} }
 
 // Lookup implements [apikey.Store].
-func (s *Store) Lookup(ctx context.Context, credentialID string) (m apikey.Match, err error) {
+func (s *Store) Lookup(ctx context.Context, credentialID string) (m apikey.LookupResult, err error) {
 	if err := ctx.Err(); err != nil {
 		return m, err
 	}
@@ -185,8 +185,8 @@ func page[T any](all []T, q apikey.EventQuery) []T {
 	return all[:n]
 }
 
-// Touch implements [apikey.Store].
-func (s *Store) Touch(ctx context.Context, uses []apikey.Usage) error {
+// AddUsage implements [apikey.Store].
+func (s *Store) AddUsage(ctx context.Context, uses []apikey.Usage) error {
 	if err := ctx.Err(); err != nil {
 		return aborted(err)
 	}

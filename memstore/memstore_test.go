@@ -64,8 +64,8 @@ func TestZeroValue(t *testing.T) {
 			is.NoErr(err)
 			is.Equal(len(events), 0)
 		}},
-		{"Touch", func(is *is.I, s *memstore.Store) {
-			is.NoErr(s.Touch(ctx, []apikey.Usage{{KeyID: "key", CredentialID: "credential", Uses: 1, LastUsedAt: at}}))
+		{"AddUsage", func(is *is.I, s *memstore.Store) {
+			is.NoErr(s.AddUsage(ctx, []apikey.Usage{{KeyID: "key", CredentialID: "credential", Uses: 1, LastUsedAt: at}}))
 		}},
 		{"PepperIDs", func(is *is.I, s *memstore.Store) {
 			ids, err := s.PepperIDs(ctx)
@@ -106,7 +106,7 @@ func TestPepperIDs(t *testing.T) {
 		})
 		is.NoErr(err)
 	}
-	_, err := s.Commit(ctx, apikey.Commit{Purge: []apikey.Ref{{ID: "d", Revision: 1}}, Events: []apikey.Event{{Kind: apikey.EventPurged, KeyID: "d"}}})
+	_, err := s.Commit(ctx, apikey.Commit{Purge: []apikey.RecordRef{{ID: "d", Revision: 1}}, Events: []apikey.Event{{Kind: apikey.EventPurged, KeyID: "d"}}})
 	is.NoErr(err)
 	ids, err := s.PepperIDs(ctx)
 	is.NoErr(err)

@@ -21,10 +21,10 @@ func compareNames(a, b apikey.OnceName) int {
 
 // check returns an error if one of the names is stored and does not go with a
 // purge of the same Commit.
-func (n *names) check(list []apikey.OnceName, purged []apikey.Ref) error {
+func (n *names) check(list []apikey.OnceName, purged []apikey.RecordRef) error {
 	for _, name := range list {
 		stored, taken := n.byName[name.Name]
-		if taken && !slices.ContainsFunc(purged, func(ref apikey.Ref) bool { return ref.ID == stored.KeyID }) {
+		if taken && !slices.ContainsFunc(purged, func(ref apikey.RecordRef) bool { return ref.ID == stored.KeyID }) {
 			return apikey.ErrExists
 		}
 	}

@@ -27,7 +27,7 @@ type key struct {
 	nonce       apikey.Nonce
 	issueHash   string
 	seal        string
-	held        bool
+	locked      bool
 	credentials []*credential
 }
 
@@ -72,7 +72,7 @@ func (k *key) set(r *apikey.Record) {
 	if d := (disabled{micros.Of(from.DisabledAt), from.DisabledBy, from.DisabledReason}); d != (disabled{}) {
 		k.disabled = &d
 	}
-	k.held, k.deletedAt = from.Held, micros.Of(from.DeletedAt)
+	k.locked, k.deletedAt = from.Locked, micros.Of(from.DeletedAt)
 	k.retiring = from.RetiringID
 	k.revision = from.Revision + 1
 	k.nonce, k.issueHash, k.seal = r.Nonce, r.IssueHash, r.Seal
@@ -85,7 +85,7 @@ func (k *key) copyTo(to *apikey.Key) {
 	if d := k.disabled; d != nil {
 		to.DisabledAt, to.DisabledBy, to.DisabledReason = micros.Time(d.at), d.by, d.reason
 	}
-	to.Held, to.DeletedAt = k.held, micros.Time(k.deletedAt)
+	to.Locked, to.DeletedAt = k.locked, micros.Time(k.deletedAt)
 	to.Prefix, to.CredentialID, to.RetiringID = k.current.prefix, k.current.id, k.retiring
 	to.IssuedAt, to.ExpiresAt = to.CreatedAt, micros.Time(k.current.expiresAt)
 	if k.current.createdAt != k.createdAt {

@@ -116,7 +116,7 @@ func (w *writer) records(c apikey.Commit) error {
 	type step struct {
 		id     string
 		record *apikey.Record
-		purge  apikey.Ref
+		purge  apikey.RecordRef
 	}
 	var steps []step
 	for i := range c.Records {
@@ -270,7 +270,7 @@ func kept(c *apikey.Credential) apikey.Credential {
 	return k
 }
 
-func (w *writer) purge(ref apikey.Ref) error {
+func (w *writer) purge(ref apikey.RecordRef) error {
 	n, err := w.exec(w.removeKey, ref.ID, ref.Revision)
 	if err == nil && n == 0 {
 		err = apikey.ErrConflict
@@ -385,7 +385,7 @@ func (w *writer) exec(statement string, args ...any) (int64, error) {
 }
 
 // execEach runs statements for ids, each for all of them before the next: table
-// by table in ascending order, as a Touch writes.
+// by table in ascending order, as a AddUsage writes.
 func (w *writer) execEach(statements, ids []string) error {
 	for _, statement := range statements {
 		for _, id := range ids {

@@ -107,7 +107,7 @@ type dialect struct {
 	addEvents         insert   // columns
 	addOnce           insert   // name, key, position
 	removeOnce        string   // key
-	touch             []string // uses as JSON: [["credential", day, uses, last used], ...]
+	addUsage          []string // uses as JSON: [["credential", day, uses, last used], ...]
 }
 
 // insert is a statement that adds rows.

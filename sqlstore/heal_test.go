@@ -125,7 +125,7 @@ func TestReadOnlySessions(t *testing.T) {
 			for range callers {
 				wait.Go(func() {
 					for range calls {
-						errs <- store.Touch(ctx, []apikey.Usage{{CredentialID: "id", Uses: 1}})
+						errs <- store.AddUsage(ctx, []apikey.Usage{{CredentialID: "id", Uses: 1}})
 					}
 				})
 			}
@@ -158,8 +158,8 @@ func TestLookupWaitsForHealing(t *testing.T) {
 	<-server.reading
 	ctx, cancel := context.WithCancel(context.Background())
 	searched := make(chan error, 1)
-	go func() { searched <- store.Touch(ctx, []apikey.Usage{{CredentialID: "id", Uses: 1}}) }()
-	for server.opened.Load() < 3 { // until Touch looks for a better server
+	go func() { searched <- store.AddUsage(ctx, []apikey.Usage{{CredentialID: "id", Uses: 1}}) }()
+	for server.opened.Load() < 3 { // until AddUsage looks for a better server
 		time.Sleep(time.Millisecond)
 	}
 	server.reading <- struct{}{}

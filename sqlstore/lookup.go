@@ -13,8 +13,8 @@ import (
 // Lookup implements [apikey.Store] with one statement. It reads the columns of
 // the credential only, and leaves those of its key and owner to Match.Rest: how
 // long they take depends on the key, and the caller may not know the secret.
-func (s *Store) Lookup(ctx context.Context, credentialID string) (apikey.Match, error) {
-	var m apikey.Match
+func (s *Store) Lookup(ctx context.Context, credentialID string) (apikey.LookupResult, error) {
+	var m apikey.LookupResult
 	sent := context.WithoutCancel(ctx)
 	if s.dialect != nil && !s.dialect.embedded {
 		// From the start, not from the end of ctx: nobody waits longer for a
@@ -31,7 +31,7 @@ func (s *Store) Lookup(ctx context.Context, credentialID string) (apikey.Match, 
 		err = fmt.Errorf("no answer within Options.Timeout, %v: %w", s.timeout, withEnd(sent, err))
 	}
 	if err != nil {
-		return apikey.Match{}, failed(ctx, "lookup", err)
+		return apikey.LookupResult{}, failed(ctx, "lookup", err)
 	}
 	return m, nil
 }
@@ -65,7 +65,7 @@ func (l *late) Scan(v any) error {
 	return nil
 }
 
-func (s *Store) tryLookup(ctx context.Context, db querier, credentialID string, m *apikey.Match) error {
+func (s *Store) tryLookup(ctx context.Context, db querier, credentialID string, m *apikey.LookupResult) error {
 	row, err := s.lookupRow(ctx, db, credentialID)
 	if err != nil {
 		return err

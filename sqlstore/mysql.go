@@ -15,7 +15,7 @@ import (
 const (
 	mysqlKey = `
 		k.id, k.owner, k.name, k.scopes, k.networks, k.rate_requests, k.rate_period, k.metadata,
-		k.created_at, k.disabled_at, k.disabled_by, k.disabled_reason, k.held, k.deleted_at,
+		k.created_at, k.disabled_at, k.disabled_by, k.disabled_reason, k.locked, k.deleted_at,
 		k.prefix, k.credential_id, k.issued_at, k.expires_at, k.retiring_id, k.revision`
 
 	mysqlCredential = `
@@ -150,7 +150,7 @@ var mysql = dialect{
 
 	peppers: `SELECT DISTINCT pepper_id FROM apikey_credentials` + mysqlAll,
 
-	// By way of the credentials: theirs is the index, and what Touch may have
+	// By way of the credentials: theirs is the index, and what AddUsage may have
 	// left of one that is gone is not found.
 	days: `SELECT d.credential_id, d.day, d.uses, d.last_used_at
 		FROM apikey_credentials AS c
@@ -177,7 +177,7 @@ var mysql = dialect{
 	addKeys: insert{`
 		INSERT INTO apikey_keys (
 			id, owner, name, scopes, networks, rate_requests, rate_period, metadata,
-			created_at, disabled_at, disabled_by, disabled_reason, held, deleted_at,
+			created_at, disabled_at, disabled_by, disabled_reason, locked, deleted_at,
 			prefix, credential_id, issued_at, expires_at, retiring_id, nonce, issue_hash, seal, revision)
 		VALUES `,
 		`(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)`,
@@ -186,7 +186,7 @@ var mysql = dialect{
 	changeKey: `
 		UPDATE apikey_keys
 		SET name = ?, scopes = ?, networks = ?, rate_requests = ?, rate_period = ?, metadata = ?,
-			created_at = ?, disabled_at = ?, disabled_by = ?, disabled_reason = ?, held = ?, deleted_at = ?,
+			created_at = ?, disabled_at = ?, disabled_by = ?, disabled_reason = ?, locked = ?, deleted_at = ?,
 			prefix = ?, credential_id = ?, issued_at = ?, expires_at = ?, retiring_id = ?,
 			nonce = ?, issue_hash = ?, seal = ?, revision = revision + 1
 		WHERE id = ? AND revision = ?`,
@@ -241,7 +241,7 @@ var mysql = dialect{
 	addOnce:    insert{`INSERT INTO apikey_once (name, key_id, seq) VALUES `, `(?, ?, ?)`, ``},
 	removeOnce: `DELETE FROM apikey_once WHERE key_id = ?`,
 
-	touch: []string{`
+	addUsage: []string{`
 		INSERT INTO apikey_usage (credential_id, uses, last_used_at)
 		SELECT c.id, SUM(j.uses), MAX(j.last_used_at)` + mysqlUses + `
 		GROUP BY c.id

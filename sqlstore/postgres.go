@@ -12,7 +12,7 @@ import (
 const (
 	postgresKey = `
 		k.id, k.owner, k.name, k.scopes, k.networks, k.rate_requests, k.rate_period, k.metadata,
-		k.created_at, k.disabled_at, k.disabled_by, k.disabled_reason, k.held, k.deleted_at,
+		k.created_at, k.disabled_at, k.disabled_by, k.disabled_reason, k.locked, k.deleted_at,
 		k.prefix, k.credential_id, k.issued_at, k.expires_at, k.retiring_id, k.revision`
 
 	postgresCredential = `
@@ -122,7 +122,7 @@ var postgres = dialect{
 
 	peppers: `SELECT DISTINCT pepper_id FROM apikey_credentials`,
 
-	// By way of the credentials: theirs is the index, and what Touch may have
+	// By way of the credentials: theirs is the index, and what AddUsage may have
 	// left of one that is gone is not found.
 	days: `SELECT d.credential_id, d.day, d.uses, d.last_used_at
 		FROM apikey_credentials AS c
@@ -146,7 +146,7 @@ var postgres = dialect{
 	addKeys: insert{`
 		INSERT INTO apikey_keys (
 			id, owner, name, scopes, networks, rate_requests, rate_period, metadata,
-			created_at, disabled_at, disabled_by, disabled_reason, held, deleted_at,
+			created_at, disabled_at, disabled_by, disabled_reason, locked, deleted_at,
 			prefix, credential_id, issued_at, expires_at, retiring_id, nonce, issue_hash, seal, revision)
 		VALUES `,
 		`(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)`,
@@ -155,7 +155,7 @@ var postgres = dialect{
 	changeKey: `
 		UPDATE apikey_keys
 		SET name = $1, scopes = $2, networks = $3, rate_requests = $4, rate_period = $5, metadata = $6,
-			created_at = $7, disabled_at = $8, disabled_by = $9, disabled_reason = $10, held = $11, deleted_at = $12,
+			created_at = $7, disabled_at = $8, disabled_by = $9, disabled_reason = $10, locked = $11, deleted_at = $12,
 			prefix = $13, credential_id = $14, issued_at = $15, expires_at = $16, retiring_id = $17,
 			nonce = $18, issue_hash = $19, seal = $20, revision = revision + 1
 		WHERE id = $21 AND revision = $22`,
@@ -204,7 +204,7 @@ var postgres = dialect{
 	addOnce:    insert{`INSERT INTO apikey_once (name, key_id, seq) VALUES `, `(?, ?, ?)`, ` ON CONFLICT DO NOTHING`},
 	removeOnce: `DELETE FROM apikey_once WHERE key_id = $1 AND key_id <> ''`,
 
-	touch: []string{`
+	addUsage: []string{`
 		WITH uses AS MATERIALIZED (
 			SELECT c.id, (j.value ->> 1)::bigint AS day, c.key_id,
 				SUM((j.value ->> 2)::bigint) AS uses, MAX((j.value ->> 3)::bigint) AS last_used_at

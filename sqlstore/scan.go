@@ -216,7 +216,7 @@ func keyColumns(k *apikey.Key) []any {
 		(*scopes)(&k.Scopes), (*networks)(&k.Networks),
 		(*integer)(&k.Rate.Requests), (*period)(&k.Rate.Period), (*pairs)(&k.Metadata),
 		(*instant)(&k.CreatedAt), (*instant)(&k.DisabledAt), (*text)(&k.DisabledBy), (*text)(&k.DisabledReason),
-		(*flag)(&k.Held), (*instant)(&k.DeletedAt),
+		(*flag)(&k.Locked), (*instant)(&k.DeletedAt),
 		(*text)(&k.Prefix), (*text)(&k.CredentialID), (*instant)(&k.IssuedAt), (*instant)(&k.ExpiresAt),
 		(*text)(&k.RetiringID), (*number)(&k.Revision))
 }
@@ -263,7 +263,7 @@ func keyValues(r *apikey.Record) ([]any, error) {
 		k.Name, k.Scopes.String(), k.Networks.String(),
 		int64(k.Rate.Requests), k.Rate.Period.Microseconds(), metadata,
 		micros.Of(k.CreatedAt), micros.Of(k.DisabledAt), k.DisabledBy, k.DisabledReason,
-		zeroOne(k.Held), micros.Of(k.DeletedAt),
+		zeroOne(k.Locked), micros.Of(k.DeletedAt),
 		k.Prefix, k.CredentialID, micros.Of(k.IssuedAt), micros.Of(k.ExpiresAt),
 		k.RetiringID, r.Nonce[:], []byte(r.IssueHash), []byte(r.Seal),
 	}, nil

@@ -12,7 +12,7 @@ import (
 const (
 	sqliteKey = `
 		k.id, k.owner, k.name, k.scopes, k.networks, k.rate_requests, k.rate_period, k.metadata,
-		k.created_at, k.disabled_at, k.disabled_by, k.disabled_reason, k.held, k.deleted_at,
+		k.created_at, k.disabled_at, k.disabled_by, k.disabled_reason, k.locked, k.deleted_at,
 		k.prefix, k.credential_id, k.issued_at, k.expires_at, k.retiring_id, k.revision`
 
 	sqliteCredential = `
@@ -126,7 +126,7 @@ var sqlite = dialect{
 
 	peppers: `SELECT DISTINCT pepper_id FROM apikey_credentials`,
 
-	// By way of the credentials: theirs is the index, and what Touch may have
+	// By way of the credentials: theirs is the index, and what AddUsage may have
 	// left of one that is gone is not found.
 	days: `SELECT d.credential_id, d.day, d.uses, d.last_used_at
 		FROM apikey_credentials AS c
@@ -145,7 +145,7 @@ var sqlite = dialect{
 	addKeys: insert{`
 		INSERT INTO apikey_keys (
 			id, owner, name, scopes, networks, rate_requests, rate_period, metadata,
-			created_at, disabled_at, disabled_by, disabled_reason, held, deleted_at,
+			created_at, disabled_at, disabled_by, disabled_reason, locked, deleted_at,
 			prefix, credential_id, issued_at, expires_at, retiring_id, nonce, issue_hash, seal, revision)
 		VALUES `,
 		`(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)`,
@@ -153,7 +153,7 @@ var sqlite = dialect{
 	changeKey: `
 		UPDATE apikey_keys
 		SET name = ?, scopes = ?, networks = ?, rate_requests = ?, rate_period = ?, metadata = ?,
-			created_at = ?, disabled_at = ?, disabled_by = ?, disabled_reason = ?, held = ?, deleted_at = ?,
+			created_at = ?, disabled_at = ?, disabled_by = ?, disabled_reason = ?, locked = ?, deleted_at = ?,
 			prefix = ?, credential_id = ?, issued_at = ?, expires_at = ?, retiring_id = ?, nonce = ?, issue_hash = ?, seal = ?,
 			revision = revision + 1
 		WHERE id = ? AND revision = ?`,
@@ -196,7 +196,7 @@ var sqlite = dialect{
 	addOnce:    insert{`INSERT INTO apikey_once (name, key_id, seq) VALUES `, `(?, ?, ?)`, ` ON CONFLICT DO NOTHING`},
 	removeOnce: `DELETE FROM apikey_once WHERE key_id = ? AND key_id <> ''`,
 
-	touch: []string{`
+	addUsage: []string{`
 		INSERT INTO apikey_usage (credential_id, uses, last_used_at)
 		SELECT c.id, j.value ->> 2, j.value ->> 3` + sqliteUses + `
 		ON CONFLICT (credential_id) DO UPDATE SET

@@ -29,7 +29,7 @@ func TestMadeOfNothing(t *testing.T) {
 			_, errs[3] = store.Owner(ctx, "acme")
 			_, errs[4] = store.Commit(ctx, apikey.Commit{})
 			_, errs[5] = store.Events(ctx, apikey.EventQuery{Limit: 1})
-			errs[6] = store.Touch(ctx, []apikey.Usage{{}})
+			errs[6] = store.AddUsage(ctx, []apikey.Usage{{}})
 			errs[7] = store.Check(ctx)
 			_, errs[8] = store.PepperIDs(ctx)
 			_, errs[9] = store.DailyUsage(ctx, apikey.UsageQuery{KeyID: "id"})

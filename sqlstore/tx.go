@@ -30,7 +30,7 @@ import (
 // transaction that waits the other way round: the database then gives up one of
 // them with an error.
 //
-// Each Commit and each Touch has a savepoint, to which the transaction goes back
+// Each Commit and each AddUsage has a savepoint, to which the transaction goes back
 // after an error. After ErrConflict, ErrExists and ErrLimit the transaction can
 // go on. After any other error, but that something was not found, the host must
 // roll back: further calls are refused with that error. The database's giving up
@@ -118,7 +118,7 @@ func (h *hostStore) exec(ctx context.Context, statement string) error {
 	return err
 }
 
-func (h *hostStore) Lookup(ctx context.Context, credentialID string) (m apikey.Match, err error) {
+func (h *hostStore) Lookup(ctx context.Context, credentialID string) (m apikey.LookupResult, err error) {
 	err = h.run(ctx, "lookup", func() error { m, err = h.store.Lookup(ctx, credentialID); return err })
 	return m, err
 }
@@ -156,8 +156,8 @@ func (h *hostStore) OnceNames(ctx context.Context, q apikey.OnceQuery) (names []
 	return names, err
 }
 
-func (h *hostStore) Touch(ctx context.Context, uses []apikey.Usage) error {
-	return h.write(ctx, "touch", func() error { return h.store.Touch(ctx, uses) })
+func (h *hostStore) AddUsage(ctx context.Context, uses []apikey.Usage) error {
+	return h.write(ctx, "add usage", func() error { return h.store.AddUsage(ctx, uses) })
 }
 
 func (h *hostStore) DailyUsage(ctx context.Context, q apikey.UsageQuery) (uses []apikey.Usage, err error) {

@@ -25,7 +25,7 @@ func allOrNothing(c *check) {
 	newOwner := apikey.Owner{ID: "Acme", DisabledAt: base, Nonce: nonce()}
 	good := apikey.Commit{
 		Records: []apikey.Record{added, changed}, Owners: []apikey.Owner{enabled, newOwner},
-		Purge: []apikey.Ref{{ID: doomed.Key.ID, Revision: 1}},
+		Purge: []apikey.RecordRef{{ID: doomed.Key.ID, Revision: 1}},
 		Once:  []apikey.OnceName{{Name: "of the commit"}},
 	}
 	for _, test := range []struct {
@@ -65,7 +65,7 @@ func allOrNothing(c *check) {
 		{"a purge at another revision", func(s *subject, c *apikey.Commit) {
 			other := newRecord("zeta", 1)
 			s.commit(records(other))
-			c.Purge = append(c.Purge, apikey.Ref{ID: other.Key.ID, Revision: 5})
+			c.Purge = append(c.Purge, apikey.RecordRef{ID: other.Key.ID, Revision: 5})
 		}},
 		{"an owner at the limit", func(s *subject, c *apikey.Commit) {
 			s.commit(records(newRecord("zeta", 1), newRecord("zeta", 1), newRecord("zeta", 1)))
@@ -180,7 +180,7 @@ func untorn(c *check) {
 					}
 				}
 			case 3:
-				var got apikey.Match
+				var got apikey.LookupResult
 				if got, err = s.Lookup(background, lasting); err == nil && got.Credential.PepperID != got.Key.Name {
 					s.errorf("Lookup: got the key of change %s with the credential of change %s", got.Key.Name, got.Credential.PepperID)
 				}

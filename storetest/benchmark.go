@@ -56,7 +56,7 @@ func Benchmark(b *testing.B, newStore func(b testing.TB) apikey.Store) {
 				uses = append(uses, used(r, r.Key.CredentialID, 1, base))
 			}
 			for b.Loop() {
-				stopOn(b, s.Touch(background, uses))
+				stopOn(b, s.AddUsage(background, uses))
 			}
 		}},
 		{"Events", func(b *testing.B, s apikey.Store, keys []apikey.Record) {

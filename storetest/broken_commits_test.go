@@ -150,7 +150,7 @@ var brokenCommits = []broken{
 		for _, r := range c.Records {
 			for _, given := range r.Credentials {
 				if given.Uses > 0 && r.Key.Revision == 0 {
-					o.Store.Touch(background, []apikey.Usage{used(r, given.ID, given.Uses, given.LastUsedAt)})
+					o.Store.AddUsage(background, []apikey.Usage{used(r, given.ID, given.Uses, given.LastUsedAt)})
 				}
 			}
 		}

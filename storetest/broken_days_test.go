@@ -33,13 +33,13 @@ var brokenDays = []broken{
 	{"DailyUsage returns local days", "daily usage adds up", func(o *overridden) {
 		eachAdded(o, func(u *apikey.Usage) { u.Day = u.Day.In(time.FixedZone("CET", 3600)) })
 	}},
-	{"the last use of a day is that of the last Touch", "daily usage adds up", func(o *overridden) {
+	{"the last use of a day is that of the last AddUsage", "daily usage adds up", func(o *overridden) {
 		var last sync.Map
-		o.touch = func(ctx context.Context, uses []apikey.Usage) error {
+		o.addUsage = func(ctx context.Context, uses []apikey.Usage) error {
 			for _, u := range uses {
 				last.Store(u.CredentialID+u.Day.String(), u.LastUsedAt)
 			}
-			return o.Store.Touch(ctx, uses)
+			return o.Store.AddUsage(ctx, uses)
 		}
 		afterDays(func(_ apikey.UsageQuery, uses []apikey.Usage) []apikey.Usage {
 			for i, u := range uses {
@@ -50,13 +50,13 @@ var brokenDays = []broken{
 			return uses
 		})(o)
 	}},
-	{"a Touch replaces the uses of a day", "daily usage adds up", func(o *overridden) {
+	{"a AddUsage replaces the uses of a day", "daily usage adds up", func(o *overridden) {
 		var last sync.Map
-		o.touch = func(ctx context.Context, uses []apikey.Usage) error {
+		o.addUsage = func(ctx context.Context, uses []apikey.Usage) error {
 			for _, u := range uses {
 				last.Store(u.CredentialID+u.Day.String(), u.Uses)
 			}
-			return o.Store.Touch(ctx, uses)
+			return o.Store.AddUsage(ctx, uses)
 		}
 		afterDays(func(_ apikey.UsageQuery, uses []apikey.Usage) []apikey.Usage {
 			for i, u := range uses {
@@ -108,26 +108,26 @@ var brokenDays = []broken{
 	})},
 
 	{"uses of no day count on that of the last use", "daily usage of unknown days", func(o *overridden) {
-		o.touch = func(ctx context.Context, uses []apikey.Usage) error {
+		o.addUsage = func(ctx context.Context, uses []apikey.Usage) error {
 			uses = slices.Clone(uses)
 			for i, u := range uses {
 				if u.Day.IsZero() {
 					uses[i].Day = u.LastUsedAt.Truncate(day)
 				}
 			}
-			return o.Store.Touch(ctx, uses)
+			return o.Store.AddUsage(ctx, uses)
 		}
 	}},
 	{"uses of no day count on the first of 1970", "daily usage of unknown days", func(o *overridden) {
 		var none sync.Map
-		o.touch = func(ctx context.Context, uses []apikey.Usage) error {
+		o.addUsage = func(ctx context.Context, uses []apikey.Usage) error {
 			for _, u := range uses {
 				if u.Day.IsZero() {
 					u.Day = time.Unix(0, 0).UTC()
 					none.Store(u.KeyID, u)
 				}
 			}
-			return o.Store.Touch(ctx, uses)
+			return o.Store.AddUsage(ctx, uses)
 		}
 		afterDays(func(q apikey.UsageQuery, uses []apikey.Usage) []apikey.Usage {
 			if u, ok := none.Load(q.KeyID); ok && !q.From.After(time.Unix(0, 0)) && q.Until.After(time.Unix(0, 0)) {
@@ -138,13 +138,13 @@ var brokenDays = []broken{
 	}},
 	{"uses of no day are always returned", "daily usage of unknown days", func(o *overridden) {
 		var none sync.Map
-		o.touch = func(ctx context.Context, uses []apikey.Usage) error {
+		o.addUsage = func(ctx context.Context, uses []apikey.Usage) error {
 			for _, u := range uses {
 				if u.Day.IsZero() {
 					none.Store(u.KeyID, u)
 				}
 			}
-			return o.Store.Touch(ctx, uses)
+			return o.Store.AddUsage(ctx, uses)
 		}
 		afterDays(func(q apikey.UsageQuery, uses []apikey.Usage) []apikey.Usage {
 			if u, ok := none.Load(q.KeyID); ok {
@@ -237,8 +237,8 @@ var brokenDays = []broken{
 			return o.Store.(apikey.UsageStore).DailyUsage(background, q)
 		}
 	}},
-	{"Touch merges the days of a batch", "touch adds uses", func(o *overridden) {
-		o.touch = func(ctx context.Context, uses []apikey.Usage) error {
+	{"AddUsage merges the days of a batch", "AddUsage adds uses", func(o *overridden) {
+		o.addUsage = func(ctx context.Context, uses []apikey.Usage) error {
 			uses, days := slices.Clone(uses), map[string]time.Time{}
 			for i, u := range uses {
 				if first, ok := days[u.CredentialID]; ok {
@@ -247,18 +247,18 @@ var brokenDays = []broken{
 					days[u.CredentialID] = u.Day
 				}
 			}
-			return o.Store.Touch(ctx, uses)
+			return o.Store.AddUsage(ctx, uses)
 		}
 	}},
-	{"the days of a credential to come are kept", "touch of what is not stored", func(o *overridden) {
+	{"the days of a credential to come are kept", "AddUsage of what is not stored", func(o *overridden) {
 		var early sync.Map
-		o.touch = func(ctx context.Context, uses []apikey.Usage) error {
+		o.addUsage = func(ctx context.Context, uses []apikey.Usage) error {
 			for _, u := range uses {
 				if _, err := o.Store.Lookup(ctx, u.CredentialID); err != nil {
 					early.Store(u.KeyID, u)
 				}
 			}
-			return o.Store.Touch(ctx, uses)
+			return o.Store.AddUsage(ctx, uses)
 		}
 		afterDays(func(q apikey.UsageQuery, uses []apikey.Usage) []apikey.Usage {
 			if u, ok := early.Load(q.KeyID); ok {
@@ -267,10 +267,10 @@ var brokenDays = []broken{
 			return uses
 		})(o)
 	}},
-	{"the uses of a day are lost while another Touch runs", "concurrent touches", func(o *overridden) {
+	{"the uses of a day are lost while another AddUsage runs", "concurrent AddUsage", func(o *overridden) {
 		var mu sync.Mutex
 		var lost sync.Map
-		o.touch = func(ctx context.Context, uses []apikey.Usage) error {
+		o.addUsage = func(ctx context.Context, uses []apikey.Usage) error {
 			if mu.TryLock() {
 				yield(20, never)
 				mu.Unlock()
@@ -279,7 +279,7 @@ var brokenDays = []broken{
 					lost.Store(u.KeyID, true)
 				}
 			}
-			return o.Store.Touch(ctx, uses)
+			return o.Store.AddUsage(ctx, uses)
 		}
 		afterDays(func(q apikey.UsageQuery, uses []apikey.Usage) []apikey.Usage {
 			if _, ok := lost.Load(q.KeyID); ok && len(uses) > 0 {

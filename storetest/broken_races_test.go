@@ -128,15 +128,15 @@ var brokenRaces = []broken{
 			return pageOf(slices.DeleteFunc(log, func(e apikey.Event) bool { return hidden[e.Position.Nonce] }), q), err
 		}
 	}},
-	{"a touch is lost while another runs", "concurrent touches", func(o *overridden) {
+	{"an AddUsage is lost while another runs", "concurrent AddUsage", func(o *overridden) {
 		var mu sync.Mutex
-		o.touch = func(ctx context.Context, uses []apikey.Usage) error {
+		o.addUsage = func(ctx context.Context, uses []apikey.Usage) error {
 			if !mu.TryLock() {
 				return ctx.Err()
 			}
 			defer mu.Unlock()
 			yield(20, never)
-			return o.Store.Touch(ctx, uses)
+			return o.Store.AddUsage(ctx, uses)
 		}
 	}},
 }

@@ -14,23 +14,23 @@ import (
 // brokenReads differ from memstore in what a read returns.
 var brokenReads = []broken{
 	{"Lookup misses retired credentials", "lookup finds the credential", func(o *overridden) {
-		o.lookup = func(ctx context.Context, id string) (apikey.Match, error) {
+		o.lookup = func(ctx context.Context, id string) (apikey.LookupResult, error) {
 			m, err := o.Store.Lookup(ctx, id)
 			if err == nil && id != m.Key.CredentialID {
-				return apikey.Match{}, apikey.ErrNotFound
+				return apikey.LookupResult{}, apikey.ErrNotFound
 			}
 			return m, err
 		}
 	}},
 	{"Lookup forgets a field", "lookup finds the credential", func(o *overridden) {
-		o.lookup = func(ctx context.Context, id string) (apikey.Match, error) {
+		o.lookup = func(ctx context.Context, id string) (apikey.LookupResult, error) {
 			m, err := o.Store.Lookup(ctx, id)
 			m.Credential.RetireBefore = time.Time{}
 			return m, err
 		}
 	}},
 	{"Lookup folds case", "lookup of another id", func(o *overridden) {
-		o.lookup = func(ctx context.Context, id string) (apikey.Match, error) {
+		o.lookup = func(ctx context.Context, id string) (apikey.LookupResult, error) {
 			m, err := o.Store.Lookup(ctx, id)
 			if err == nil {
 				return m, nil
@@ -47,9 +47,9 @@ var brokenReads = []broken{
 	}},
 	{"Lookup answers what it answered before", "writes are seen at once", func(o *overridden) {
 		var kept sync.Map
-		o.lookup = func(ctx context.Context, id string) (apikey.Match, error) {
+		o.lookup = func(ctx context.Context, id string) (apikey.LookupResult, error) {
 			if m, ok := kept.Load(id); ok && ctx.Err() == nil {
-				return m.(apikey.Match), nil
+				return m.(apikey.LookupResult), nil
 			}
 			m, err := o.Store.Lookup(ctx, id)
 			if err == nil {
@@ -274,9 +274,9 @@ var brokenReads = []broken{
 			return o.Store.Get(context.WithoutCancel(ctx), id, owner)
 		}
 	}},
-	{"Touch ignores an ended context", "calls after the context ended", func(o *overridden) {
-		o.touch = func(ctx context.Context, uses []apikey.Usage) error {
-			return o.Store.Touch(context.WithoutCancel(ctx), uses)
+	{"AddUsage ignores an ended context", "calls after the context ended", func(o *overridden) {
+		o.addUsage = func(ctx context.Context, uses []apikey.Usage) error {
+			return o.Store.AddUsage(context.WithoutCancel(ctx), uses)
 		}
 	}},
 	{"Events forgets a field", "pages of the log", func(o *overridden) {

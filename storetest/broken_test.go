@@ -24,25 +24,25 @@ type broken struct {
 // overridden is a memstore of which single methods can be replaced.
 type overridden struct {
 	apikey.Store
-	lookup func(context.Context, string) (apikey.Match, error)
-	get    func(context.Context, string, string) (apikey.Record, error)
-	list   func(context.Context, apikey.Query) ([]apikey.Record, error)
-	owner  func(context.Context, string) (apikey.Owner, error)
-	commit func(context.Context, apikey.Commit) (apikey.Position, error)
-	events func(context.Context, apikey.EventQuery) ([]apikey.Event, error)
-	touch  func(context.Context, []apikey.Usage) error
-	days   func(context.Context, apikey.UsageQuery) ([]apikey.Usage, error)
-	once   func(context.Context, apikey.OnceQuery) ([]apikey.OnceName, error)
+	lookup   func(context.Context, string) (apikey.LookupResult, error)
+	get      func(context.Context, string, string) (apikey.Record, error)
+	list     func(context.Context, apikey.Query) ([]apikey.Record, error)
+	owner    func(context.Context, string) (apikey.Owner, error)
+	commit   func(context.Context, apikey.Commit) (apikey.Position, error)
+	events   func(context.Context, apikey.EventQuery) ([]apikey.Event, error)
+	addUsage func(context.Context, []apikey.Usage) error
+	days     func(context.Context, apikey.UsageQuery) ([]apikey.Usage, error)
+	once     func(context.Context, apikey.OnceQuery) ([]apikey.OnceName, error)
 }
 
 func override(change func(*overridden)) *overridden {
 	m := memstore.New()
-	o := &overridden{m, m.Lookup, m.Get, m.List, m.Owner, m.Commit, m.Events, m.Touch, m.DailyUsage, m.OnceNames}
+	o := &overridden{m, m.Lookup, m.Get, m.List, m.Owner, m.Commit, m.Events, m.AddUsage, m.DailyUsage, m.OnceNames}
 	change(o)
 	return o
 }
 
-func (o *overridden) Lookup(ctx context.Context, id string) (apikey.Match, error) {
+func (o *overridden) Lookup(ctx context.Context, id string) (apikey.LookupResult, error) {
 	return o.lookup(ctx, id)
 }
 
@@ -77,8 +77,8 @@ func (o *overridden) Events(ctx context.Context, q apikey.EventQuery) ([]apikey.
 	return o.events(ctx, q)
 }
 
-func (o *overridden) Touch(ctx context.Context, uses []apikey.Usage) error {
-	return o.touch(ctx, uses)
+func (o *overridden) AddUsage(ctx context.Context, uses []apikey.Usage) error {
+	return o.addUsage(ctx, uses)
 }
 
 func (o *overridden) DailyUsage(ctx context.Context, q apikey.UsageQuery) ([]apikey.Usage, error) {

@@ -39,13 +39,13 @@ var brokenUsage = []broken{
 			return gone
 		})
 	}},
-	{"Touch moves last-used back", "touch adds uses", func(o *overridden) {
+	{"AddUsage moves last-used back", "AddUsage adds uses", func(o *overridden) {
 		var last sync.Map
-		o.touch = func(ctx context.Context, uses []apikey.Usage) error {
+		o.addUsage = func(ctx context.Context, uses []apikey.Usage) error {
 			for _, u := range uses {
 				last.Store(u.CredentialID, u.LastUsedAt.UTC())
 			}
-			return o.Store.Touch(ctx, uses)
+			return o.Store.AddUsage(ctx, uses)
 		}
 		o.get = func(ctx context.Context, id, owner string) (apikey.Record, error) {
 			r, err := o.Store.Get(ctx, id, owner)
@@ -58,8 +58,8 @@ var brokenUsage = []broken{
 			return r, err
 		}
 	}},
-	{"Touch counts a credential once a batch", "touch adds uses", func(o *overridden) {
-		o.touch = func(ctx context.Context, uses []apikey.Usage) error {
+	{"AddUsage counts a credential once a batch", "AddUsage adds uses", func(o *overridden) {
+		o.addUsage = func(ctx context.Context, uses []apikey.Usage) error {
 			var once []apikey.Usage
 			seen := map[string]bool{}
 			for _, u := range uses {
@@ -68,12 +68,12 @@ var brokenUsage = []broken{
 				}
 				seen[u.CredentialID] = true
 			}
-			return o.Store.Touch(ctx, once)
+			return o.Store.AddUsage(ctx, once)
 		}
 	}},
-	{"Touch writes the record back", "touch changes nothing else", func(o *overridden) {
-		o.touch = func(ctx context.Context, uses []apikey.Usage) error {
-			err := o.Store.Touch(ctx, uses)
+	{"AddUsage writes the record back", "AddUsage changes nothing else", func(o *overridden) {
+		o.addUsage = func(ctx context.Context, uses []apikey.Usage) error {
+			err := o.Store.AddUsage(ctx, uses)
 			for _, u := range uses {
 				if r, ok := o.ofID(u.KeyID); ok && err == nil {
 					o.Store.Commit(ctx, records(r))
@@ -82,13 +82,13 @@ var brokenUsage = []broken{
 			return err
 		}
 	}},
-	{"Touch writes an event", "touch changes nothing else", func(o *overridden) {
-		o.touch = func(ctx context.Context, uses []apikey.Usage) error {
-			if err := o.Store.Touch(ctx, uses); err != nil {
+	{"AddUsage writes an event", "AddUsage changes nothing else", func(o *overridden) {
+		o.addUsage = func(ctx context.Context, uses []apikey.Usage) error {
+			if err := o.Store.AddUsage(ctx, uses); err != nil {
 				return err
 			}
 			for _, u := range uses {
-				if r, ok := o.ofID(u.KeyID); ok && r.Key.Held {
+				if r, ok := o.ofID(u.KeyID); ok && r.Key.Locked {
 					_, err := o.Store.Commit(ctx, apikey.Commit{Events: []apikey.Event{{Position: apikey.Position{Nonce: nonce()}, KeyID: u.KeyID}}})
 					return err
 				}
@@ -96,7 +96,7 @@ var brokenUsage = []broken{
 			return nil
 		}
 	}},
-	{"Touch revives a purged record", "touch of what is not stored", func(o *overridden) {
+	{"AddUsage revives a purged record", "AddUsage of what is not stored", func(o *overridden) {
 		var purged sync.Map
 		o.commit = func(ctx context.Context, c apikey.Commit) (apikey.Position, error) {
 			for _, ref := range c.Purge {
@@ -106,19 +106,19 @@ var brokenUsage = []broken{
 			}
 			return o.Store.Commit(ctx, c)
 		}
-		o.touch = func(ctx context.Context, uses []apikey.Usage) error {
+		o.addUsage = func(ctx context.Context, uses []apikey.Usage) error {
 			for _, u := range uses {
 				if r, ok := purged.Load(u.KeyID); ok {
 					o.Store.Commit(ctx, records(r.(apikey.Record)))
 				}
 			}
-			return o.Store.Touch(ctx, uses)
+			return o.Store.AddUsage(ctx, uses)
 		}
 	}},
-	{"Touch keeps usage for a credential to come", "touch of what is not stored", func(o *overridden) {
+	{"AddUsage keeps usage for a credential to come", "AddUsage of what is not stored", func(o *overridden) {
 		var mu sync.Mutex
 		early := map[string]apikey.Usage{}
-		o.touch = func(ctx context.Context, uses []apikey.Usage) error {
+		o.addUsage = func(ctx context.Context, uses []apikey.Usage) error {
 			mu.Lock()
 			defer mu.Unlock()
 			for _, u := range uses {
@@ -126,7 +126,7 @@ var brokenUsage = []broken{
 					early[u.CredentialID] = u
 				}
 			}
-			return o.Store.Touch(ctx, uses)
+			return o.Store.AddUsage(ctx, uses)
 		}
 		o.commit = func(ctx context.Context, c apikey.Commit) (apikey.Position, error) {
 			mu.Lock()
@@ -135,21 +135,21 @@ var brokenUsage = []broken{
 			for _, r := range c.Records {
 				for _, made := range r.Credentials {
 					if u, ok := early[made.ID]; ok && err == nil {
-						o.Store.Touch(ctx, []apikey.Usage{u})
+						o.Store.AddUsage(ctx, []apikey.Usage{u})
 					}
 				}
 			}
 			return position, err
 		}
 	}},
-	{"Touch fails for what is not stored", "touch of what is not stored", func(o *overridden) {
-		o.touch = func(ctx context.Context, uses []apikey.Usage) error {
+	{"AddUsage fails for what is not stored", "AddUsage of what is not stored", func(o *overridden) {
+		o.addUsage = func(ctx context.Context, uses []apikey.Usage) error {
 			for _, u := range uses {
 				if _, err := o.Store.Lookup(ctx, u.CredentialID); err != nil {
 					return err
 				}
 			}
-			return o.Store.Touch(ctx, uses)
+			return o.Store.AddUsage(ctx, uses)
 		}
 	}},
 }
@@ -170,7 +170,7 @@ func remember(o *overridden, going func(apikey.Commit) []apikey.Credential) {
 			for _, back := range r.Credentials {
 				if u, ok := usage[back.ID]; ok {
 					delete(usage, back.ID)
-					o.Store.Touch(ctx, []apikey.Usage{u})
+					o.Store.AddUsage(ctx, []apikey.Usage{u})
 				}
 			}
 		}

@@ -59,7 +59,7 @@ func credentialsReplaced(c *check) {
 	r := newRecord("acme", 3)
 	s.commit(records(r, newRecord("acme", 2)))
 	gone, stays, current := r.Credentials[0], r.Credentials[1], r.Credentials[2]
-	s.touch(used(r, gone.ID, 3, base), used(r, stays.ID, 5, base.Add(time.Second)), used(r, current.ID, 7, base.Add(time.Minute)))
+	s.addUsage(used(r, gone.ID, 3, base), used(r, stays.ID, 5, base.Add(time.Second)), used(r, current.ID, 7, base.Add(time.Minute)))
 	revision := s.revision(r.Key.ID)
 	fresh := newCredential(base.Add(9*time.Hour), base.AddDate(2, 0, 0))
 	stays.ExpiresAt, stays.RetireBefore = base.AddDate(0, 0, 1), stays.ExpiresAt
@@ -147,13 +147,13 @@ func usageIgnored(c *check) {
 
 	s = c.on("a record as it was read")
 	s.commit(records(r))
-	s.touch(used(r, r.Key.CredentialID, 4, base))
+	s.addUsage(used(r, r.Key.CredentialID, 4, base))
 	s.commit(records(at(s.revision(r.Key.ID), s.get(r.Key.ID))))
 	ignored(s, r, 4, base)
 
 	s = c.on("a stored record")
 	s.commit(records(r))
-	s.touch(used(r, r.Key.CredentialID, 4, base))
+	s.addUsage(used(r, r.Key.CredentialID, 4, base))
 	s.commit(records(at(s.revision(r.Key.ID), claim(r))))
 	ignored(s, r, 4, base)
 }

@@ -57,7 +57,7 @@ func getFinds(c *check) {
 			uses = append(uses, used(r, id, int64(i+1), base.Add(time.Duration(i)*time.Minute)))
 		}
 	}
-	s.touch(uses...)
+	s.addUsage(uses...)
 	for _, r := range list {
 		got := s.get(r.Key.ID)
 		if got.Key.ID != r.Key.ID {

@@ -34,7 +34,7 @@ func limitOfOwner(c *check) {
 		r.Key.DeletedAt = base
 		return r
 	}
-	purged := []apikey.Ref{{ID: active.Key.ID, Revision: 1}}
+	purged := []apikey.RecordRef{{ID: active.Key.ID, Revision: 1}}
 	four := []apikey.Record{active, expired, disabled, deleted} // three of which count
 	for _, test := range []struct {
 		name   string

@@ -64,7 +64,7 @@ func listSums(c *check) {
 		want[r.Key.ID] = sums
 	}
 	s.commit(records(list...))
-	s.touch(uses...)
+	s.addUsage(uses...)
 	for _, got := range s.list(apikey.Query{}) {
 		s.equal("List: sums of a key", viewOf(got.Key), want[got.Key.ID])
 	}

@@ -20,7 +20,7 @@ func purges(c *check) {
 	r, stays := newRecord("acme", 3), newRecord("acme", 2)
 	s.commit(records(r, stays))
 	for i, id := range credentialIDs(r) {
-		s.touch(used(r, id, int64(i+5), base))
+		s.addUsage(used(r, id, int64(i+5), base))
 	}
 	revision := s.revision(r.Key.ID)
 	for _, wrong := range []int64{revision + 1, revision - 1, revision + 7, -revision} {
@@ -67,7 +67,7 @@ func purges(c *check) {
 	s.commit(apikey.Commit{
 		Records: []apikey.Record{third},
 		Owners:  []apikey.Owner{{ID: "acme", DisabledAt: base, Nonce: nonce()}},
-		Purge:   []apikey.Ref{{ID: first.Key.ID, Revision: 1}, {ID: second.Key.ID, Revision: 1}},
+		Purge:   []apikey.RecordRef{{ID: first.Key.ID, Revision: 1}, {ID: second.Key.ID, Revision: 1}},
 	})
 	s.sameIDs("records", ids(s.list(apikey.Query{})), []string{third.Key.ID})
 	if !s.owner("acme").Disabled() {

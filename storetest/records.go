@@ -108,10 +108,10 @@ func records(list ...apikey.Record) apikey.Commit { return apikey.Commit{Records
 
 // purge returns a Commit that removes a Record.
 func purge(id string, revision int64) apikey.Commit {
-	return apikey.Commit{Purge: []apikey.Ref{{ID: id, Revision: revision}}}
+	return apikey.Commit{Purge: []apikey.RecordRef{{ID: id, Revision: revision}}}
 }
 
-// attempts bounds how often a Commit or Touch is made again that a Store gave
+// attempts bounds how often a Commit or AddUsage is made again that a Store gave
 // up with ErrAborted, as it may under load.
 const attempts = 100
 
@@ -153,7 +153,7 @@ func (s *subject) get(id string) apikey.Record {
 	return r
 }
 
-func (s *subject) lookup(credentialID string) apikey.Match {
+func (s *subject) lookup(credentialID string) apikey.LookupResult {
 	s.t.Helper()
 	m, err := s.Lookup(background, credentialID)
 	if err != nil {
@@ -207,16 +207,16 @@ func (s *subject) names(q apikey.OnceQuery) []apikey.OnceName {
 	return names
 }
 
-func (s *subject) touch(uses ...apikey.Usage) {
+func (s *subject) addUsage(uses ...apikey.Usage) {
 	s.t.Helper()
 	if err := s.tryTouch(uses...); err != nil {
-		s.fatalf("Touch: %v", err)
+		s.fatalf("AddUsage: %v", err)
 	}
 }
 
 func (s *subject) tryTouch(uses ...apikey.Usage) (err error) {
 	for range attempts {
-		if err = s.Touch(background, uses); !errors.Is(err, apikey.ErrAborted) {
+		if err = s.AddUsage(background, uses); !errors.Is(err, apikey.ErrAborted) {
 			break
 		}
 	}

@@ -18,7 +18,7 @@ func TestDifference(t *testing.T) {
 	}{
 		{"nothing", apikey.Key{Name: "a", CreatedAt: base}, apikey.Key{Name: "a", CreatedAt: base}, nil},
 		{"a text", apikey.Key{Name: "a "}, apikey.Key{Name: "a"}, []string{`Name: got "a ", want "a"`}},
-		{"two fields", apikey.Key{Held: true}, apikey.Key{Revision: 2}, []string{"Held: got true, want false", "Revision: got 0, want 2"}},
+		{"two fields", apikey.Key{Locked: true}, apikey.Key{Revision: 2}, []string{"Locked: got true, want false", "Revision: got 0, want 2"}},
 		{"a field of a field", apikey.Record{Key: apikey.Key{Rate: apikey.Rate{Requests: 1}}}, apikey.Record{}, []string{"Key.Rate.Requests: got 1, want 0"}},
 		{"a time", base.Add(time.Microsecond), base, []string{"got 2026-03-04T05:06:07.654322Z UTC, want 2026-03-04T05:06:07.654321Z UTC"}},
 		{"a zone", base.In(time.FixedZone("CET", 3600)), base, []string{"got 2026-03-04T06:06:07.654321+01:00 CET, want 2026-03-04T05:06:07.654321Z UTC"}},
@@ -48,7 +48,7 @@ func TestFill(t *testing.T) {
 	}
 	for name, fill := range map[string]func(*subject){
 		"record": func(s *subject) { filled[apikey.Record](s) },
-		"match":  func(s *subject) { filled[apikey.Match](s) },
+		"match":  func(s *subject) { filled[apikey.LookupResult](s) },
 		"owner":  func(s *subject) { filled[apikey.Owner](s) },
 		"event":  func(s *subject) { filled[apikey.Event](s) },
 		"usage":  func(s *subject) { filled[apikey.Usage](s) },

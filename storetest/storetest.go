@@ -71,7 +71,7 @@ func (r rule) ofUsageStores() bool {
 
 func rules() []rule {
 	return slices.Concat(lookupRules, getRules, listRules, ownerRules, commitRules,
-		credentialRules, limitRules, purgeRules, logRules, onceRules, touchRules, usageRules, callRules)
+		credentialRules, limitRules, purgeRules, logRules, onceRules, addUsageRules, usageRules, callRules)
 }
 
 // tester is what a rule needs of a *testing.T.
@@ -104,7 +104,7 @@ type subject struct {
 }
 
 // Lookup returns what the Store returns, with its Key and Owner.
-func (s *subject) Lookup(ctx context.Context, credentialID string) (apikey.Match, error) {
+func (s *subject) Lookup(ctx context.Context, credentialID string) (apikey.LookupResult, error) {
 	m, err := s.Store.Lookup(ctx, credentialID)
 	if err == nil {
 		err = m.Complete()

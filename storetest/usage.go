@@ -13,7 +13,7 @@ import (
 var usageRules = []rule{
 	{
 		"daily usage adds up",
-		"DailyUsage returns one Usage for each Credential of the Key and each Day on which it was used: the sum of all Uses that Touch was given for that Day, and the latest LastUsedAt of that Day.",
+		"DailyUsage returns one Usage for each Credential of the Key and each Day on which it was used: the sum of all Uses that AddUsage was given for that Day, and the latest LastUsedAt of that Day.",
 		daysAddUp,
 	},
 	{
@@ -89,10 +89,10 @@ func daysAddUp(c *check) {
 	s.sameDays("before any use", r.Key.ID)
 	old, current := r.Credentials[0].ID, r.Credentials[1].ID
 	early, late := midnight, midnight.Add(day-time.Microsecond)
-	s.touch(used(r, old, 1, late), used(r, current, 2, late))
-	s.touch(used(r, current, 4, early.AddDate(0, 0, 1)))
-	s.touch(used(r, current, 8, early), used(r, old, 16, early.AddDate(0, 0, -1)))
-	s.touch(used(r, current, 1<<40, late.AddDate(0, 0, 1)))
+	s.addUsage(used(r, old, 1, late), used(r, current, 2, late))
+	s.addUsage(used(r, current, 4, early.AddDate(0, 0, 1)))
+	s.addUsage(used(r, current, 8, early), used(r, old, 16, early.AddDate(0, 0, -1)))
+	s.addUsage(used(r, current, 1<<40, late.AddDate(0, 0, 1)))
 	s.sameDays("uses", r.Key.ID,
 		used(r, old, 16, early.AddDate(0, 0, -1)),
 		used(r, old, 1, late), used(r, current, 2+8, late),
@@ -108,14 +108,14 @@ func daysAddUp(c *check) {
 		for j, id := range credentialIDs(r) {
 			uses = append(uses, used(r, id, int64(20*i+j+1), base.AddDate(0, 0, i-10)))
 		}
-		s.touch(uses...)
+		s.addUsage(uses...)
 		all = append(all, uses...)
 	}
 	s.sameDays("uses", r.Key.ID, all...)
 }
 
 func daysInOrder(c *check) {
-	s := c.on("days and credentials touched out of order")
+	s := c.on("days and credentials used out of order")
 	r := newRecord("acme", 4)
 	// By number, case or creation they would come in another order.
 	for i, id := range []string{"b9", "b10", "a", "B"} {
@@ -125,7 +125,7 @@ func daysInOrder(c *check) {
 	s.commit(records(r))
 	for _, days := range []int{2, 0, 3, 1} {
 		for _, id := range credentialIDs(r) {
-			s.touch(used(r, id, 1, base.AddDate(0, 0, days)))
+			s.addUsage(used(r, id, 1, base.AddDate(0, 0, days)))
 		}
 	}
 	var got, want []string
@@ -147,7 +147,7 @@ func daysInInterval(c *check) {
 	r := newRecord("acme", 1)
 	s.commit(records(r))
 	for i := range 9 {
-		s.touch(used(r, r.Key.CredentialID, 1, base.AddDate(0, 0, i)))
+		s.addUsage(used(r, r.Key.CredentialID, 1, base.AddDate(0, 0, i)))
 	}
 	for _, test := range []struct{ from, days int }{
 		{0, 9}, {0, 1}, {0, 8}, {1, 8}, {4, 1}, {8, 1}, {-5, 5}, {-5, 6}, {9, 5}, {8, 100}, {-1, 11}, {3, 0},
@@ -176,8 +176,8 @@ func unknownDays(c *check) {
 	known, unknown := used(r, r.Key.CredentialID, 3, base), used(r, r.Key.CredentialID, 5, base)
 	alone := used(r, r.Credentials[0].ID, 7, base)
 	unknown.Day, alone.Day = time.Time{}, time.Time{}
-	s.touch(known)
-	s.touch(unknown, alone)
+	s.addUsage(known)
+	s.addUsage(unknown, alone)
 	s.equal("the day", s.days(r.Key.ID, base, 1), []apikey.Usage{known})
 	for _, from := range []time.Time{{}, time.Unix(0, 0).UTC(), time.Unix(0, 0).UTC().AddDate(0, 0, -3)} {
 		if got := s.days(r.Key.ID, from, 10); len(got) > 0 {
@@ -200,12 +200,12 @@ func daysOfChanges(c *check) {
 	s.commit(records(r))
 	goes, stays := r.Credentials[0], r.Credentials[1]
 	kept := used(r, stays.ID, 5, base)
-	s.touch(used(r, goes.ID, 3, base), kept)
+	s.addUsage(used(r, goes.ID, 3, base), kept)
 	changed := at(s.revision(r.Key.ID), r)
 	changed.Key.Name = "renamed"
 	s.commit(records(changed))
 	s.sameDays("after a change of the name", r.Key.ID, used(r, goes.ID, 3, base), kept)
-	s.touch(used(r, stays.ID, 1, base))
+	s.addUsage(used(r, stays.ID, 1, base))
 	kept.Uses++
 	changed = at(s.revision(r.Key.ID), changed)
 	changed.Key.DeletedAt = base
@@ -222,7 +222,7 @@ func daysOfChanges(c *check) {
 	s.sameDays("after a Purge", r.Key.ID)
 	s.commit(records(at(0, r)))
 	s.sameDays("after the ids came again", r.Key.ID)
-	s.touch(kept)
+	s.addUsage(kept)
 	s.sameDays("used again", r.Key.ID, kept)
 }
 
@@ -232,9 +232,9 @@ func daysOfOneKey(c *check) {
 	r.Key.ID, other.Key.ID = "a"+r.Key.ID[1:], "A"+r.Key.ID[1:]
 	s.commit(records(r, other, same))
 	want := []apikey.Usage{used(r, r.Key.CredentialID, 3, base)}
-	s.touch(want[0])
-	s.touch(used(other, other.Key.CredentialID, 5, base))
-	s.touch(used(same, same.Key.CredentialID, 7, base))
+	s.addUsage(want[0])
+	s.addUsage(used(other, other.Key.CredentialID, 5, base))
+	s.addUsage(used(same, same.Key.CredentialID, 7, base))
 	s.sameDays("of the key", r.Key.ID, want...)
 	s.sameDays("of another", other.Key.ID, used(other, other.Key.CredentialID, 5, base))
 	for _, id := range []string{keyID(), r.Key.ID + " ", r.Key.ID[1:], "", r.Key.CredentialID, "%", strings.ToUpper(r.Key.ID)} {

@@ -14,7 +14,7 @@ func seenAtOnce(c *check) {
 	// Every call is made before as well, so that what it may have kept shows.
 	r := newRecord("acme", 1)
 	id := r.Key.ID
-	read := func() (apikey.Record, apikey.Match, []apikey.Record, apikey.Owner, []apikey.Event) {
+	read := func() (apikey.Record, apikey.LookupResult, []apikey.Record, apikey.Owner, []apikey.Event) {
 		got, _ := s.Get(background, id, "")
 		m, _ := s.Lookup(background, r.Key.CredentialID)
 		return got, m, s.list(apikey.Query{}), s.owner("acme"), s.events(apikey.EventQuery{})
@@ -81,7 +81,7 @@ func seenAtOnce(c *check) {
 				stored, err = s.Get(background, r.Key.ID, "")
 				got = stored.Key.Name
 			case 1:
-				var m apikey.Match
+				var m apikey.LookupResult
 				m, err = s.Lookup(background, r.Key.CredentialID)
 				got = m.Key.Name
 			case 2:
@@ -110,7 +110,7 @@ func givenCopies(c *check) {
 	})
 	s.commit(given)
 	uses := []apikey.Usage{used(r, r.Key.CredentialID, 3, base)}
-	s.touch(uses...)
+	s.addUsage(uses...)
 	for i := range r.Credentials {
 		r.Credentials[i].PepperID = "spoiled"
 	}

@@ -21,7 +21,7 @@ type lax struct {
 	scopes  string // that it takes keys to have
 }
 
-func (v lax) Validate(ctx context.Context, token string, needs ...apikey.Need) (apikey.Key, error) {
+func (v lax) Validate(ctx context.Context, token string, needs ...apikey.Requirement) (apikey.Key, error) {
 	key, err := v.Validator.Validate(ctx, token, needs...)
 	if err != nil && errors.Is(err, v.accepts) {
 		key, err = apikey.Key{Owner: owner}, nil
@@ -36,7 +36,7 @@ func (v lax) Validate(ctx context.Context, token string, needs ...apikey.Need) (
 // strict is a Validator that refuses everything.
 type strict struct{}
 
-func (strict) Validate(context.Context, string, ...apikey.Need) (apikey.Key, error) {
+func (strict) Validate(context.Context, string, ...apikey.Requirement) (apikey.Key, error) {
 	return apikey.Key{}, apikey.ErrInvalid
 }
 

@@ -48,7 +48,7 @@ func addDemoKeys(ctx context.Context, store apikey.Store, pepper apikey.Secret) 
 	}
 	d.keys = keys
 
-	var production, monthly, paused, held, warehouse apikey.Issued
+	var production, monthly, paused, locked, warehouse apikey.Issued
 	var successor apikey.Issued // of production
 	for ago := demoDays; ago >= 1 && err == nil; ago-- {
 		d.now = today.AddDate(0, 0, -ago)
@@ -67,12 +67,12 @@ func addDemoKeys(ctx context.Context, store apikey.Store, pepper apikey.Secret) 
 		case 25:
 			paused, err = d.issue(ctx, 0, "Test bench", 0, "orders:read", "orders:write")
 		case 20:
-			held, err = d.issue(ctx, 0, "Web shop", 0, "orders:write")
+			locked, err = d.issue(ctx, 0, "Web shop", 0, "orders:write")
 		case 10:
 			_, err = d.owner(0).Disable(d.as(ctx, 0), paused.Key.ID, "not needed before the next release")
 		case 5:
 			support := apikey.WithActor(ctx, "support@example.net")
-			_, err = d.keys.Disable(support, held.Key.ID, "its token was found in a public repository")
+			_, err = d.keys.Disable(support, locked.Key.ID, "its token was found in a public repository")
 		case 2:
 			successor, err = d.owner(0).Rotate(d.as(ctx, 0), production.Key.ID, 7*24*time.Hour, "as every 60 days")
 		}
@@ -92,7 +92,7 @@ func addDemoKeys(ctx context.Context, store apikey.Store, pepper apikey.Secret) 
 			err = errors.Join(err, d.use(ctx, monthly, 1))
 		}
 		if ago > 5 {
-			err = errors.Join(err, d.use(ctx, held, busy/4+1))
+			err = errors.Join(err, d.use(ctx, locked, busy/4+1))
 		}
 	}
 	return errors.Join(err, d.keys.Flush(ctx))

@@ -90,10 +90,10 @@ func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 	}
 	store := sqlstore.New(db, sqlstore.SQLite, nil)
 	keys, err := apikey.New(store, &apikey.Options{
-		Peppers:      []apikey.Secret{pepper},
-		MaxLifetime:  maxLifetime,
-		KeysPerOwner: 50,
-		Observe:      reportFlush,
+		Peppers:         []apikey.Secret{pepper},
+		MaxLifetime:     maxLifetime,
+		MaxKeysPerOwner: 50,
+		Observe:         reportFlush,
 	})
 	if err != nil {
 		return err

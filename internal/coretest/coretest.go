@@ -65,7 +65,7 @@ func RunShared(t *testing.T, newStores NewStores) {
 		{"RacesForTheLimit", racesForTheLimit},
 		{"RacesForOwnerTokens", racesForOwnerTokens},
 		{"ManyUpdates", manyUpdates},
-		{"TouchNeverRevives", touchNeverRevives},
+		{"UsageNeverRevives", usageNeverRevives},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, newStores) })
 	}
@@ -152,7 +152,7 @@ func (f *fixture) get(id string) apikey.Key {
 }
 
 // validate returns the error of a Validate.
-func (f *fixture) validate(token apikey.Secret, needs ...apikey.Need) error {
+func (f *fixture) validate(token apikey.Secret, needs ...apikey.Requirement) error {
 	_, err := f.m.Validate(f.ctx, token.Reveal(), needs...)
 	return err
 }

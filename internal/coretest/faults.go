@@ -191,7 +191,7 @@ func lostAnswers(t *testing.T, newStore NewStore) {
 }
 
 func idempotency(t *testing.T, newStore NewStore) {
-	f := newFixture(t, newStore, apikey.Options{KeysPerOwner: 2})
+	f := newFixture(t, newStore, apikey.Options{MaxKeysPerOwner: 2})
 	first, err := f.m.Issue(f.ctx, apikey.IssueParams{Owner: owner, Name: "test", IdempotencyKey: "order 7"})
 	f.no(err)
 	for _, who := range []apikey.IssueParams{

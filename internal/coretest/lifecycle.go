@@ -14,13 +14,13 @@ import (
 
 // A state is what a key is when an operation comes. The tokens at its start
 // are c, the current one's, and r, the retiring one's.
-var states = []string{"active", "disabled", "held", "expired", "rotating", "deleted"}
+var states = []string{"active", "disabled", "locked", "expired", "rotating", "deleted"}
 
 // want is what an operation must lead to.
 type want struct {
 	err    error
 	status apikey.Status
-	held   bool
+	locked bool
 	valid  string // the tokens that validate afterwards: c, r, and n for a new one
 	event  apikey.EventKind
 }
@@ -36,7 +36,7 @@ const (
 var unchanged = map[string]want{
 	"active":   {nil, active, false, "c", ""},
 	"disabled": {nil, disabled, false, "", ""},
-	"held":     {nil, disabled, true, "", ""},
+	"locked":   {nil, disabled, true, "", ""},
 	"expired":  {nil, expired, false, "", ""},
 	"rotating": {nil, active, false, "cr", ""},
 	"deleted":  {nil, deleted, false, "", ""},
@@ -74,11 +74,11 @@ func lifeCycleTable() map[string]map[string]want {
 		}
 		return m
 	}
-	notRotating := func(held error) map[string]want {
+	notRotating := func(locked error) map[string]want {
 		return map[string]want{
 			"active":   refused("active", apikey.ErrNotRotating),
 			"disabled": refused("disabled", apikey.ErrNotRotating),
-			"held":     refused("held", held),
+			"locked":   refused("locked", locked),
 			"expired":  refused("expired", apikey.ErrNotRotating),
 			"deleted":  refused("deleted", apikey.ErrDeleted),
 		}
@@ -87,7 +87,7 @@ func lifeCycleTable() map[string]map[string]want {
 		"update": {
 			"active":   {nil, active, false, "c", upd},
 			"disabled": {nil, disabled, false, "", upd},
-			"held":     {nil, disabled, true, "", upd},
+			"locked":   {nil, disabled, true, "", upd},
 			"expired":  {nil, expired, false, "", upd},
 			"rotating": {nil, active, false, "cr", upd},
 			"deleted":  refused("deleted", apikey.ErrDeleted),
@@ -95,24 +95,24 @@ func lifeCycleTable() map[string]map[string]want {
 		"owner update": {
 			"active":   {nil, active, false, "c", upd},
 			"disabled": {nil, disabled, false, "", upd},
-			"held":     refused("held", apikey.ErrHeld),
+			"locked":   refused("locked", apikey.ErrLocked),
 			"expired":  {nil, expired, false, "", upd},
 			"rotating": {nil, active, false, "cr", upd},
 			"deleted":  refused("deleted", apikey.ErrDeleted),
 		},
 		"disable": with(all(want{nil, disabled, true, "", dis}), map[string]want{
-			"held":    unchanged["held"],
+			"locked":  unchanged["locked"],
 			"deleted": refused("deleted", apikey.ErrDeleted),
 		}),
 		"owner disable": with(all(want{nil, disabled, false, "", dis}), map[string]want{
 			"disabled": unchanged["disabled"],
-			"held":     unchanged["held"],
+			"locked":   unchanged["locked"],
 			"deleted":  refused("deleted", apikey.ErrDeleted),
 		}),
 		"enable": {
 			"active":   unchanged["active"],
 			"disabled": {nil, active, false, "c", ena},
-			"held":     {nil, active, false, "c", ena},
+			"locked":   {nil, active, false, "c", ena},
 			"expired":  refused("expired", apikey.ErrExpired),
 			"rotating": unchanged["rotating"],
 			"deleted":  refused("deleted", apikey.ErrDeleted),
@@ -120,7 +120,7 @@ func lifeCycleTable() map[string]map[string]want {
 		"owner enable": {
 			"active":   unchanged["active"],
 			"disabled": {nil, active, false, "c", ena},
-			"held":     refused("held", apikey.ErrHeld),
+			"locked":   refused("locked", apikey.ErrLocked),
 			"expired":  refused("expired", apikey.ErrExpired),
 			"rotating": unchanged["rotating"],
 			"deleted":  refused("deleted", apikey.ErrDeleted),
@@ -129,13 +129,13 @@ func lifeCycleTable() map[string]map[string]want {
 			"deleted": refused("deleted", apikey.ErrDeleted),
 		}),
 		"owner regenerate": with(all(want{nil, active, false, "n", reg}), map[string]want{
-			"held":    refused("held", apikey.ErrHeld),
+			"locked":  refused("locked", apikey.ErrLocked),
 			"deleted": refused("deleted", apikey.ErrDeleted),
 		}),
 		"rotate": {
 			"active":   {nil, active, false, "cn", rot},
 			"disabled": refused("disabled", apikey.ErrDisabled),
-			"held":     refused("held", apikey.ErrDisabled),
+			"locked":   refused("locked", apikey.ErrDisabled),
 			"expired":  refused("expired", apikey.ErrExpired),
 			"rotating": {nil, active, false, "cn", rot}, // the oldest dies
 			"deleted":  refused("deleted", apikey.ErrDeleted),
@@ -143,7 +143,7 @@ func lifeCycleTable() map[string]map[string]want {
 		"owner rotate": {
 			"active":   {nil, active, false, "cn", rot},
 			"disabled": refused("disabled", apikey.ErrDisabled),
-			"held":     refused("held", apikey.ErrHeld),
+			"locked":   refused("locked", apikey.ErrLocked),
 			"expired":  refused("expired", apikey.ErrExpired),
 			"rotating": {nil, active, false, "cn", rot},
 			"deleted":  refused("deleted", apikey.ErrDeleted),
@@ -151,21 +151,21 @@ func lifeCycleTable() map[string]map[string]want {
 		"finish": with(notRotating(apikey.ErrNotRotating), map[string]want{
 			"rotating": {nil, active, false, "c", fin},
 		}),
-		"owner finish": with(notRotating(apikey.ErrHeld), map[string]want{
+		"owner finish": with(notRotating(apikey.ErrLocked), map[string]want{
 			"rotating": {nil, active, false, "c", fin},
 		}),
 		"extend": with(notRotating(apikey.ErrNotRotating), map[string]want{
 			"rotating": {nil, active, false, "cr", ext},
 		}),
-		"owner extend": with(notRotating(apikey.ErrHeld), map[string]want{
+		"owner extend": with(notRotating(apikey.ErrLocked), map[string]want{
 			"rotating": {nil, active, false, "cr", ext},
 		}),
 		"delete": with(all(want{nil, deleted, false, "", del}), map[string]want{
-			"held":    {nil, deleted, true, "", del},
+			"locked":  {nil, deleted, true, "", del},
 			"deleted": unchanged["deleted"],
 		}),
 		"owner delete": with(all(want{nil, deleted, false, "", del}), map[string]want{
-			"held":    {nil, deleted, true, "", del},
+			"locked":  {nil, deleted, true, "", del},
 			"deleted": unchanged["deleted"],
 		}),
 		"nothing": unchanged,
@@ -194,8 +194,8 @@ func lifeCycle(t *testing.T, newStore NewStore) {
 					tokens['n'] = fresh
 				}
 				after := f.get(id)
-				if got := after.Status(f.clock.Now()); got != w.status || after.Held != w.held {
-					t.Errorf("status %s, held %v, want %s, %v", got, after.Held, w.status, w.held)
+				if got := after.Status(f.clock.Now()); got != w.status || after.Locked != w.locked {
+					t.Errorf("status %s, locked %v, want %s, %v", got, after.Locked, w.status, w.locked)
 				}
 				f.accepts(tokens, w.valid)
 
@@ -258,7 +258,7 @@ func (f *fixture) bring(o *apikey.OwnerManager, state string) (id string, tokens
 	switch state {
 	case "disabled":
 		_, err = o.Disable(f.ctx, id, "")
-	case "held":
+	case "locked":
 		_, err = f.m.Disable(f.ctx, id, "")
 	case "expired":
 		f.clock.Set(issued.Key.ExpiresAt.Add(time.Hour))

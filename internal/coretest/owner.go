@@ -18,7 +18,7 @@ func ownerAsAWhole(t *testing.T, newStore NewStore) {
 	o := f.m.ForOwner(owner, nil)
 	tokens := map[string]map[rune]apikey.Secret{}
 	ids := map[string]string{}
-	for _, state := range []string{"active", "disabled", "held", "rotating", "deleted"} {
+	for _, state := range []string{"active", "disabled", "locked", "rotating", "deleted"} {
 		ids[state], tokens[state] = f.bring(o, state)
 		f.clock.Set(start)
 	}

@@ -170,7 +170,7 @@ func racesWithoutRevision(t *testing.T, newStores NewStores) {
 
 // racesForTheLimit: the limit of keys holds, also if all come at once.
 func racesForTheLimit(t *testing.T, newStores NewStores) {
-	f := newRacers(t, newStores, apikey.Options{KeysPerOwner: 5})
+	f := newRacers(t, newStores, apikey.Options{MaxKeysPerOwner: 5})
 	for round := range rounds(2) {
 		who := fmt.Sprint("owner", round)
 		callers := 100
@@ -206,9 +206,9 @@ func racesForTheLimit(t *testing.T, newStores NewStores) {
 	}
 }
 
-// touchNeverRevives: usage that is flushed while a key is disabled does not
+// usageNeverRevives: usage that is flushed while a key is disabled does not
 // write an older state of the key.
-func touchNeverRevives(t *testing.T, newStores NewStores) {
+func usageNeverRevives(t *testing.T, newStores NewStores) {
 	f := newRacers(t, newStores, apikey.Options{})
 	for range rounds(20) {
 		issued := f.issue(apikey.IssueParams{})

@@ -39,7 +39,7 @@ func populated(t testing.TB, newStore NewStore) (f *fixture, tokens map[string]a
 	})
 	issue("expired", apikey.IssueParams{Lifetime: time.Minute})
 	f.clock.Add(time.Hour)
-	change(f.m.Disable(f.ctx, issue("held", apikey.IssueParams{}).ID, "looks odd"))
+	change(f.m.Disable(f.ctx, issue("locked", apikey.IssueParams{}).ID, "looks odd"))
 	change(f.m.ForOwner(owner, nil).Disable(f.ctx, issue("disabled by its owner", apikey.IssueParams{}).ID, ""))
 	issue("idempotent", apikey.IssueParams{IdempotencyKey: "order 7"})
 
@@ -87,7 +87,7 @@ func (f *fixture) purge(id string) error {
 		return err
 	}
 	_, err = f.store.Commit(f.ctx, apikey.Commit{
-		Purge: []apikey.Ref{{ID: id, Revision: r.Key.Revision}},
+		Purge: []apikey.RecordRef{{ID: id, Revision: r.Key.Revision}},
 		Events: []apikey.Event{{
 			Position: apikey.Position{Nonce: apikey.Nonce{1, 2, 3}}, At: f.now(), Kind: apikey.EventPurged,
 			KeyID: id, Owner: r.Key.Owner, CredentialID: r.Key.CredentialID, Revision: r.Key.Revision + 1,
@@ -225,10 +225,10 @@ func transfers(t *testing.T, newStore NewStore) {
 		to.TB = t
 		issued := to.issue(apikey.IssueParams{})
 		use := apikey.Usage{KeyID: issued.Key.ID, CredentialID: issued.Key.CredentialID, Uses: 5, LastUsedAt: to.now()}
-		to.no(to.store.Touch(to.ctx, []apikey.Usage{use}))
-		to.no(to.store.Touch(to.ctx, []apikey.Usage{use}))
+		to.no(to.store.AddUsage(to.ctx, []apikey.Usage{use}))
+		to.no(to.store.AddUsage(to.ctx, []apikey.Usage{use}))
 		use.Day = to.now().Truncate(24 * time.Hour)
-		to.no(to.store.Touch(to.ctx, []apikey.Usage{use}))
+		to.no(to.store.AddUsage(to.ctx, []apikey.Usage{use}))
 		if key := to.get(issued.Key.ID); key.Uses != 15 || key.LastUsedAt != to.now() {
 			t.Errorf("%d uses, the last at %v", key.Uses, key.LastUsedAt)
 		}

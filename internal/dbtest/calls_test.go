@@ -121,7 +121,7 @@ var cycle = []namedCall{
 		if err != nil {
 			return err
 		}
-		_, err = c.store.Commit(ctx, apikey.Commit{Purge: []apikey.Ref{{ID: r.Key.ID, Revision: r.Key.Revision}}})
+		_, err = c.store.Commit(ctx, apikey.Commit{Purge: []apikey.RecordRef{{ID: r.Key.ID, Revision: r.Key.Revision}}})
 		return err
 	}},
 }

@@ -72,7 +72,7 @@ func TestMovedCredential(t *testing.T) {
 					takes.Credentials = gives.Credentials
 					c := commitOf(takes)
 					if purge {
-						c.Purge = []apikey.Ref{{ID: gives.Key.ID, Revision: 1}}
+						c.Purge = []apikey.RecordRef{{ID: gives.Key.ID, Revision: 1}}
 					} else {
 						gives.Key.Revision = 1
 						gives.Credentials = nil
@@ -96,7 +96,7 @@ func TestWritesWhatDiffers(t *testing.T) {
 		second := newRecord(t, "acme", 2).Credentials[0]
 		r.Credentials = append(r.Credentials, second)
 		mustCommit(t, store, commitOf(r))
-		is.NoErr(store.Touch(t.Context(), []apikey.Usage{{CredentialID: second.ID, Day: start, Uses: 1, LastUsedAt: start}}))
+		is.NoErr(store.AddUsage(t.Context(), []apikey.Usage{{CredentialID: second.ID, Day: start, Uses: 1, LastUsedAt: start}}))
 		written := func(change func(*apikey.Record)) (n int) {
 			t.Helper()
 			stored, err := store.Get(t.Context(), r.Key.ID, "")
@@ -140,8 +140,8 @@ func TestUsageByDay(t *testing.T) {
 			return apikey.Usage{KeyID: r.Key.ID, CredentialID: id, Day: at, Uses: uses, LastUsedAt: at.Add(time.Duration(uses) * time.Hour)}
 		}
 		id, other := r.Key.CredentialID, newRecord(t, "acme", 2).Key.CredentialID
-		is.NoErr(store.Touch(t.Context(), []apikey.Usage{use(id, 0, 3), use(id, 1, 4), use(id, 0, 2), use(other, 0, 9), use("unknown", 0, 1)}))
-		is.NoErr(store.Touch(t.Context(), []apikey.Usage{use(id, 0, 1)}))
+		is.NoErr(store.AddUsage(t.Context(), []apikey.Usage{use(id, 0, 3), use(id, 1, 4), use(id, 0, 2), use(other, 0, 9), use("unknown", 0, 1)}))
+		is.NoErr(store.AddUsage(t.Context(), []apikey.Usage{use(id, 0, 1)}))
 
 		type row struct {
 			Credential, Key string
@@ -173,7 +173,7 @@ func TestUsageByDay(t *testing.T) {
 		r.Credentials = newRecord(t, "acme", 3).Credentials
 		mustCommit(t, store, commitOf(r))
 		is.Equal(cmp.Diff(read(), []row{rest}), "")
-		mustCommit(t, store, apikey.Commit{Purge: []apikey.Ref{{ID: rest.Key, Revision: 1}}, Events: []apikey.Event{event(r)}})
+		mustCommit(t, store, apikey.Commit{Purge: []apikey.RecordRef{{ID: rest.Key, Revision: 1}}, Events: []apikey.Event{event(r)}})
 		is.Equal(len(read()), 0)
 		var left int
 		is.NoErr(db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM apikey_usage").Scan(&left))
@@ -200,7 +200,7 @@ func TestDefaultLevel(t *testing.T) {
 			return // SQLite has one level
 		}
 		store := sqlstore.New(e.Database(t).Pool(t, setting), e.Dialect, &sqlstore.Options{Attempts: 1})
-		m, err := apikey.New(store, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, KeysPerOwner: 5})
+		m, err := apikey.New(store, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, MaxKeysPerOwner: 5})
 		if err != nil {
 			t.Fatal(err)
 		}

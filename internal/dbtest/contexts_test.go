@@ -203,7 +203,7 @@ func TestHangingCommit(t *testing.T) {
 				defer cancel()
 				fake.end = cancel
 				begun := time.Now()
-				err := store.Touch(ctx, []apikey.Usage{{CredentialID: "c", Day: start, Uses: 1, LastUsedAt: start}})
+				err := store.AddUsage(ctx, []apikey.Usage{{CredentialID: "c", Day: start, Uses: 1, LastUsedAt: start}})
 				is.Equal(fake.commits, 1) // it is not sent again
 				if !test.unknown {
 					is.NoErr(err)

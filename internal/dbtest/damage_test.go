@@ -80,7 +80,7 @@ func TestDamage(t *testing.T) {
 		{"keys", "rate_requests", int64(-1), whole, record.Key.ID},
 		{"keys", "rate_period", int64(-1), whole, record.Key.ID},
 		{"keys", "rate_period", int64(1 << 60), whole, record.Key.ID},
-		{"keys", "held", int64(2), whole, record.Key.ID},
+		{"keys", "locked", int64(2), whole, record.Key.ID},
 		{"keys", "created_at", int64(253402300800000000), whole, record.Key.ID}, // the year 10000
 		{"keys", "disabled_at", int64(-1 << 60), whole, record.Key.ID},
 		{"keys", "nonce", []byte(canary), []read{get, list}, record.Key.ID},
@@ -141,7 +141,7 @@ func TestSchemaRefusesWrongTypes(t *testing.T) {
 		statements := []string{
 			"UPDATE apikey_keys SET expires_at = 'never'",
 			"UPDATE apikey_keys SET expires_at = NULL",
-			"UPDATE apikey_keys SET held = 'yes'",
+			"UPDATE apikey_keys SET locked = 'yes'",
 			"UPDATE apikey_events SET seq = 'first'",
 			"INSERT INTO apikey_counter (id, seq) VALUES (2, 0)",
 			"INSERT INTO apikey_schema (id, version, min_version) VALUES (2, 0, 0)",

@@ -59,8 +59,8 @@ func TestDeadConnections(t *testing.T) {
 				_, err := s.Commit(ctx, commitOf(newRecord(t, "acme", int(n.Add(1)))))
 				return err
 			},
-			"Touch": func(ctx context.Context, s *sqlstore.Store) error {
-				return s.Touch(ctx, []apikey.Usage{{CredentialID: record.Key.CredentialID, Day: start, Uses: 1, LastUsedAt: start}})
+			"AddUsage": func(ctx context.Context, s *sqlstore.Store) error {
+				return s.AddUsage(ctx, []apikey.Usage{{CredentialID: record.Key.CredentialID, Day: start, Uses: 1, LastUsedAt: start}})
 			},
 		} {
 			t.Run(name, func(t *testing.T) {
@@ -160,9 +160,9 @@ func TestTornAnswers(t *testing.T) {
 	}
 }
 
-// TestTouchAgainstRemoval lets uses be counted for credentials while a change
+// TestAddUsageAgainstRemoval lets uses be counted for credentials while a change
 // removes them, with nothing run again: they take rows in one order.
-func TestTouchAgainstRemoval(t *testing.T) {
+func TestAddUsageAgainstRemoval(t *testing.T) {
 	Each(t, func(t *testing.T, e Engine) {
 		rounds := 30
 		if long {
@@ -181,7 +181,7 @@ func TestTouchAgainstRemoval(t *testing.T) {
 				uses = append(uses, apikey.Usage{KeyID: r.Key.ID, CredentialID: c.ID, Day: start, Uses: 1, LastUsedAt: start})
 			}
 			mustCommit(t, changer, commitOf(r))
-			if err := counter.Touch(t.Context(), uses); err != nil {
+			if err := counter.AddUsage(t.Context(), uses); err != nil {
 				t.Fatal(err)
 			}
 			r.Key.Revision = 1
@@ -193,7 +193,7 @@ func TestTouchAgainstRemoval(t *testing.T) {
 				}
 			})
 			group.Go(func() {
-				if err := counter.Touch(context.WithoutCancel(t.Context()), uses); err != nil {
+				if err := counter.AddUsage(context.WithoutCancel(t.Context()), uses); err != nil {
 					t.Error("count: ", err)
 				}
 			})
@@ -202,9 +202,9 @@ func TestTouchAgainstRemoval(t *testing.T) {
 	})
 }
 
-// TestTouchOfNoText: an id that is no text is that of no credential, least of
+// TestAddUsageOfNoText: an id that is no text is that of no credential, least of
 // all of one that looks like it once it was made a text.
-func TestTouchOfNoText(t *testing.T) {
+func TestAddUsageOfNoText(t *testing.T) {
 	Each(t, func(t *testing.T, e Engine) {
 		is := is.New(t)
 		store := e.newStore(t)
@@ -214,7 +214,7 @@ func TestTouchOfNoText(t *testing.T) {
 		use := func(id string) apikey.Usage {
 			return apikey.Usage{KeyID: r.Key.ID, CredentialID: id, Day: start, Uses: 1, LastUsedAt: start}
 		}
-		is.NoErr(store.Touch(t.Context(), []apikey.Usage{use("a\x00b"), use("x\ufffd"), use("x\xff")}))
+		is.NoErr(store.AddUsage(t.Context(), []apikey.Usage{use("a\x00b"), use("x\ufffd"), use("x\xff")}))
 		got, err := store.Get(t.Context(), r.Key.ID, "")
 		is.NoErr(err)
 		is.Equal(got.Credentials[0].Uses, int64(1))

@@ -172,10 +172,10 @@ func (a *asker) texts() {
 		case 1:
 			uses = append(uses, apikey.Usage{CredentialID: text, Day: start, Uses: int64(i), LastUsedAt: start.Add(time.Duration(i) * time.Microsecond)})
 		case 2:
-			a.commit(fmt.Sprintf("purge %.20q", text), apikey.Commit{Purge: []apikey.Ref{{ID: text, Revision: 1}}})
+			a.commit(fmt.Sprintf("purge %.20q", text), apikey.Commit{Purge: []apikey.RecordRef{{ID: text, Revision: 1}}})
 		}
 	}
-	a.keep("touch", nil, a.store.Touch(a.Context(), uses))
+	a.keep("add usage", nil, a.store.AddUsage(a.Context(), uses))
 	ask()
 }
 
@@ -201,7 +201,7 @@ func (a *asker) times() {
 		if early(at) {
 			use.LastUsedAt = time.Time{} // which is not moved back
 		}
-		a.keep("touch", nil, a.store.Touch(a.Context(), []apikey.Usage{use}))
+		a.keep("add usage", nil, a.store.AddUsage(a.Context(), []apikey.Usage{use}))
 		a.read(id)
 		got, err := a.store.Get(a.Context(), id, "")
 		if want := at.Truncate(time.Microsecond); err != nil || at.Unix() != 0 && !got.Key.ExpiresAt.Equal(want) {
@@ -296,8 +296,8 @@ func (a *asker) extremes() {
 		change(&r, &e)
 		a.commit(id, apikey.Commit{Records: []apikey.Record{r}, Events: []apikey.Event{e}})
 		for _, n := range []int64{math.MaxInt64 - 1, 1} {
-			err := a.store.Touch(a.Context(), []apikey.Usage{{CredentialID: id, Day: start, Uses: n, LastUsedAt: start}})
-			a.keep("touch", nil, err)
+			err := a.store.AddUsage(a.Context(), []apikey.Usage{{CredentialID: id, Day: start, Uses: n, LastUsedAt: start}})
+			a.keep("add usage", nil, err)
 			a.read(id)
 		}
 	}

@@ -87,14 +87,14 @@ var writes = []write{
 	}},
 	{"purge", func(ctx context.Context, t testing.TB, s apikey.Store, of set) error {
 		r := of.record(t, 1)
-		_, err := s.Commit(ctx, apikey.Commit{Purge: []apikey.Ref{{ID: r.Key.ID, Revision: 1}}, Events: []apikey.Event{event(r)}})
+		_, err := s.Commit(ctx, apikey.Commit{Purge: []apikey.RecordRef{{ID: r.Key.ID, Revision: 1}}, Events: []apikey.Event{event(r)}})
 		return err
 	}, func(ctx context.Context, t testing.TB, s apikey.Store, of set) bool {
 		_, err := s.Get(ctx, of.record(t, 1).Key.ID, "")
 		return errors.Is(err, apikey.ErrNotFound)
 	}},
-	{"touch", func(ctx context.Context, t testing.TB, s apikey.Store, of set) error {
-		return s.Touch(ctx, []apikey.Usage{{
+	{"add usage", func(ctx context.Context, t testing.TB, s apikey.Store, of set) error {
+		return s.AddUsage(ctx, []apikey.Usage{{
 			CredentialID: of.record(t, 1).Key.CredentialID, Day: start, Uses: 7, LastUsedAt: start,
 		}})
 	}, func(ctx context.Context, t testing.TB, s apikey.Store, of set) bool {

@@ -71,7 +71,7 @@ type turns struct {
 
 func (s *turns) next() apikey.Store { return s.nodes[s.calls.Add(1)%uint64(len(s.nodes))] }
 
-func (s *turns) Lookup(ctx context.Context, id string) (apikey.Match, error) {
+func (s *turns) Lookup(ctx context.Context, id string) (apikey.LookupResult, error) {
 	return s.next().Lookup(ctx, id)
 }
 
@@ -99,8 +99,8 @@ func (s *turns) OnceNames(ctx context.Context, q apikey.OnceQuery) ([]apikey.Onc
 	return s.next().OnceNames(ctx, q)
 }
 
-func (s *turns) Touch(ctx context.Context, uses []apikey.Usage) error {
-	return s.next().Touch(ctx, uses)
+func (s *turns) AddUsage(ctx context.Context, uses []apikey.Usage) error {
+	return s.next().AddUsage(ctx, uses)
 }
 
 func (s *turns) DailyUsage(ctx context.Context, q apikey.UsageQuery) ([]apikey.Usage, error) {

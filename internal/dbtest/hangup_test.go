@@ -292,7 +292,7 @@ type observed struct {
 	h *hangUps
 }
 
-func (o observed) Validate(ctx context.Context, token string, needs ...apikey.Need) (apikey.Key, error) {
+func (o observed) Validate(ctx context.Context, token string, needs ...apikey.Requirement) (apikey.Key, error) {
 	key, err := o.Manager.Validate(ctx, token, needs...)
 	switch {
 	case err == nil:

@@ -20,9 +20,9 @@ import (
 
 // modelKey is what the life cycle makes of a key, said once more and simpler.
 type modelKey struct {
-	deleted, disabled, held bool
-	tokens                  []modelToken // the last one is current, the one before may be retiring
-	retiring                bool
+	deleted, disabled, locked bool
+	tokens                    []modelToken // the last one is current, the one before may be retiring
+	retiring                  bool
 }
 
 type modelToken struct {
@@ -150,14 +150,14 @@ func (x *machine) step() {
 	expired := !x.now.Before(k.tokens[current].end)
 
 	// refusal is what all changes of a key have in common.
-	refusal := func(heldStops bool) error {
+	refusal := func(lockStops bool) error {
 		switch {
 		case byOwner && x.disabled:
 			return apikey.ErrOwnerDisabled
 		case k.deleted:
 			return apikey.ErrDeleted
-		case byOwner && k.held && heldStops:
-			return apikey.ErrHeld
+		case byOwner && k.locked && lockStops:
+			return apikey.ErrLocked
 		}
 		return nil
 	}
@@ -189,7 +189,7 @@ func (x *machine) step() {
 			}
 			return m.Disable(x.ctx, id, "")
 		})) {
-			k.disabled, k.held = true, k.held || !byOwner
+			k.disabled, k.locked = true, k.locked || !byOwner
 		}
 	case "enable":
 		want := refusal(true)
@@ -202,7 +202,7 @@ func (x *machine) step() {
 			}
 			return m.Enable(x.ctx, id, "")
 		})) {
-			k.disabled, k.held = false, false
+			k.disabled, k.locked = false, false
 		}
 	case "regenerate":
 		if x.both(op, refusal(true), reissue(func(m *apikey.Manager, o *apikey.OwnerManager, id string) (apikey.Issued, error) {
@@ -211,7 +211,7 @@ func (x *machine) step() {
 			}
 			return m.Regenerate(x.ctx, id, "")
 		})) {
-			k.disabled, k.held, k.retiring = false, false, false
+			k.disabled, k.locked, k.retiring = false, false, false
 			k.reissue(x.now, x.now.AddDate(1, 0, 0))
 			x.tokens[i] = append(x.tokens[i], fresh)
 		}
@@ -371,8 +371,8 @@ func (x *machine) check() {
 		case !x.now.Before(k.tokens[len(k.tokens)-1].end):
 			status = apikey.StatusExpired
 		}
-		if got := keys[0].Status(x.now); got != status || keys[0].Held != (k.held) || keys[0].Rotating(x.now) != k.rotating(x.now) {
-			x.t.Fatalf("key %d is %s, held %v, want %s, %v", i, got, keys[0].Held, status, k.held)
+		if got := keys[0].Status(x.now); got != status || keys[0].Locked != (k.locked) || keys[0].Rotating(x.now) != k.rotating(x.now) {
+			x.t.Fatalf("key %d is %s, locked %v, want %s, %v", i, got, keys[0].Locked, status, k.locked)
 		}
 	}
 }

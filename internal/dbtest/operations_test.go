@@ -11,7 +11,7 @@ import (
 // operation is one that TestFaultSweep lets fail.
 type operation struct {
 	name    string
-	limit   int // Options.KeysPerOwner
+	limit   int // Options.MaxKeysPerOwner
 	prepare func(context.Context, *subject) error
 	run     func(context.Context, *subject) (any, error)
 

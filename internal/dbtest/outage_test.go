@@ -125,7 +125,7 @@ func TestOutageFindsFaults(t *testing.T) {
 				return &wrongValidator{Validator: m, wrong: test.wrong, stays: test.stays}
 			})
 			fails := func() {
-				for _, method := range []apikeytest.Method{apikeytest.Lookup, apikeytest.Touch} {
+				for _, method := range []apikeytest.Method{apikeytest.Lookup, apikeytest.AddUsage} {
 					store.Fail(apikeytest.Failure{Method: method, Forever: true, Err: apikey.ErrAborted})
 				}
 			}
@@ -148,7 +148,7 @@ type wrongValidator struct {
 	failed error
 }
 
-func (v *wrongValidator) Validate(ctx context.Context, token string, needs ...apikey.Need) (apikey.Key, error) {
+func (v *wrongValidator) Validate(ctx context.Context, token string, needs ...apikey.Requirement) (apikey.Key, error) {
 	key, err := v.Validator.Validate(ctx, token, needs...)
 	v.mu.Lock()
 	defer v.mu.Unlock()

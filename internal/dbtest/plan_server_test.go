@@ -28,7 +28,7 @@ var daysIndex = map[sqlstore.Dialect]string{
 
 // TestServerPlans asks PostgreSQL and MariaDB how they run each statement that
 // a call makes, with 10,000 keys and what they know of them: none may read a
-// whole table or index, and those named must use the index made for them. Touch
+// whole table or index, and those named must use the index made for them. AddUsage
 // is left out: for the many uses of one call a table can be the quicker way.
 func TestServerPlans(t *testing.T) {
 	list := func(q apikey.Query) func(context.Context, *sqlstore.Store) error {
@@ -114,7 +114,7 @@ func TestServerPlans(t *testing.T) {
 				}, []string{"apikey_credentials_by_key"}},
 				{"Commit of a purge", func(ctx context.Context, s *sqlstore.Store) error {
 					_, err := s.Commit(ctx, apikey.Commit{
-						Purge: []apikey.Ref{{ID: newRecord(t, "", 3).Key.ID, Revision: 1}}, Events: []apikey.Event{{Owner: "acme"}},
+						Purge: []apikey.RecordRef{{ID: newRecord(t, "", 3).Key.ID, Revision: 1}}, Events: []apikey.Event{{Owner: "acme"}},
 					})
 					return err
 				}, []string{"apikey_credentials_by_key", "apikey_once_by_key"}},
@@ -181,7 +181,7 @@ func fillPlanned(t *testing.T, e Engine, db *sql.DB, store *sqlstore.Store) {
 		mustCommit(t, store, c)
 	}
 	for chunk := range slices.Chunk(uses, 1000) {
-		is.NoErr(store.Touch(t.Context(), chunk))
+		is.NoErr(store.AddUsage(t.Context(), chunk))
 	}
 	analyze := "ANALYZE"
 	if e.Dialect == sqlstore.MySQL {

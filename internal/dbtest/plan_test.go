@@ -106,8 +106,8 @@ func TestPlans(t *testing.T) {
 			"SEARCH c USING COVERING INDEX apikey_credentials_by_key (key_id=?)",
 			"SEARCH d USING PRIMARY KEY (credential_id=? AND day>? AND day<?)",
 		}},
-		{"Touch", func(ctx context.Context, s *sqlstore.Store) error {
-			return s.Touch(ctx, []apikey.Usage{{CredentialID: "cred000000000001", Day: start, Uses: 1, LastUsedAt: start}})
+		{"AddUsage", func(ctx context.Context, s *sqlstore.Store) error {
+			return s.AddUsage(ctx, []apikey.Usage{{CredentialID: "cred000000000001", Day: start, Uses: 1, LastUsedAt: start}})
 		}, []string{"SEARCH c USING PRIMARY KEY (id=?)"}},
 		{"Commit of a new key", issue, []string{
 			"SEARCH apikey_keys USING COVERING INDEX apikey_keys_by_owner (owner=?)",
@@ -132,7 +132,7 @@ func TestPlans(t *testing.T) {
 		}, []string{"SEARCH apikey_owners USING PRIMARY KEY (id=?)"}},
 		{"Commit of a purge", func(ctx context.Context, s *sqlstore.Store) error {
 			_, err := s.Commit(ctx, apikey.Commit{
-				Purge: []apikey.Ref{{ID: "key00000000000000001", Revision: 1}}, Events: []apikey.Event{{Owner: "acme"}},
+				Purge: []apikey.RecordRef{{ID: "key00000000000000001", Revision: 1}}, Events: []apikey.Event{{Owner: "acme"}},
 			})
 			return err
 		}, []string{
@@ -199,7 +199,7 @@ func explain(t *testing.T, db *sql.DB, c call) []string {
 }
 
 // isScan reports whether a step reads all of a table. To read all of what a
-// subquery has selected is none, nor is it for the parameter of Touch.
+// subquery has selected is none, nor is it for the parameter of AddUsage.
 func isScan(step string, plan []string) bool {
 	name, ok := strings.CutPrefix(step, "SCAN ")
 	if !ok || strings.Contains(name, "VIRTUAL TABLE") {

@@ -46,9 +46,9 @@ func TestSameAsMemory(t *testing.T) {
 			}
 			pair := &pair{T: r, ours: sqlstore.New(db, e.Dialect, nil), theirs: memstore.New()}
 			r.Repeat(map[string]func(*rapid.T){
-				"commit": pair.commit,
-				"touch":  pair.touch,
-				"list":   pair.list,
+				"commit":    pair.commit,
+				"add usage": pair.addUsage,
+				"list":      pair.list,
 			})
 			pair.all()
 		})
@@ -120,7 +120,7 @@ func (p *pair) commit(t *rapid.T) {
 	for _, id := range rapid.SliceOfNDistinct(ids, 0, 2, rapid.ID[string]).Draw(t, "purge") {
 		if !hasRecord(c, id) {
 			r, _ := p.theirs.Get(p.Context(), id, "")
-			c.Purge = append(c.Purge, apikey.Ref{ID: id, Revision: max(r.Key.Revision, 1) + wrong(t)})
+			c.Purge = append(c.Purge, apikey.RecordRef{ID: id, Revision: max(r.Key.Revision, 1) + wrong(t)})
 		}
 	}
 	for range rapid.IntRange(1, 3).Draw(t, "events") {
@@ -186,7 +186,7 @@ func (p *pair) record(t *rapid.T, id string, given map[string]bool) apikey.Recor
 			Rate:      apikey.Rate{Requests: rapid.Int().Draw(t, "requests"), Period: time.Duration(rapid.IntRange(0, 1000).Draw(t, "period")) * time.Microsecond},
 			Metadata:  metadata(t, "metadata"),
 			CreatedAt: instant(t, "created"), DisabledAt: instant(t, "disabled"), DisabledBy: text(t, "by"), DisabledReason: text(t, "reason"),
-			Held: rapid.Bool().Draw(t, "held"), DeletedAt: instant(t, "deleted"),
+			Locked: rapid.Bool().Draw(t, "locked"), DeletedAt: instant(t, "deleted"),
 			RetiringID: credentials.Draw(t, "retiring"),
 			Revision:   stored.Key.Revision + wrong(t),
 			LastUsedAt: start, Uses: 99, RetiringUntil: start,
@@ -230,7 +230,7 @@ func credential(t *rapid.T, id string) apikey.Credential {
 	}
 }
 
-func (p *pair) touch(t *rapid.T) {
+func (p *pair) addUsage(t *rapid.T) {
 	var uses []apikey.Usage
 	for range rapid.IntRange(0, 5).Draw(t, "uses") {
 		uses = append(uses, apikey.Usage{
@@ -239,7 +239,7 @@ func (p *pair) touch(t *rapid.T) {
 			Uses: rapid.Int64Range(1, 1000).Draw(t, "n"), LastUsedAt: instant(t, "last"),
 		})
 	}
-	if err := errors.Join(p.ours.Touch(p.Context(), uses), p.theirs.Touch(p.Context(), uses)); err != nil {
+	if err := errors.Join(p.ours.AddUsage(p.Context(), uses), p.theirs.AddUsage(p.Context(), uses)); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -51,7 +51,7 @@ func exportOf(b *testing.B, keys int) []byte {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if err := store.Touch(b.Context(), []apikey.Usage{{
+		if err := store.AddUsage(b.Context(), []apikey.Usage{{
 			KeyID: issued.Key.ID, CredentialID: issued.Key.CredentialID, Day: day, Uses: 7, LastUsedAt: day,
 		}}); err != nil {
 			b.Fatal(err)

@@ -122,9 +122,9 @@ func TestSessionSettings(t *testing.T) {
 	})
 }
 
-// TestTouchUnderCharset counts the use of a credential whose id is not ASCII, on
+// TestAddUsageUnderCharset counts the use of a credential whose id is not ASCII, on
 // connections with another character set.
-func TestTouchUnderCharset(t *testing.T) {
+func TestAddUsageUnderCharset(t *testing.T) {
 	Each(t, func(t *testing.T, e Engine) {
 		if e.Dialect != sqlstore.MySQL {
 			return
@@ -137,7 +137,7 @@ func TestTouchUnderCharset(t *testing.T) {
 					r.Key.CredentialID, r.Credentials[0].ID = "x\u00e9\u2028", "x\u00e9\u2028"
 					mustCommit(t, store, commitOf(r))
 					u := apikey.Usage{KeyID: r.Key.ID, CredentialID: r.Key.CredentialID, Day: start, Uses: 1, LastUsedAt: start}
-					if err := store.Touch(t.Context(), []apikey.Usage{u}); err != nil {
+					if err := store.AddUsage(t.Context(), []apikey.Usage{u}); err != nil {
 						t.Fatal(err)
 					}
 					got, err := store.Get(t.Context(), r.Key.ID, "")
@@ -171,7 +171,7 @@ func readAll(t *testing.T, store *sqlstore.Store) {
 			}
 		}
 	}
-	is.NoErr(store.Touch(ctx, uses))
+	is.NoErr(store.AddUsage(ctx, uses))
 	records, err := store.List(ctx, apikey.Query{Owner: "several", Limit: 100})
 	is.NoErr(err)
 	is.Equal(len(records), 3)

@@ -116,7 +116,7 @@ func lifeOf(t *testing.T, e Engine, text string) []string {
 	t.Helper()
 	s, _, store := e.newSpied(t, &sqlstore.Options{Attempts: 1})
 	now := start
-	m, err := apikey.New(store, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, Now: func() time.Time { return now }, KeysPerOwner: 3})
+	m, err := apikey.New(store, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, Now: func() time.Time { return now }, MaxKeysPerOwner: 3})
 	if err != nil {
 		t.Fatal(err)
 	}

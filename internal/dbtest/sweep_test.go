@@ -377,7 +377,7 @@ func (of *subject) fresh() *apikey.Manager {
 
 func (s *sweep) manager(store apikey.Store) *apikey.Manager {
 	s.Helper()
-	m, err := apikey.New(store, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, Now: func() time.Time { return s.now }, KeysPerOwner: s.op.limit})
+	m, err := apikey.New(store, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, Now: func() time.Time { return s.now }, MaxKeysPerOwner: s.op.limit})
 	if err != nil {
 		s.Fatal(err)
 	}

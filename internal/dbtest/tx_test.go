@@ -49,8 +49,8 @@ func within[T any](ctx context.Context, c committing, call func(apikey.Store) (T
 	return v, err
 }
 
-func (c committing) Lookup(ctx context.Context, id string) (apikey.Match, error) {
-	return within(ctx, c, func(s apikey.Store) (apikey.Match, error) { return s.Lookup(ctx, id) })
+func (c committing) Lookup(ctx context.Context, id string) (apikey.LookupResult, error) {
+	return within(ctx, c, func(s apikey.Store) (apikey.LookupResult, error) { return s.Lookup(ctx, id) })
 }
 
 func (c committing) Get(ctx context.Context, id, owner string) (apikey.Record, error) {
@@ -77,8 +77,8 @@ func (c committing) OnceNames(ctx context.Context, q apikey.OnceQuery) ([]apikey
 	return within(ctx, c, func(s apikey.Store) ([]apikey.OnceName, error) { return s.OnceNames(ctx, q) })
 }
 
-func (c committing) Touch(ctx context.Context, uses []apikey.Usage) error {
-	_, err := within(ctx, c, func(s apikey.Store) (struct{}, error) { return struct{}{}, s.Touch(ctx, uses) })
+func (c committing) AddUsage(ctx context.Context, uses []apikey.Usage) error {
+	_, err := within(ctx, c, func(s apikey.Store) (struct{}, error) { return struct{}{}, s.AddUsage(ctx, uses) })
 	return err
 }
 
@@ -87,7 +87,7 @@ func (c committing) DailyUsage(ctx context.Context, q apikey.UsageQuery) ([]apik
 }
 
 // lookup asks for all that Lookup returns.
-func lookup(ctx context.Context, s apikey.Store, credentialID string) (apikey.Match, error) {
+func lookup(ctx context.Context, s apikey.Store, credentialID string) (apikey.LookupResult, error) {
 	m, err := s.Lookup(ctx, credentialID)
 	if err == nil {
 		err = m.Complete()
@@ -139,7 +139,7 @@ func newHosted(t *testing.T, e Engine, options *apikey.Options) *hosted {
 	mustExec(t, h.db, "CREATE TABLE customers (name VARCHAR(100) NOT NULL)")
 	o := apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}}
 	if options != nil {
-		o.KeysPerOwner = options.KeysPerOwner
+		o.MaxKeysPerOwner = options.MaxKeysPerOwner
 	}
 	var err error
 	h.m, err = apikey.New(h.store, &o)
@@ -255,7 +255,7 @@ func TestTxRefusals(t *testing.T) {
 	for name, refusal := range refusals {
 		t.Run(name, func(t *testing.T) {
 			Each(t, func(t *testing.T, e Engine) {
-				h := newHosted(t, e, &apikey.Options{KeysPerOwner: 2})
+				h := newHosted(t, e, &apikey.Options{MaxKeysPerOwner: 2})
 				issued, err := h.m.Issue(h.ctx, apikey.IssueParams{Owner: "acme", Name: "n", IdempotencyKey: "first"})
 				h.NoErr(err)
 				tx, store, m := h.begin()
@@ -342,8 +342,8 @@ func everyCallOf(t testing.TB, s apikey.Store) map[string]func(context.Context) 
 			return err
 		},
 		"Events": func(ctx context.Context) error { _, err := s.Events(ctx, apikey.EventQuery{Limit: 1}); return err },
-		"Touch": func(ctx context.Context) error {
-			return s.Touch(ctx, []apikey.Usage{{CredentialID: "0000000000000000", Day: start, Uses: 1, LastUsedAt: start}})
+		"AddUsage": func(ctx context.Context) error {
+			return s.AddUsage(ctx, []apikey.Usage{{CredentialID: "0000000000000000", Day: start, Uses: 1, LastUsedAt: start}})
 		},
 		"DailyUsage": func(ctx context.Context) error {
 			_, err := dailyUsage(ctx, s, days("00000000000000000000"))
@@ -364,7 +364,7 @@ func TestTxLevel(t *testing.T) {
 				continue // no other can write what has been read there
 			}
 			t.Run(level.String(), func(t *testing.T) {
-				h := newHosted(t, e, &apikey.Options{KeysPerOwner: 1})
+				h := newHosted(t, e, &apikey.Options{MaxKeysPerOwner: 1})
 				tx, err := h.db.BeginTx(h.ctx, &sql.TxOptions{Isolation: level})
 				h.NoErr(err)
 				defer tx.Rollback()
@@ -419,7 +419,7 @@ func TestTxUnknown(t *testing.T) {
 		h.NoErr(tx.Rollback())
 		_, err := h.store.Tx(tx).Commit(h.ctx, commitOf(newRecord(t, "acme", 1)))
 		h.True(errors.Is(err, apikey.ErrAborted) && errors.Is(err, sql.ErrTxDone))
-		err = h.store.Tx(tx).Touch(h.ctx, []apikey.Usage{{CredentialID: "0000000000000000", Day: start, Uses: 1, LastUsedAt: start}})
+		err = h.store.Tx(tx).AddUsage(h.ctx, []apikey.Usage{{CredentialID: "0000000000000000", Day: start, Uses: 1, LastUsedAt: start}})
 		h.True(errors.Is(err, apikey.ErrAborted) && errors.Is(err, sql.ErrTxDone))
 		issued, err := h.m.WithStore(h.store.Tx(tx)).Issue(h.ctx, apikey.IssueParams{Owner: "acme", Name: "n"})
 		h.True(errors.Is(err, sql.ErrTxDone) && !errors.Is(err, apikey.ErrOutcomeUnknown))

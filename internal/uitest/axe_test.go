@@ -56,7 +56,7 @@ func accessible(t *testing.T, l look) {
 	}
 	look("", "empty list")
 
-	// A used key, so that there is a plot; one that ends soon, a held one.
+	// A used key, so that there is a plot; one that ends soon, a locked one.
 	ids := s.states()
 	used := s.issue("used")
 	ctx := t.Context()
@@ -74,9 +74,9 @@ func accessible(t *testing.T, l look) {
 	if err == nil {
 		err = s.keys.Flush(ctx)
 	}
-	held, soon := s.issue("held").Key, s.issue("soon").Key
+	locked, soon := s.issue("locked").Key, s.issue("soon").Key
 	if err == nil {
-		_, err = s.keys.Disable(apikey.WithActor(ctx, "support"), held.ID, "seen in public")
+		_, err = s.keys.Disable(apikey.WithActor(ctx, "support"), locked.ID, "seen in public")
 	}
 	if err == nil {
 		_, err = s.keys.Update(ctx, soon.ID, apikey.Changes{ExpiresAt: new(s.keys.Now().AddDate(0, 0, 3))}, "")
@@ -89,7 +89,7 @@ func accessible(t *testing.T, l look) {
 	look("?q=so", "some found")
 	look("key/"+ids["active"], "key")
 	look("key/"+ids["disabled"], "disabled key")
-	look("key/"+held.ID, "held key")
+	look("key/"+locked.ID, "locked key")
 	b.open("key/" + used.Key.ID)
 	b.click("summary")
 	b.accessible("rotating key with a plot")
@@ -107,7 +107,7 @@ func accessible(t *testing.T, l look) {
 	look("key/"+long.ID+"/extend", "nothing to extend to")
 	look("key/"+used.Key.ID+"/history", "history")
 	look("nowhere", "not found")
-	look("key/"+held.ID+"/edit", "refused")
+	look("key/"+locked.ID+"/edit", "refused")
 
 	// Each dialog as a page, and in one.
 	for dialog, state := range map[string]string{

@@ -156,8 +156,8 @@ func TestKeyboard(t *testing.T) {
 	}
 }
 
-// TestHeld: what the operator switched off says so, and has only Delete.
-func TestHeld(t *testing.T) {
+// TestLocked: what the operator switched off says so, and has only Delete.
+func TestLocked(t *testing.T) {
 	for _, l := range looks() {
 		t.Run(l.String(), func(t *testing.T) {
 			is := is.New(t)

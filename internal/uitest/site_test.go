@@ -219,7 +219,7 @@ func (s *site) issue(name string) apikey.Issued {
 }
 
 // works returns what the Manager says of a token.
-func (s *site) works(token string, needs ...apikey.Need) error {
+func (s *site) works(token string, needs ...apikey.Requirement) error {
 	_, err := s.keys.Validate(context.Background(), token, needs...)
 	return err
 }

@@ -21,7 +21,7 @@ import (
 // The adaptor reads the whole body into memory, also with StreamRequestBody.
 // A handler runs after the middleware has returned, not within it: so
 // Options.Observe is told before, and does not learn of what Require refuses.
-// c.OriginalURL() stays what was sent, also behind RemoveCredential.
+// c.OriginalURL() stays what was sent, also behind StripCredential.
 func middleware(m func(http.Handler) http.Handler) fiber.Handler {
 	return func(c fiber.Ctx) error {
 		var passed *http.Request
@@ -39,7 +39,7 @@ func middleware(m func(http.Handler) http.Handler) fiber.Handler {
 			return err
 		}
 		c.SetContext(passed.Context())
-		for name := range sent { // what RemoveCredential takes out
+		for name := range sent { // what StripCredential takes out
 			if passed.Header[name] == nil {
 				c.Request().Header.Del(name)
 			}

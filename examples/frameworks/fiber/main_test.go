@@ -27,7 +27,7 @@ func TestFiber(t *testing.T) { frameworktest.Run(t, serve) }
 // keeper is a Validator that keeps the tokens it is given, and what they were.
 type keeper struct{ tokens, copies []string }
 
-func (k *keeper) Validate(_ context.Context, token string, _ ...apikey.Need) (apikey.Key, error) {
+func (k *keeper) Validate(_ context.Context, token string, _ ...apikey.Requirement) (apikey.Key, error) {
 	k.tokens, k.copies = append(k.tokens, token), append(k.copies, strings.Clone(token))
 	return apikey.Key{}, nil
 }
@@ -73,7 +73,7 @@ func TestQuery(t *testing.T) {
 
 type panicking struct{}
 
-func (panicking) Validate(context.Context, string, ...apikey.Need) (apikey.Key, error) {
+func (panicking) Validate(context.Context, string, ...apikey.Requirement) (apikey.Key, error) {
 	panic("the Validator is broken")
 }
 
@@ -99,7 +99,7 @@ func TestRemoveCredential(t *testing.T) {
 	token := keys.MustIssue(t, apikey.IssueParams{}).Token.Reveal()
 	options := &apikeyhttp.Options{Carriers: apikeyhttp.Bearer | apikeyhttp.Header | apikeyhttp.Basic | apikeyhttp.Query}
 	app := fiber.New()
-	app.Use(middleware(apikeyhttp.Authenticate(keys, options)), middleware(apikeyhttp.RemoveCredential))
+	app.Use(middleware(apikeyhttp.Authenticate(keys, options)), middleware(apikeyhttp.StripCredential))
 	app.Get("/", func(c fiber.Ctx) error {
 		return c.SendString(c.Request().Header.String() + c.Request().URI().String())
 	})

@@ -40,7 +40,7 @@ CREATE TABLE IF NOT EXISTS apikey_keys (
     disabled_at     BIGINT          NOT NULL,
     disabled_by     VARBINARY(255)  NOT NULL,
     disabled_reason VARBINARY(1000) NOT NULL,
-    held            TINYINT         NOT NULL, -- 0 or 1
+    locked            TINYINT         NOT NULL, -- 0 or 1
     deleted_at      BIGINT          NOT NULL,
     prefix          VARBINARY(255)  NOT NULL, -- this and the next three: of the current credential
     credential_id   VARBINARY(255)  NOT NULL,

@@ -37,7 +37,7 @@ CREATE TABLE IF NOT EXISTS apikey_keys (
     disabled_at     BIGINT NOT NULL,
     disabled_by     TEXT COLLATE "C" NOT NULL,
     disabled_reason TEXT COLLATE "C" NOT NULL,
-    held            SMALLINT NOT NULL, -- 0 or 1
+    locked            SMALLINT NOT NULL, -- 0 or 1
     deleted_at      BIGINT NOT NULL,
     prefix          TEXT COLLATE "C" NOT NULL, -- this and the next three: of the current credential
     credential_id   TEXT COLLATE "C" NOT NULL,

@@ -37,7 +37,7 @@ CREATE TABLE IF NOT EXISTS apikey_keys (
     disabled_at     INTEGER NOT NULL,
     disabled_by     TEXT    NOT NULL,
     disabled_reason TEXT    NOT NULL,
-    held            INTEGER NOT NULL, -- 0 or 1
+    locked            INTEGER NOT NULL, -- 0 or 1
     deleted_at      INTEGER NOT NULL,
     prefix          TEXT    NOT NULL, -- this and the next three: of the current credential
     credential_id   TEXT    NOT NULL,

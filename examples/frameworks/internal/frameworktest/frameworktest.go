@@ -268,7 +268,7 @@ func newFixture(t *testing.T) *fixture {
 
 // Validate is the Manager's, and keeps the token: a framework must not write
 // over a text that it has handed out.
-func (f *fixture) Validate(ctx context.Context, token string, needs ...apikey.Need) (apikey.Key, error) {
+func (f *fixture) Validate(ctx context.Context, token string, needs ...apikey.Requirement) (apikey.Key, error) {
 	f.mu.Lock()
 	f.tokens, f.copies = append(f.tokens, token), append(f.copies, strings.Clone(token))
 	f.mu.Unlock()

@@ -9,26 +9,26 @@ import (
 	"github.com/keyturn/apikey"
 )
 
-var touchRules = []rule{
+var addUsageRules = []rule{
 	{
-		"touch adds uses",
-		"Touch adds Uses to what is stored and moves last-used forward, never back.",
-		touchAdds,
+		"AddUsage adds uses",
+		"AddUsage adds Uses to what is stored and moves last-used forward, never back.",
+		addUsageAdds,
 	},
 	{
-		"touch changes nothing else",
-		"Touch never changes anything else: not the Record, not its Revision, not the log.",
-		touchChangesNothingElse,
+		"AddUsage changes nothing else",
+		"AddUsage never changes anything else: not the Record, not its Revision, not the log.",
+		addUsageChangesNothingElse,
 	},
 	{
-		"touch of what is not stored",
-		"Touch ignores a Credential that is not stored.",
-		touchIgnores,
+		"AddUsage of what is not stored",
+		"AddUsage ignores a Credential that is not stored.",
+		addUsageIgnores,
 	},
 	{
-		"concurrent touches",
-		"Concurrent Touches lose no use.",
-		concurrentTouches,
+		"concurrent AddUsage",
+		"Concurrent calls of AddUsage lose no use.",
+		concurrentAddUsage,
 	},
 }
 
@@ -57,7 +57,7 @@ func (s *subject) byDay(keyID string, want map[time.Time]int64) {
 	}
 }
 
-func touchAdds(c *check) {
+func addUsageAdds(c *check) {
 	for _, test := range []struct {
 		name    string
 		batches [][]time.Duration // after base, one use more each
@@ -82,7 +82,7 @@ func touchAdds(c *check) {
 				days[base.Add(after).Truncate(day)] += next
 				next++
 			}
-			s.touch(uses...)
+			s.addUsage(uses...)
 		}
 		s.usage(r, r.Key.CredentialID, test.uses, base.Add(test.last))
 		s.byDay(r.Key.ID, days)
@@ -93,8 +93,8 @@ func touchAdds(c *check) {
 	s.commit(records(r))
 	first := time.Date(1999, 12, 31, 23, 59, 59, 999999000, time.UTC)
 	last := time.Date(9998, 12, 31, 23, 59, 59, 999999000, time.UTC)
-	s.touch(used(r, r.Key.CredentialID, 1, last.In(time.FixedZone("NPT", 5*3600+45*60))))
-	s.touch(used(r, r.Key.CredentialID, 1<<40, first))
+	s.addUsage(used(r, r.Key.CredentialID, 1, last.In(time.FixedZone("NPT", 5*3600+45*60))))
+	s.addUsage(used(r, r.Key.CredentialID, 1<<40, first))
 	s.usage(r, r.Key.CredentialID, 1<<40+1, last)
 
 	s = c.on("a batch of a thousand")
@@ -108,17 +108,17 @@ func touchAdds(c *check) {
 		}
 	}
 	s.commit(apikey.Commit{Records: list, Events: change(records(list[0])).Events})
-	s.touch(uses...)
+	s.addUsage(uses...)
 	for i, r := range list {
 		got, want, last := s.get(r.Key.ID).Credentials[0], int64(10*i+55), base.Add(time.Duration(i)*time.Microsecond)
 		if got.Uses != want || !got.LastUsedAt.Equal(last) {
 			s.fatalf("usage of key %d: got %d, last %v, want %d, %v", i+1, got.Uses, got.LastUsedAt, want, last)
 		}
 	}
-	s.touch()
+	s.addUsage()
 }
 
-func touchChangesNothingElse(c *check) {
+func addUsageChangesNothingElse(c *check) {
 	s := c.on("a key that is disabled and rotating")
 	r := fullRecord(s)
 	r.Key.DeletedAt = time.Time{}
@@ -127,8 +127,8 @@ func touchChangesNothingElse(c *check) {
 		Records: []apikey.Record{r, other},
 		Owners:  []apikey.Owner{{ID: r.Key.Owner, DisabledAt: base, Nonce: nonce()}},
 	})
-	read := func() ([]apikey.Record, []apikey.Match, apikey.Owner, []apikey.Event) {
-		var matches []apikey.Match
+	read := func() ([]apikey.Record, []apikey.LookupResult, apikey.Owner, []apikey.Event) {
+		var matches []apikey.LookupResult
 		for _, id := range []string{r.Key.CredentialID, other.Key.CredentialID} {
 			m := s.lookup(id)
 			m.Key, m.Credential = unseen(m.Key), unused(m.Credential)
@@ -147,7 +147,7 @@ func touchChangesNothingElse(c *check) {
 	}
 	list, matches, owner, log := read()
 	for i := range 3 {
-		s.touch(used(r, r.Key.CredentialID, 2, base.Add(time.Duration(i)*time.Hour)))
+		s.addUsage(used(r, r.Key.CredentialID, 2, base.Add(time.Duration(i)*time.Hour)))
 	}
 	gotList, gotMatches, gotOwner, gotLog := read()
 	s.equal("records", gotList, list)
@@ -162,7 +162,7 @@ func touchChangesNothingElse(c *check) {
 		for n := range int64(max(c.rounds, 20)) {
 			if i == 0 {
 				if err := s.tryTouch(used(r, r.Key.CredentialID, 1, base)); err != nil {
-					s.errorf("Touch: %v", err)
+					s.errorf("AddUsage: %v", err)
 					return
 				}
 				continue
@@ -180,11 +180,11 @@ func touchChangesNothingElse(c *check) {
 	}
 }
 
-func touchIgnores(c *check) {
+func addUsageIgnores(c *check) {
 	s := c.on("a credential never stored")
 	r, later := newRecord("acme", 1), newRecord("acme", 1)
 	s.commit(records(r))
-	s.touch(
+	s.addUsage(
 		used(later, later.Key.CredentialID, 5, base),
 		used(r, r.Key.CredentialID, 2, base),
 		used(r, credentialID(), 5, base),
@@ -204,9 +204,9 @@ func touchIgnores(c *check) {
 	setCurrent(&swept)
 	s.commit(records(swept))
 	_, before := s.Lookup(background, gone.ID)
-	s.touch(used(r, gone.ID, 5, base), used(r, r.Key.CredentialID, 2, base))
+	s.addUsage(used(r, gone.ID, 5, base), used(r, r.Key.CredentialID, 2, base))
 	if _, after := s.Lookup(background, gone.ID); after == nil && before != nil {
-		s.errorf("Lookup(%q): got a credential, before the Touch %v", gone.ID, before)
+		s.errorf("Lookup(%q): got a credential, before the AddUsage %v", gone.ID, before)
 	}
 	s.usage(r, r.Key.CredentialID, 2, base)
 
@@ -215,7 +215,7 @@ func touchIgnores(c *check) {
 	s.commit(records(r, stays))
 	s.commit(purge(r.Key.ID, 1))
 	log := len(s.events(apikey.EventQuery{}))
-	s.touch(used(r, r.Key.CredentialID, 5, base), used(stays, stays.Key.CredentialID, 2, base))
+	s.addUsage(used(r, r.Key.CredentialID, 5, base), used(stays, stays.Key.CredentialID, 2, base))
 	s.gone(r.Key.ID, r.Key.CredentialID)
 	s.sameIDs("records", ids(s.list(apikey.Query{IncludeDeleted: true})), []string{stays.Key.ID})
 	s.usage(stays, stays.Key.CredentialID, 2, base)
@@ -224,7 +224,7 @@ func touchIgnores(c *check) {
 	}
 }
 
-func concurrentTouches(c *check) {
+func concurrentAddUsage(c *check) {
 	const callers = 8
 	s := c.on("8 callers, in batches that overlap")
 	list := []apikey.Record{newRecord("acme", 1), newRecord("acme", 1), newRecord("acme", 1)}
@@ -237,7 +237,7 @@ func concurrentTouches(c *check) {
 				uses = append(uses, used(r, r.Key.CredentialID, int64(i+1), base.Add(time.Duration(n*callers+i)*time.Microsecond)))
 			}
 			if err := s.tryTouch(uses...); err != nil {
-				s.errorf("Touch: %v", err)
+				s.errorf("AddUsage: %v", err)
 				return
 			}
 		}
@@ -278,7 +278,7 @@ func endedCalls(c *check) {
 			{"Owner", func() error { _, err := s.Owner(ctx, "acme"); return err }},
 			{"Events", func() error { _, err := s.Events(ctx, apikey.EventQuery{Limit: 10}); return err }},
 			{"OnceNames", func() error { _, err := s.OnceNames(ctx, apikey.OnceQuery{Limit: 10}); return err }},
-			{"Touch", func() error { return s.Touch(ctx, []apikey.Usage{used(r, r.Key.CredentialID, 1, base)}) }},
+			{"AddUsage", func() error { return s.AddUsage(ctx, []apikey.Usage{used(r, r.Key.CredentialID, 1, base)}) }},
 			{"DailyUsage", func() error {
 				store, ok := apikey.StoreAs[apikey.UsageStore](s.Store)
 				if !ok {

@@ -10,14 +10,14 @@ import (
 	"github.com/keyturn/apikey/internal/micros"
 )
 
-// Touch implements [apikey.Store] in one transaction of one statement, or of
+// AddUsage implements [apikey.Store] in one transaction of one statement, or of
 // two where a statement can write to one table only, whatever the number of
 // uses. Its errors are as those of Commit.
-func (s *Store) Touch(ctx context.Context, uses []apikey.Usage) error {
-	return failed(ctx, "touch", s.tryTouch(ctx, uses))
+func (s *Store) AddUsage(ctx context.Context, uses []apikey.Usage) error {
+	return failed(ctx, "add usage", s.tryAddUsage(ctx, uses))
 }
 
-func (s *Store) tryTouch(ctx context.Context, uses []apikey.Usage) error {
+func (s *Store) tryAddUsage(ctx context.Context, uses []apikey.Usage) error {
 	if err := s.ready(ctx); err != nil {
 		return aborted(err)
 	}
@@ -41,7 +41,7 @@ func (s *Store) addUses(ctx context.Context, tx querier, uses []apikey.Usage) er
 	if err != nil {
 		return err
 	}
-	for _, statement := range s.dialect.touch {
+	for _, statement := range s.dialect.addUsage {
 		if _, err := tx.ExecContext(ctx, statement, string(b)); err != nil {
 			return err
 		}

@@ -32,7 +32,7 @@ func TestAllocations(t *testing.T) {
 		}
 	}
 	disabled := issue(t, m, apikey.IssueParams{})
-	if _, err := m.Disable(ctx, disabled.Key.ID, ""); err != nil {
+	if _, err := m.Disable(ctx, disabled.Key.ID); err != nil {
 		t.Fatal(err)
 	}
 	live := tokens[0]

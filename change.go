@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -22,17 +23,6 @@ type access struct {
 
 	err error // the owner or an option is invalid
 }
-
-// A Condition makes a change depend on what the key is; see IfRevision.
-type Condition struct {
-	revision int64
-}
-
-// IfRevision lets a change happen only if the key is at revision n, as in the
-// Key.Revision that was shown to whoever decided; else the change fails with
-// ErrConflict. Of several changes with the same n exactly one succeeds. A
-// revision below 1 is refused with a *FieldError for "revision".
-func IfRevision(n int64) Condition { return Condition{n} }
 
 // operation is one kind of change.
 type operation struct {
@@ -56,23 +46,21 @@ func ownerTurn(owner string) string { return "owner " + owner }
 
 // change is the one way in which a stored key is changed: load, owner,
 // authorize, rule, commit on the very revision that was authorized.
-func (a access) change(ctx context.Context, op operation, id, reason string, conditions []Condition) (Key, error) {
-	record, err := a.tryChange(ctx, op, id, reason, conditions)
+func (a access) change(ctx context.Context, op operation, id string, opts []ChangeOption) (Key, error) {
+	record, err := a.tryChange(ctx, op, id, opts)
 	if err != nil {
 		return Key{}, failed(op.name, id, err)
 	}
 	return record.view(), nil
 }
 
-func (a access) tryChange(ctx context.Context, op operation, id, reason string, conditions []Condition) (Record, error) {
-	c, err := a.cause(ctx, reason)
+func (a access) tryChange(ctx context.Context, op operation, id string, opts []ChangeOption) (Record, error) {
+	c, err := a.cause(ctx, opts)
 	if err != nil {
 		return Record{}, err
 	}
-	for _, condition := range conditions {
-		if condition.revision < 1 {
-			return Record{}, &FieldError{Field: "revision", Problem: "must be at least 1"}
-		}
+	if slices.ContainsFunc(c.revisions, func(n int64) bool { return n < 1 }) {
+		return Record{}, &FieldError{Field: "revision", Problem: "must be at least 1"}
 	}
 	turn := keyTurn(id)
 	if !op.retry {
@@ -85,10 +73,8 @@ func (a access) tryChange(ctx context.Context, op operation, id, reason string, 
 		if record, err = a.loadToChange(ctx, op.action, id, &c); err != nil {
 			return false, err
 		}
-		for _, condition := range conditions {
-			if record.Key.Revision != condition.revision {
-				return false, ErrConflict
-			}
+		if err := c.decidedAt(record.Key.Revision); err != nil {
+			return false, err
 		}
 		if first == 0 {
 			first = record.Key.Revision
@@ -127,10 +113,11 @@ func (c *cause) countToken() ([]Owner, error) {
 }
 
 // cause checks who and why and reads the clock.
-func (a access) cause(ctx context.Context, reason string) (cause, error) {
+func (a access) cause(ctx context.Context, opts []ChangeOption) (cause, error) {
 	if err := a.ready(ctx); err != nil {
 		return cause{}, err
 	}
+	reason, revisions := read(opts)
 	reason = visible(reason)
 	if err := checkText("reason", reason, maxReasonLen); err != nil {
 		return cause{}, err
@@ -144,7 +131,7 @@ func (a access) cause(ctx context.Context, reason string) (cause, error) {
 	}
 	now, err := a.m.now()
 	return cause{
-		at: now, actor: actor, reason: reason,
+		at: now, actor: actor, reason: reason, revisions: revisions,
 		byOwner: a.confined, reissue: a.m.reissue, tokens: a.m.tokens,
 	}, err
 }

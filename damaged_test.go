@@ -83,11 +83,11 @@ func TestDamagedKeys(t *testing.T) {
 	deleted := []string{bad.Key.ID}
 	for range 3 {
 		id := keys.MustIssue(t, apikey.IssueParams{}).Key.ID
-		_, err := keys.Delete(ctx, id, "")
+		_, err := keys.Delete(ctx, id)
 		is.NoErr(err)
 		deleted = append(deleted, id)
 	}
-	_, err := keys.Delete(ctx, bad.Key.ID, "")
+	_, err := keys.Delete(ctx, bad.Key.ID)
 	is.NoErr(err)
 	keys.Store.Damage(bad.Key.ID)
 
@@ -99,7 +99,7 @@ func TestDamagedKeys(t *testing.T) {
 	for _, call := range []func() error{
 		func() error { _, err := keys.Get(ctx, bad.Key.ID); return err },
 		func() error { _, err := keys.Find(ctx, bad.AccessKey()); return err },
-		func() error { _, err := keys.Disable(ctx, bad.Key.ID, ""); return err },
+		func() error { _, err := keys.Disable(ctx, bad.Key.ID); return err },
 		func() error { _, err := keys.Credentials(ctx, bad.Key.ID); return err },
 	} {
 		err := call()

@@ -126,7 +126,7 @@
 // rejects all keys of an owner in one write and leaves each key as it is.
 //
 // Every change is one commit with one [Event], which says what, when, by whom
-// ([WithActor]) and why (the reason). [Manager.Events] reads the log.
+// ([WithActor]) and why ([Reason]). [Manager.Events] reads the log.
 //
 // # Rotation
 //

@@ -58,8 +58,8 @@ func ExampleManager_Events() {
 	m, _ := exampleManager()
 	alice := apikey.WithActor(ctx, "alice")
 	issued, _ := m.Issue(alice, apikey.IssueParams{Owner: "acme", Name: "billing"})
-	m.Disable(alice, issued.Key.ID, "on holiday")
-	m.Regenerate(apikey.WithActor(ctx, "bob"), issued.Key.ID, "compromised")
+	m.Disable(alice, issued.Key.ID, apikey.Reason("on holiday"))
+	m.Regenerate(apikey.WithActor(ctx, "bob"), issued.Key.ID, apikey.Reason("compromised"))
 	var q apikey.EventQuery
 	for {
 		events, _ := m.Events(ctx, q)
@@ -82,8 +82,8 @@ func ExampleOwnerManager_Events() {
 	m, _ := exampleManager()
 	mine := m.ForOwner("acme", nil)
 	issued, _ := mine.Issue(ctx, apikey.IssueParams{Name: "billing"})
-	mine.Disable(ctx, issued.Key.ID, "on holiday")
-	mine.Enable(ctx, issued.Key.ID, "back")
+	mine.Disable(ctx, issued.Key.ID, apikey.Reason("on holiday"))
+	mine.Enable(ctx, issued.Key.ID, apikey.Reason("back"))
 	q := apikey.EventQuery{KeyID: issued.Key.ID, Newest: true, Limit: 2}
 	for {
 		events, _ := mine.Events(ctx, q)
@@ -108,7 +108,7 @@ func ExampleManager_Find() {
 	for found := range apikey.Scan(leaked, "ak") {
 		key, err := m.Find(ctx, found.AccessKey)
 		fmt.Println("leaked:", key.Name, err)
-		m.Disable(ctx, key.ID, "found in a log")
+		m.Disable(ctx, key.ID, apikey.Reason("found in a log"))
 	}
 	check(m, "now", issued.Token)
 	// Output:
@@ -163,7 +163,7 @@ func ExampleManager_DailyUsage() {
 	mock.Add(2 * 24 * time.Hour)
 	validate(issued.Token, 4)
 	mock.Add(24 * time.Hour)
-	fresh, _ := m.Rotate(ctx, issued.Key.ID, 14*24*time.Hour, "every 90 days")
+	fresh, _ := m.Rotate(ctx, issued.Key.ID, 14*24*time.Hour, apikey.Reason("every 90 days"))
 	validate(issued.Token, 1)
 	validate(fresh.Token, 5)
 	mock.Add(24 * time.Hour)

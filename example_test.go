@@ -104,7 +104,7 @@ func ExampleManager_Validate() {
 	answer(issued.Token.Reveal(), "orders:read")
 	answer("something else", "orders:read")
 	answer(issued.Token.Reveal(), "orders read") // a mistake in the application
-	m.Disable(ctx, issued.Key.ID, "leaked")
+	m.Disable(ctx, issued.Key.ID, apikey.Reason("leaked"))
 	answer(issued.Token.Reveal(), "orders:read")
 	// Output:
 	// 200 acme
@@ -116,10 +116,10 @@ func ExampleManager_Validate() {
 func ExampleManager_Disable() {
 	m, _ := exampleManager()
 	issued, _ := m.Issue(ctx, apikey.IssueParams{Owner: "acme", Name: "billing"})
-	key, _ := m.Disable(apikey.WithActor(ctx, "support"), issued.Key.ID, "seen in a public repository")
+	key, _ := m.Disable(apikey.WithActor(ctx, "support"), issued.Key.ID, apikey.Reason("seen in a public repository"))
 	fmt.Println(key.DisabledBy, "-", key.DisabledReason)
 	check(m, "disabled", issued.Token)
-	m.Enable(ctx, issued.Key.ID, "false alarm")
+	m.Enable(ctx, issued.Key.ID, apikey.Reason("false alarm"))
 	check(m, "enabled", issued.Token)
 	// Output:
 	// support - seen in a public repository
@@ -130,7 +130,7 @@ func ExampleManager_Disable() {
 func ExampleManager_Regenerate() {
 	m, _ := exampleManager()
 	issued, _ := m.Issue(ctx, apikey.IssueParams{Owner: "acme", Name: "billing"})
-	fresh, _ := m.Regenerate(ctx, issued.Key.ID, "an employee left")
+	fresh, _ := m.Regenerate(ctx, issued.Key.ID, apikey.Reason("an employee left"))
 	check(m, "old", issued.Token)
 	check(m, "new", fresh.Token)
 	fmt.Println("the same key:", fresh.Key.ID == issued.Key.ID)
@@ -143,7 +143,7 @@ func ExampleManager_Regenerate() {
 func ExampleManager_Rotate() {
 	m, mock := exampleManager()
 	issued, _ := m.Issue(ctx, apikey.IssueParams{Owner: "acme", Name: "billing"})
-	fresh, _ := m.Rotate(ctx, issued.Key.ID, 24*time.Hour, "every 90 days")
+	fresh, _ := m.Rotate(ctx, issued.Key.ID, 24*time.Hour, apikey.Reason("every 90 days"))
 	check(m, "old, in the overlap", issued.Token)
 	check(m, "new", fresh.Token)
 
@@ -158,7 +158,7 @@ func ExampleManager_Rotate() {
 		}
 	}
 
-	m.FinishRotation(ctx, issued.Key.ID, "all applications have the new one")
+	m.FinishRotation(ctx, issued.Key.ID, apikey.Reason("all applications have the new one"))
 	check(m, "old, finished", issued.Token)
 	// Output:
 	// old, in the overlap: <nil>
@@ -171,11 +171,11 @@ func ExampleManager_Rotate() {
 func ExampleManager_ExtendRotation() {
 	m, mock := exampleManager()
 	issued, _ := m.Issue(ctx, apikey.IssueParams{Owner: "acme", Name: "billing", Lifetime: 48 * time.Hour})
-	m.Rotate(ctx, issued.Key.ID, time.Hour, "")
-	key, _ := m.ExtendRotation(ctx, issued.Key.ID, 12*time.Hour, "one application is late")
+	m.Rotate(ctx, issued.Key.ID, time.Hour)
+	key, _ := m.ExtendRotation(ctx, issued.Key.ID, 12*time.Hour, apikey.Reason("one application is late"))
 	fmt.Println(key.RetiringUntil.Format(time.DateTime))
 	mock.Add(time.Hour)
-	key, _ = m.ExtendRotation(ctx, issued.Key.ID, 1000*time.Hour, "never past its own end")
+	key, _ = m.ExtendRotation(ctx, issued.Key.ID, 1000*time.Hour, apikey.Reason("never past its own end"))
 	fmt.Println(key.RetiringUntil.Format(time.DateTime))
 	// Output:
 	// 2026-03-01 12:00:00
@@ -188,7 +188,7 @@ func ExampleManager_Update() {
 	key, _ := m.Update(ctx, issued.Key.ID, apikey.Changes{
 		Name:   new("billing, Europe"),
 		Scopes: new([]string{"orders:read", "orders:write"}),
-	}, "asked for by mail")
+	}, apikey.Reason("asked for by mail"))
 	fmt.Printf("%s may %s\n", key.Name, key.Scopes)
 	// Output: billing, Europe may orders:read orders:write
 }
@@ -196,9 +196,9 @@ func ExampleManager_Update() {
 func ExampleManager_Delete() {
 	m, mock := exampleManager()
 	issued, _ := m.Issue(ctx, apikey.IssueParams{Owner: "acme", Name: "billing"})
-	m.Delete(ctx, issued.Key.ID, "not needed any more")
+	m.Delete(ctx, issued.Key.ID, apikey.Reason("not needed any more"))
 	check(m, "deleted", issued.Token)
-	_, err := m.Regenerate(ctx, issued.Key.ID, "")
+	_, err := m.Regenerate(ctx, issued.Key.ID)
 	fmt.Println("regenerate:", errors.Is(err, apikey.ErrDeleted))
 
 	mock.Add(91 * 24 * time.Hour)
@@ -215,9 +215,9 @@ func ExampleManager_Delete() {
 func ExampleManager_DisableOwner() {
 	m, _ := exampleManager()
 	issued, _ := m.Issue(ctx, apikey.IssueParams{Owner: "acme", Name: "billing"})
-	m.DisableOwner(ctx, "acme", "the contract ended")
+	m.DisableOwner(ctx, "acme", apikey.Reason("the contract ended"))
 	check(m, "disabled", issued.Token)
-	m.EnableOwner(ctx, "acme", "renewed")
+	m.EnableOwner(ctx, "acme", apikey.Reason("renewed"))
 	check(m, "enabled", issued.Token)
 	// Output:
 	// disabled: apikey: owner is disabled
@@ -235,8 +235,8 @@ func ExampleManager_ForOwner() {
 	_, err = acme.Get(ctx, theirs.Key.ID)
 	fmt.Println("theirs:", errors.Is(err, apikey.ErrNotFound))
 
-	m.Disable(ctx, mine.Key.ID, "under investigation")
-	_, err = acme.Enable(ctx, mine.Key.ID, "please")
+	m.Disable(ctx, mine.Key.ID, apikey.Reason("under investigation"))
+	_, err = acme.Enable(ctx, mine.Key.ID, apikey.Reason("please"))
 	fmt.Println("locked:", errors.Is(err, apikey.ErrLocked))
 	// Output:
 	// admin: true
@@ -284,10 +284,10 @@ func ExampleOwnerManager() {
 	fmt.Println(status(err))
 	_, err = acme.Get(ctx, "no id")
 	fmt.Println(status(err))
-	_, err = acme.FinishRotation(ctx, issued.Key.ID, "")
+	_, err = acme.FinishRotation(ctx, issued.Key.ID)
 	fmt.Println(status(err))
 	for range 5 {
-		_, err = acme.Regenerate(ctx, issued.Key.ID, "")
+		_, err = acme.Regenerate(ctx, issued.Key.ID)
 	}
 	fmt.Println(status(err))
 	key, _ := acme.Get(ctx, issued.Key.ID)
@@ -306,8 +306,8 @@ func ExampleIfRevision() {
 	m, _ := exampleManager()
 	issued, _ := m.Issue(ctx, apikey.IssueParams{Owner: "acme", Name: "billing"})
 	shown := issued.Key // on a page, in two tabs
-	_, first := m.Regenerate(ctx, shown.ID, "", apikey.IfRevision(shown.Revision))
-	_, second := m.Regenerate(ctx, shown.ID, "", apikey.IfRevision(shown.Revision))
+	_, first := m.Regenerate(ctx, shown.ID, apikey.IfRevision(shown.Revision))
+	_, second := m.Regenerate(ctx, shown.ID, apikey.IfRevision(shown.Revision))
 	fmt.Println(first, errors.Is(second, apikey.ErrConflict))
 	// Output: <nil> true
 }

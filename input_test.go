@@ -72,12 +72,12 @@ func TestBadInput(t *testing.T) {
 		}
 	}
 	issueErr := func(change func(*apikey.IssueParams)) error { _, err := m.Issue(ctx, with(change)); return err }
-	update := func(c apikey.Changes) error { _, err := m.Update(ctx, id, c, ""); return err }
+	update := func(c apikey.Changes) error { _, err := m.Update(ctx, id, c); return err }
 
 	for name, bad := range badTexts {
 		check(name, "owner", issueErr(func(p *apikey.IssueParams) { p.Owner = bad }))
 		check(name, "name", issueErr(func(p *apikey.IssueParams) { p.Name = bad }))
-		check(name, "reason", issueErr(func(p *apikey.IssueParams) { p.Reason = bad }))
+		check(name, "reason", second(m.Issue(ctx, good, apikey.Reason(bad))))
 		check(name, "idempotency_key", issueErr(func(p *apikey.IssueParams) { p.IdempotencyKey = bad }))
 		check(name, "scopes", issueErr(func(p *apikey.IssueParams) { p.Scopes = []string{bad} }))
 		check(name, "metadata", issueErr(func(p *apikey.IssueParams) { p.Metadata = map[string]string{bad: "v"} }))
@@ -86,10 +86,10 @@ func TestBadInput(t *testing.T) {
 		check(name, "scopes", update(apikey.Changes{Scopes: &[]string{bad}}))
 		check(name, "metadata", update(apikey.Changes{Metadata: &map[string]string{bad: ""}}))
 		check(name, "owner", second(m.Owner(ctx, bad)))
-		check(name, "owner", second(m.DisableOwner(ctx, bad, "")))
-		check(name, "owner", second(m.EnableOwner(ctx, bad, "")))
-		check(name, "reason", second(m.DisableOwner(ctx, "acme", bad)))
-		check(name, "reason", second(m.EnableOwner(ctx, "acme", bad)))
+		check(name, "owner", second(m.DisableOwner(ctx, bad)))
+		check(name, "owner", second(m.EnableOwner(ctx, bad)))
+		check(name, "reason", second(m.DisableOwner(ctx, "acme", apikey.Reason(bad))))
+		check(name, "reason", second(m.EnableOwner(ctx, "acme", apikey.Reason(bad))))
 		check(name, "owner", second(m.List(ctx, apikey.Query{Owner: bad})))
 		check(name, "owner", second(m.RotationDue(ctx, apikey.Query{Owner: bad})))
 		check(name, "owner", second(m.Expiring(ctx, time.Hour, apikey.Query{Owner: bad})))
@@ -102,20 +102,20 @@ func TestBadInput(t *testing.T) {
 		is.Equal(err, apikey.ErrInvalid)
 		_, err = m.Validate(ctx, "", apikey.Scope(bad))
 		check(name, "scope", err)
-		for op, err := range changes(m, ctx, id, bad) {
+		for op, err := range changes(m, ctx, id, apikey.Reason(bad)) {
 			check(op+" because "+name, "reason", err)
 		}
-		for op, err := range changes(m, apikey.WithActor(ctx, bad), id, "") {
+		for op, err := range changes(m, apikey.WithActor(ctx, bad), id) {
 			check(op+" by "+name, "actor", err)
 		}
-		check(name, "actor", second(m.DisableOwner(apikey.WithActor(ctx, bad), "acme", "")))
+		check(name, "actor", second(m.DisableOwner(apikey.WithActor(ctx, bad), "acme")))
 		check(name, "actor", second(m.Sweep(apikey.WithActor(ctx, bad))))
 		check(name, "owner", second(m.ForOwner(bad, nil).List(ctx, apikey.Query{})))
 		check(name, "scopes", second(m.ForOwner("acme", &apikey.OwnerOptions{Scopes: []string{bad}}).Issue(ctx, good)))
 	}
 	check("empty", "owner", issueErr(func(p *apikey.IssueParams) { p.Owner = "" }))
 	check("empty", "owner", second(m.Owner(ctx, "")))
-	check("empty", "owner", second(m.DisableOwner(ctx, "", "")))
+	check("empty", "owner", second(m.DisableOwner(ctx, "")))
 	check("empty", "owner", second(m.ForOwner("", nil).Get(ctx, id)))
 	check("empty", "owner", second(m.ForOwner("", nil).DailyUsage(ctx, id, start, start.Add(time.Hour))))
 	check("empty", "name", update(apikey.Changes{Name: new("")}))
@@ -128,7 +128,7 @@ func TestBadInput(t *testing.T) {
 		check(name, "name", issueErr(func(p *apikey.IssueParams) { p.Name = bad }))
 	}
 	for name, bad := range badIDs {
-		for op, err := range changes(m, ctx, bad, "") {
+		for op, err := range changes(m, ctx, bad) {
 			check(op+" of "+name, "id", err)
 			is.True(errors.Is(err, apikey.ErrNotFound))
 		}
@@ -173,17 +173,17 @@ func TestBadInput(t *testing.T) {
 		check(bad.String(), "expires_at", update(apikey.Changes{ExpiresAt: &bad}))
 	}
 	for _, bad := range []time.Duration{0, -1, 1, 999, math.MinInt64} {
-		check(bad.String(), "overlap", second(m.Rotate(ctx, id, bad, "")))
-		check(bad.String(), "overlap", second(m.ExtendRotation(ctx, id, bad, "")))
+		check(bad.String(), "overlap", second(m.Rotate(ctx, id, bad)))
+		check(bad.String(), "overlap", second(m.ExtendRotation(ctx, id, bad)))
 	}
 	for _, bad := range []time.Duration{0, -1, math.MinInt64} {
 		check(bad.String(), "within", second(m.Expiring(ctx, bad, apikey.Query{})))
 	}
 	for _, bad := range []int64{0, -1, math.MinInt64} {
-		for op, err := range changes(m, ctx, id, "", apikey.IfRevision(bad)) {
+		for op, err := range changes(m, ctx, id, apikey.IfRevision(bad)) {
 			check(op, "revision", err)
 		}
-		check("revision", "revision", second(m.Update(ctx, id, apikey.Changes{Name: new("x")}, "", apikey.IfRevision(bad))))
+		check("revision", "revision", second(m.Update(ctx, id, apikey.Changes{Name: new("x")}, apikey.IfRevision(bad))))
 	}
 	for _, bad := range []int{-1, math.MinInt} {
 		check("limit", "limit", second(m.List(ctx, apikey.Query{Limit: bad})))
@@ -276,37 +276,38 @@ func TestGoodInput(t *testing.T) {
 		{Name: "a"}, {Name: "Rechnungen (2026) – été, 請求書, счёт, حساب, हिसाब, 🔑"}, {Name: long},
 		{Name: `<img src=x onerror=alert(1)>`}, {Name: "=HYPERLINK(1)"}, {Name: "{{7*7}}"},
 		{Owner: strings.Repeat("o", 255)}, {Owner: "auth0|5f7 c"}, {Owner: "acme "},
-		{Reason: strings.Repeat("r", 500)}, {Scopes: []string{"!", "~", "a/b?c=d", "x:y:*", "a", "a"}},
+		{Scopes: []string{"!", "~", "a/b?c=d", "x:y:*", "a", "a"}},
 		{Metadata: map[string]string{strings.Repeat("k", 64): strings.Repeat("v", 500), "empty": ""}},
 		{Rate: apikey.Rate{Requests: 1, Period: time.Microsecond}},
 	} {
 		issue(t, m, p)
 	}
+	issue(t, m, apikey.IssueParams{}, apikey.Reason(strings.Repeat("r", 500)))
 }
 
 // second returns the error of a call.
 func second(_ any, err error) error { return err }
 
 // changes makes every change that takes a reason, and returns the errors.
-func changes(m *apikey.Manager, ctx context.Context, id, reason string, c ...apikey.Condition) map[string]error {
+func changes(m *apikey.Manager, ctx context.Context, id string, opts ...apikey.ChangeOption) map[string]error {
 	errs := map[string]error{}
-	_, errs["disable"] = m.Disable(ctx, id, reason, c...)
-	_, errs["enable"] = m.Enable(ctx, id, reason, c...)
-	_, errs["regenerate"] = m.Regenerate(ctx, id, reason, c...)
-	_, errs["rotate"] = m.Rotate(ctx, id, time.Hour, reason, c...)
-	_, errs["finish"] = m.FinishRotation(ctx, id, reason, c...)
-	_, errs["extend"] = m.ExtendRotation(ctx, id, time.Hour, reason, c...)
-	_, errs["delete"] = m.Delete(ctx, id, reason, c...)
-	_, errs["update"] = m.Update(ctx, id, apikey.Changes{Name: new("x")}, reason, c...)
+	_, errs["disable"] = m.Disable(ctx, id, opts...)
+	_, errs["enable"] = m.Enable(ctx, id, opts...)
+	_, errs["regenerate"] = m.Regenerate(ctx, id, opts...)
+	_, errs["rotate"] = m.Rotate(ctx, id, time.Hour, opts...)
+	_, errs["finish"] = m.FinishRotation(ctx, id, opts...)
+	_, errs["extend"] = m.ExtendRotation(ctx, id, time.Hour, opts...)
+	_, errs["delete"] = m.Delete(ctx, id, opts...)
+	_, errs["update"] = m.Update(ctx, id, apikey.Changes{Name: new("x")}, opts...)
 	o := m.ForOwner("acme", nil)
-	_, errs["owner disable"] = o.Disable(ctx, id, reason, c...)
-	_, errs["owner enable"] = o.Enable(ctx, id, reason, c...)
-	_, errs["owner regenerate"] = o.Regenerate(ctx, id, reason, c...)
-	_, errs["owner rotate"] = o.Rotate(ctx, id, time.Hour, reason, c...)
-	_, errs["owner finish"] = o.FinishRotation(ctx, id, reason, c...)
-	_, errs["owner extend"] = o.ExtendRotation(ctx, id, time.Hour, reason, c...)
-	_, errs["owner delete"] = o.Delete(ctx, id, reason, c...)
-	_, errs["owner update"] = o.Update(ctx, id, apikey.Changes{Name: new("x")}, reason, c...)
+	_, errs["owner disable"] = o.Disable(ctx, id, opts...)
+	_, errs["owner enable"] = o.Enable(ctx, id, opts...)
+	_, errs["owner regenerate"] = o.Regenerate(ctx, id, opts...)
+	_, errs["owner rotate"] = o.Rotate(ctx, id, time.Hour, opts...)
+	_, errs["owner finish"] = o.FinishRotation(ctx, id, opts...)
+	_, errs["owner extend"] = o.ExtendRotation(ctx, id, time.Hour, opts...)
+	_, errs["owner delete"] = o.Delete(ctx, id, opts...)
+	_, errs["owner update"] = o.Update(ctx, id, apikey.Changes{Name: new("x")}, opts...)
 	return errs
 }
 

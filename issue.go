@@ -29,13 +29,10 @@ type IssueParams struct {
 	ExpiresAt time.Time
 	Lifetime  time.Duration
 
-	// Reason is recorded with the event: at most 500 bytes of printable text.
-	Reason string
-
 	// IdempotencyKey makes Issue safe to retry. The first call with a given
 	// Owner and IdempotencyKey creates the key. Later calls return ErrExists
 	// and an Issued with that key but no token. A call with other parameters
-	// (all above but Reason) returns ErrIdempotencyMismatch, and once Sweep
+	// (all above) returns ErrIdempotencyMismatch, and once Sweep
 	// has purged the key every call returns ErrDeleted. A Manager and the
 	// OwnerManager of the same owner never share an IdempotencyKey. At most
 	// 255 bytes of printable text.
@@ -63,13 +60,14 @@ func (i Issued) AccessSecret() Secret {
 	return NewSecret(text[len(text)-secretLen-checksumLen:])
 }
 
-// Issue makes a new key. Its errors: a *FieldError for bad input,
+// Issue makes a new key. Its errors: a *FieldError for bad input and for
+// IfRevision, because a new key has no revision;
 // ErrOwnerDisabled, ErrLimit, ErrExists, ErrIdempotencyMismatch and ErrDeleted
 // (see IssueParams.IdempotencyKey), ErrClock, ErrOutcomeUnknown (with the Issued), what the store returned. An Issue at
 // the same time as a DisableOwner may still succeed; the key is refused like
 // all others of that owner.
-func (m *Manager) Issue(ctx context.Context, p IssueParams) (Issued, error) {
-	return m.all.issue(ctx, p)
+func (m *Manager) Issue(ctx context.Context, p IssueParams, opts ...ChangeOption) (Issued, error) {
+	return m.all.issue(ctx, p, opts)
 }
 
 // Issue makes a new key of the owner, with the rate and metadata of the
@@ -79,28 +77,31 @@ func (m *Manager) Issue(ctx context.Context, p IssueParams) (Issued, error) {
 // rejected with a *TooSoonError. If Options.Authorize returns an error, the call
 // fails with ErrForbidden. If it rejects ActionGet for the key that an
 // IdempotencyKey has created, the error is an ErrForbidden without the key.
-func (o *OwnerManager) Issue(ctx context.Context, p IssueParams) (Issued, error) {
-	return o.access.issue(ctx, p)
+func (o *OwnerManager) Issue(ctx context.Context, p IssueParams, opts ...ChangeOption) (Issued, error) {
+	return o.access.issue(ctx, p, opts)
 }
 
-func (a access) issue(ctx context.Context, p IssueParams) (Issued, error) {
-	issued, err := a.tryIssue(ctx, p)
+func (a access) issue(ctx context.Context, p IssueParams, opts []ChangeOption) (Issued, error) {
+	issued, err := a.tryIssue(ctx, p, opts)
 	if err != nil {
 		return issued, failed("issue", issued.Key.ID, err)
 	}
 	return issued, nil
 }
 
-func (a access) tryIssue(ctx context.Context, p IssueParams) (Issued, error) {
+func (a access) tryIssue(ctx context.Context, p IssueParams, opts []ChangeOption) (Issued, error) {
 	if a.confined {
 		if p.Owner != "" && p.Owner != a.owner {
 			return Issued{}, &FieldError{Field: "owner", Problem: "must be the owner that is logged in, or left out"}
 		}
 		p.Owner = a.owner
 	}
-	c, err := a.cause(ctx, p.Reason)
+	c, err := a.cause(ctx, opts)
 	if err != nil {
 		return Issued{}, err
+	}
+	if len(c.revisions) > 0 {
+		return Issued{}, &FieldError{Field: "revision", Problem: "must not be given for a new key"}
 	}
 	if err := checkOwner(p.Owner); err != nil {
 		return Issued{}, err

@@ -18,6 +18,8 @@ type cause struct {
 	actor  string
 	reason string
 
+	revisions []int64 // of IfRevision
+
 	// byOwner is set for a change through an OwnerManager, which a hold stops.
 	byOwner bool
 	reissue ReissueLimit // of one key; binds owners

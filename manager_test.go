@@ -45,11 +45,11 @@ func TestWithStore(t *testing.T) {
 
 	// An OwnerManager made from it changes the second Store, too.
 	o := other.ForOwner("acme", nil)
-	_, err = o.Regenerate(ctx, issued.Key.ID, "")
+	_, err = o.Regenerate(ctx, issued.Key.ID)
 	is.NoErr(err)
-	_, err = o.Regenerate(ctx, issued.Key.ID, "")
+	_, err = o.Regenerate(ctx, issued.Key.ID)
 	is.True(errors.Is(err, apikey.ErrTooSoon))
-	_, err = other.Disable(ctx, issued.Key.ID, "")
+	_, err = other.Disable(ctx, issued.Key.ID)
 	is.NoErr(err)
 	is.Equal(cmp.Diff(before, dump(t, first)), "")
 
@@ -93,7 +93,7 @@ func TestWithNoStore(t *testing.T) {
 	_, errs["events"] = none.Events(ctx, apikey.EventQuery{})
 	_, errs["daily usage"] = none.DailyUsage(ctx, issued.Key.ID, start, start.Add(time.Hour))
 	_, errs["owner"] = none.Owner(ctx, "acme")
-	_, errs["disable owner"] = none.DisableOwner(ctx, "acme", "")
+	_, errs["disable owner"] = none.DisableOwner(ctx, "acme")
 	_, errs["validate"] = none.Validate(ctx, issued.Token.Reveal())
 	for call, err := range errs {
 		var refused *apikey.FieldError

@@ -212,8 +212,8 @@ func (a access) tryList(ctx context.Context, action Action, q Query, keep func(K
 // Update without IfRevision then begin again, up to 100 times); ErrClock;
 // ErrOutcomeUnknown; a *FieldError for "reason", "actor" or "revision"; what
 // the store returned.
-func (m *Manager) Disable(ctx context.Context, id, reason string, conditions ...Condition) (Key, error) {
-	return m.all.change(ctx, opDisable, id, reason, conditions)
+func (m *Manager) Disable(ctx context.Context, id string, opts ...ChangeOption) (Key, error) {
+	return m.all.change(ctx, opDisable, id, opts)
 }
 
 // Disable refuses every token of a key of the owner at once; see
@@ -222,34 +222,34 @@ func (m *Manager) Disable(ctx context.Context, id, reason string, conditions ...
 // Errors that this and all other changes through an OwnerManager return
 // besides those of the Manager's: ErrOwnerDisabled; ErrForbidden; ErrLocked,
 // except from Disable and Delete.
-func (o *OwnerManager) Disable(ctx context.Context, id, reason string, conditions ...Condition) (Key, error) {
-	return o.access.change(ctx, opDisable, id, reason, conditions)
+func (o *OwnerManager) Disable(ctx context.Context, id string, opts ...ChangeOption) (Key, error) {
+	return o.access.change(ctx, opDisable, id, opts)
 }
 
 // Enable ends what Disable did, a hold as well. Enabling what is enabled does
 // nothing and succeeds; an expired key is refused with ErrExpired: regenerate
 // it.
-func (m *Manager) Enable(ctx context.Context, id, reason string, conditions ...Condition) (Key, error) {
-	return m.all.change(ctx, opEnable, id, reason, conditions)
+func (m *Manager) Enable(ctx context.Context, id string, opts ...ChangeOption) (Key, error) {
+	return m.all.change(ctx, opEnable, id, opts)
 }
 
 // Enable ends what the owner's Disable did; see Manager.Enable. A locked key is
 // refused with ErrLocked.
-func (o *OwnerManager) Enable(ctx context.Context, id, reason string, conditions ...Condition) (Key, error) {
-	return o.access.change(ctx, opEnable, id, reason, conditions)
+func (o *OwnerManager) Enable(ctx context.Context, id string, opts ...ChangeOption) (Key, error) {
+	return o.access.change(ctx, opEnable, id, opts)
 }
 
 // Delete refuses every token of a key for ever, in any state. The key stays
 // readable until Sweep purges it. Deleting what is deleted does nothing and
 // succeeds.
-func (m *Manager) Delete(ctx context.Context, id, reason string, conditions ...Condition) (Key, error) {
-	return m.all.change(ctx, opDelete, id, reason, conditions)
+func (m *Manager) Delete(ctx context.Context, id string, opts ...ChangeOption) (Key, error) {
+	return m.all.change(ctx, opDelete, id, opts)
 }
 
 // Delete refuses every token of a key of the owner for ever; see
 // Manager.Delete. A locked key can be deleted too.
-func (o *OwnerManager) Delete(ctx context.Context, id, reason string, conditions ...Condition) (Key, error) {
-	return o.access.change(ctx, opDelete, id, reason, conditions)
+func (o *OwnerManager) Delete(ctx context.Context, id string, opts ...ChangeOption) (Key, error) {
+	return o.access.change(ctx, opDelete, id, opts)
 }
 
 var (

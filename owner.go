@@ -3,6 +3,7 @@ package apikey
 import (
 	"context"
 	"errors"
+	"slices"
 )
 
 // Owner returns the state of an owner. One that never changed has the zero
@@ -29,14 +30,14 @@ func (m *Manager) owner(ctx context.Context, owner string) (Owner, error) {
 // write that leaves the keys as they are. Its OwnerManagers can still read but
 // not change anything, except for changes that began before. It is idempotent.
 // It returns the owner's state.
-func (m *Manager) DisableOwner(ctx context.Context, owner, reason string) (Owner, error) {
-	return m.changeOwner(ctx, "disable owner", owner, reason, disableOwner)
+func (m *Manager) DisableOwner(ctx context.Context, owner string, opts ...ChangeOption) (Owner, error) {
+	return m.changeOwner(ctx, "disable owner", owner, disableOwner, opts)
 }
 
 // EnableOwner reverses DisableOwner: the owner's keys work again as before. It
 // is idempotent.
-func (m *Manager) EnableOwner(ctx context.Context, owner, reason string) (Owner, error) {
-	return m.changeOwner(ctx, "enable owner", owner, reason, enableOwner)
+func (m *Manager) EnableOwner(ctx context.Context, owner string, opts ...ChangeOption) (Owner, error) {
+	return m.changeOwner(ctx, "enable owner", owner, enableOwner, opts)
 }
 
 // SetOwnerScopes sets the ceiling of an owner: from now on all its keys,
@@ -49,7 +50,7 @@ func (m *Manager) EnableOwner(ctx context.Context, owner, reason string) (Owner,
 // narrower OwnerOptions alone leave the owner its old keys and new tokens for
 // them. It is idempotent, and returns the owner's state. A scope that is not
 // among Options.Scopes is rejected with a *FieldError for "scopes".
-func (m *Manager) SetOwnerScopes(ctx context.Context, owner string, scopes []string, reason string) (Owner, error) {
+func (m *Manager) SetOwnerScopes(ctx context.Context, owner string, scopes []string, opts ...ChangeOption) (Owner, error) {
 	ceiling, err := NewScopes(scopes...)
 	rule := func(o *Owner, c cause) (Event, error) {
 		if err == nil {
@@ -60,31 +61,37 @@ func (m *Manager) SetOwnerScopes(ctx context.Context, owner string, scopes []str
 		}
 		return setCeiling(ceiling)(o, c)
 	}
-	return m.changeOwner(ctx, "set scopes of owner", owner, reason, rule)
+	return m.changeOwner(ctx, "set scopes of owner", owner, rule, opts)
 }
 
 // ClearOwnerScopes removes the ceiling of an owner: its keys allow again what
 // their own scopes allow. It is idempotent, and returns the owner's state.
-func (m *Manager) ClearOwnerScopes(ctx context.Context, owner, reason string) (Owner, error) {
-	return m.changeOwner(ctx, "clear scopes of owner", owner, reason, clearCeiling)
+func (m *Manager) ClearOwnerScopes(ctx context.Context, owner string, opts ...ChangeOption) (Owner, error) {
+	return m.changeOwner(ctx, "clear scopes of owner", owner, clearCeiling, opts)
 }
 
-func (m *Manager) changeOwner(ctx context.Context, name, id, reason string, rule ownerRule) (Owner, error) {
-	owner, err := m.tryChangeOwner(ctx, id, reason, rule)
+func (m *Manager) changeOwner(ctx context.Context, name, id string, rule ownerRule, opts []ChangeOption) (Owner, error) {
+	owner, err := m.tryChangeOwner(ctx, id, rule, opts)
 	if err != nil {
 		return Owner{}, failed(name, "", err)
 	}
 	return owner, nil
 }
 
-func (m *Manager) tryChangeOwner(ctx context.Context, id, reason string, rule ownerRule) (Owner, error) {
-	c, err := m.all.cause(ctx, reason)
+func (m *Manager) tryChangeOwner(ctx context.Context, id string, rule ownerRule, opts []ChangeOption) (Owner, error) {
+	c, err := m.all.cause(ctx, opts)
 	if err != nil {
 		return Owner{}, err
+	}
+	if slices.ContainsFunc(c.revisions, func(n int64) bool { return n < 0 }) {
+		return Owner{}, &FieldError{Field: "revision", Problem: "must not be negative"}
 	}
 	var owner Owner
 	err = m.attempts(ctx, ownerTurn(id), func(ctx context.Context) (lost bool, err error) {
 		if owner, err = m.owner(ctx, id); err != nil {
+			return false, err
+		}
+		if err := c.decidedAt(owner.Revision); err != nil {
 			return false, err
 		}
 		event, err := rule(&owner, c)

@@ -27,7 +27,7 @@ func TestOwnerOptionsFollowNewKeys(t *testing.T) {
 		is.NoErr(err)
 		is.Equal(issued.Key.Rate, rate)
 		is.Equal(issued.Key.Metadata.Map(), map[string]string{"plan": "small"})
-		_, err = o.Delete(ctx, issued.Key.ID, "")
+		_, err = o.Delete(ctx, issued.Key.ID)
 		is.NoErr(err)
 	}
 	// A form that sends the same values back is accepted, others are not.
@@ -55,7 +55,7 @@ func TestBadOwnerOptions(t *testing.T) {
 		if _, err := o.Issue(t.Context(), apikey.IssueParams{Name: "x"}); !errors.As(err, &f) || f.Field != field {
 			t.Errorf("%s: issue: %v", field, err)
 		}
-		if _, err := o.Delete(t.Context(), id, ""); !errors.As(err, &f) || f.Field != field {
+		if _, err := o.Delete(t.Context(), id); !errors.As(err, &f) || f.Field != field {
 			t.Errorf("%s: delete: %v", field, err)
 		}
 	}

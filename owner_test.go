@@ -35,14 +35,14 @@ func TestOthersKeysAreNotThere(t *testing.T) {
 		_, errs["find"] = o.Find(ctx, access)
 		_, errs["daily usage"] = o.DailyUsage(ctx, id, start, start.Add(time.Hour))
 		_, errs["events"] = o.Events(ctx, apikey.EventQuery{KeyID: id})
-		_, errs["update"] = o.Update(ctx, id, apikey.Changes{Name: new("mine")}, "")
-		_, errs["disable"] = o.Disable(ctx, id, "")
-		_, errs["enable"] = o.Enable(ctx, id, "")
-		_, errs["regenerate"] = o.Regenerate(ctx, id, "")
-		_, errs["rotate"] = o.Rotate(ctx, id, time.Hour, "")
-		_, errs["finish"] = o.FinishRotation(ctx, id, "")
-		_, errs["extend"] = o.ExtendRotation(ctx, id, time.Hour, "")
-		_, errs["delete"] = o.Delete(ctx, id, "", apikey.IfRevision(7))
+		_, errs["update"] = o.Update(ctx, id, apikey.Changes{Name: new("mine")})
+		_, errs["disable"] = o.Disable(ctx, id)
+		_, errs["enable"] = o.Enable(ctx, id)
+		_, errs["regenerate"] = o.Regenerate(ctx, id)
+		_, errs["rotate"] = o.Rotate(ctx, id, time.Hour)
+		_, errs["finish"] = o.FinishRotation(ctx, id)
+		_, errs["extend"] = o.ExtendRotation(ctx, id, time.Hour)
+		_, errs["delete"] = o.Delete(ctx, id, apikey.IfRevision(7))
 		return errs
 	}
 	want := calls(unknown, "ak_0000000000000000")
@@ -82,16 +82,16 @@ func TestOwnerGivesNoScopesButItsOwn(t *testing.T) {
 		_, err := o.Issue(ctx, apikey.IssueParams{Name: "x", Scopes: scopes})
 		var field *apikey.FieldError
 		is.True(errors.As(err, &field) && field.Field == "scopes" && errors.Is(err, apikey.ErrScope))
-		_, err = o.Update(ctx, ok.Key.ID, apikey.Changes{Scopes: &scopes}, "")
+		_, err = o.Update(ctx, ok.Key.ID, apikey.Changes{Scopes: &scopes})
 		is.True(errors.As(err, &field) && field.Field == "scopes" && errors.Is(err, apikey.ErrScope))
 	}
 	// What the host gave may stay, and be narrowed.
-	_, err = m.Update(ctx, ok.Key.ID, apikey.Changes{Scopes: &[]string{"admin:*"}}, "")
+	_, err = m.Update(ctx, ok.Key.ID, apikey.Changes{Scopes: &[]string{"admin:*"}})
 	is.NoErr(err)
-	key, err := o.Update(ctx, ok.Key.ID, apikey.Changes{Scopes: &[]string{"admin:read", "me"}}, "")
+	key, err := o.Update(ctx, ok.Key.ID, apikey.Changes{Scopes: &[]string{"admin:read", "me"}})
 	is.NoErr(err)
 	is.Equal(key.Scopes.String(), "admin:read me")
-	_, err = o.Update(ctx, ok.Key.ID, apikey.Changes{Scopes: &[]string{"admin:*"}}, "")
+	_, err = o.Update(ctx, ok.Key.ID, apikey.Changes{Scopes: &[]string{"admin:*"}})
 	is.True(errors.Is(err, apikey.ErrScope)) // given up is given up
 	_, err = m.ForOwner("acme", nil).Issue(ctx, apikey.IssueParams{Name: "x", Scopes: []string{"me"}})
 	is.True(errors.Is(err, apikey.ErrScope))
@@ -107,8 +107,8 @@ func TestOwnerLeavesWhatIsTheHosts(t *testing.T) {
 	o := m.ForOwner("acme", nil)
 	more, large := apikey.Rate{Requests: 2, Period: time.Second}, map[string]string{"plan": "large"}
 	for field, try := range map[string]func() error{
-		"rate":     func() error { _, err := o.Update(ctx, key.ID, apikey.Changes{Rate: &more}, ""); return err },
-		"metadata": func() error { _, err := o.Update(ctx, key.ID, apikey.Changes{Metadata: &large}, ""); return err },
+		"rate":     func() error { _, err := o.Update(ctx, key.ID, apikey.Changes{Rate: &more}); return err },
+		"metadata": func() error { _, err := o.Update(ctx, key.ID, apikey.Changes{Metadata: &large}); return err },
 	} {
 		var f *apikey.FieldError
 		err := try()
@@ -119,7 +119,7 @@ func TestOwnerLeavesWhatIsTheHosts(t *testing.T) {
 		is.True(errors.Is(err, apikey.ErrForbidden))
 	}
 	// A form that sends all fields back is no attempt.
-	_, err := o.Update(ctx, key.ID, apikey.Changes{Name: new("renamed"), Rate: &rate, Metadata: &metadata}, "")
+	_, err := o.Update(ctx, key.ID, apikey.Changes{Name: new("renamed"), Rate: &rate, Metadata: &metadata})
 	is.NoErr(err)
 }
 
@@ -158,14 +158,14 @@ func TestAuthorize(t *testing.T) {
 		_, errs["find"] = o.Find(ctx, issued.AccessKey())
 		_, errs["daily usage"] = o.DailyUsage(ctx, id, start, start.Add(time.Hour))
 		_, errs["events"] = o.Events(ctx, apikey.EventQuery{KeyID: id})
-		_, errs["update"] = o.Update(ctx, id, apikey.Changes{Name: new("y")}, "")
-		_, errs["disable"] = o.Disable(ctx, id, "")
-		_, errs["enable"] = o.Enable(ctx, id, "")
-		_, errs["regenerate"] = o.Regenerate(ctx, id, "")
-		_, errs["rotate"] = o.Rotate(ctx, id, time.Hour, "")
-		_, errs["extend"] = o.ExtendRotation(ctx, id, time.Hour, "")
-		_, errs["finish"] = o.FinishRotation(ctx, id, "")
-		_, errs["delete"] = o.Delete(ctx, id, "")
+		_, errs["update"] = o.Update(ctx, id, apikey.Changes{Name: new("y")})
+		_, errs["disable"] = o.Disable(ctx, id)
+		_, errs["enable"] = o.Enable(ctx, id)
+		_, errs["regenerate"] = o.Regenerate(ctx, id)
+		_, errs["rotate"] = o.Rotate(ctx, id, time.Hour)
+		_, errs["extend"] = o.ExtendRotation(ctx, id, time.Hour)
+		_, errs["finish"] = o.FinishRotation(ctx, id)
+		_, errs["delete"] = o.Delete(ctx, id)
 		return errs
 	}
 	refuse, asked = true, nil
@@ -228,7 +228,7 @@ func TestAuthorizedRevision(t *testing.T) {
 	m, _, _ = newManager(t, apikey.Options{Authorize: func(ctx context.Context, a apikey.Action, k apikey.Key) error {
 		if asked++; asked == 1 {
 			rate.Requests++
-			_, err := m.Update(ctx, k.ID, apikey.Changes{Rate: &rate}, "")
+			_, err := m.Update(ctx, k.ID, apikey.Changes{Rate: &rate})
 			is.NoErr(err)
 		} else if k.Rate != rate {
 			t.Errorf("asked again about %v", k.Rate)
@@ -236,14 +236,14 @@ func TestAuthorizedRevision(t *testing.T) {
 		return nil
 	}})
 	id := issue(t, m, apikey.IssueParams{}).Key.ID
-	_, err := m.ForOwner("acme", nil).Disable(t.Context(), id, "")
+	_, err := m.ForOwner("acme", nil).Disable(t.Context(), id)
 	is.NoErr(err)
 	is.Equal(asked, 2)
 	asked = 0
-	_, err = m.ForOwner("acme", nil).Delete(t.Context(), id, "", apikey.IfRevision(3))
+	_, err = m.ForOwner("acme", nil).Delete(t.Context(), id, apikey.IfRevision(3))
 	is.True(errors.Is(err, apikey.ErrConflict)) // never over an expected revision
 	asked = 0
-	_, err = m.ForOwner("acme", nil).Regenerate(t.Context(), id, "")
+	_, err = m.ForOwner("acme", nil).Regenerate(t.Context(), id)
 	is.True(errors.Is(err, apikey.ErrConflict)) // never a second try
 }
 
@@ -253,13 +253,13 @@ func TestExpectedRevision(t *testing.T) {
 	m, store, _ := newManager(t, apikey.Options{})
 	issued := issue(t, m, apikey.IssueParams{})
 	id := issued.Key.ID
-	_, err := m.Rotate(t.Context(), id, time.Hour, "")
+	_, err := m.Rotate(t.Context(), id, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
 	before := dump(t, store)
 	for _, revision := range []int64{1, 3} {
-		for op, err := range changes(m, t.Context(), id, "", apikey.IfRevision(revision)) {
+		for op, err := range changes(m, t.Context(), id, apikey.IfRevision(revision)) {
 			if !errors.Is(err, apikey.ErrConflict) {
 				t.Errorf("%s at revision %d: %v", op, revision, err)
 			}
@@ -280,7 +280,7 @@ func TestUpdate(t *testing.T) {
 	id := issued.Key.ID
 
 	// Absent fields stay.
-	key, err := m.Update(ctx, id, apikey.Changes{Name: new("second")}, "typo")
+	key, err := m.Update(ctx, id, apikey.Changes{Name: new("second")}, apikey.Reason("typo"))
 	is.NoErr(err)
 	want := issued.Key
 	want.Name, want.Revision = "second", 2
@@ -288,25 +288,25 @@ func TestUpdate(t *testing.T) {
 		t.Error(diff)
 	}
 	// Empty values clear.
-	key, err = m.Update(ctx, id, apikey.Changes{Scopes: new([]string{}), Rate: &apikey.Rate{}, Metadata: new(map[string]string{"same": "s", "n": ""})}, "")
+	key, err = m.Update(ctx, id, apikey.Changes{Scopes: new([]string{}), Rate: &apikey.Rate{}, Metadata: new(map[string]string{"same": "s", "n": ""})})
 	is.NoErr(err)
 	is.Equal(key.Scopes.Len(), 0)
 	is.Equal(key.Rate, apikey.Rate{})
 	is.Equal(key.Metadata.Map(), map[string]string{"same": "s", "n": ""})
 	// What changes nothing records nothing.
-	again, err := m.Update(ctx, id, apikey.Changes{Name: new("second"), ExpiresAt: &key.ExpiresAt}, "")
+	again, err := m.Update(ctx, id, apikey.Changes{Name: new("second"), ExpiresAt: &key.ExpiresAt})
 	is.NoErr(err)
 	is.Equal(again.Revision, key.Revision)
 	// The end moves within the longest lifetime, and can revive an expired key.
 	end := start.Add(time.Hour)
-	key, err = m.Update(ctx, id, apikey.Changes{ExpiresAt: &end}, "")
+	key, err = m.Update(ctx, id, apikey.Changes{ExpiresAt: &end})
 	is.NoErr(err)
 	is.Equal(key.ExpiresAt, end)
 	mock.Set(end)
 	_, err = m.Validate(ctx, issued.Token.Reveal())
 	is.Equal(err, apikey.ErrExpired)
 	end = start.AddDate(1, 0, 0)
-	_, err = m.Update(ctx, id, apikey.Changes{ExpiresAt: &end}, "")
+	_, err = m.Update(ctx, id, apikey.Changes{ExpiresAt: &end})
 	is.NoErr(err)
 	_, err = m.Validate(ctx, issued.Token.Reveal())
 	is.NoErr(err)
@@ -314,7 +314,7 @@ func TestUpdate(t *testing.T) {
 	// The end of the credential moves with that of the key.
 	short := issue(t, m, apikey.IssueParams{Lifetime: time.Hour})
 	later := mock.Now().Add(3 * time.Hour)
-	_, err = m.Update(ctx, short.Key.ID, apikey.Changes{ExpiresAt: &later}, "")
+	_, err = m.Update(ctx, short.Key.ID, apikey.Changes{ExpiresAt: &later})
 	is.NoErr(err)
 	mock.Add(2 * time.Hour)
 	_, err = m.Validate(ctx, short.Token.Reveal())
@@ -342,7 +342,7 @@ func TestFindAndCredentials(t *testing.T) {
 	m, _, mock := newManager(t, apikey.Options{})
 	ctx := t.Context()
 	old := issue(t, m, apikey.IssueParams{})
-	fresh, err := m.Rotate(ctx, old.Key.ID, time.Hour, "")
+	fresh, err := m.Rotate(ctx, old.Key.ID, time.Hour)
 	is.NoErr(err)
 	for _, token := range []apikey.Secret{old.Token, old.Token, fresh.Token} {
 		mock.Add(time.Minute)
@@ -380,14 +380,14 @@ func TestEndedContext(t *testing.T) {
 	before := dump(t, store)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	errs := changes(m, ctx, id, "")
+	errs := changes(m, ctx, id)
 	_, errs["issue"] = m.Issue(ctx, apikey.IssueParams{Owner: "acme", Name: "x"})
 	_, errs["get"] = m.Get(ctx, id)
 	_, errs["list"] = m.List(ctx, apikey.Query{})
 	_, errs["events"] = m.Events(ctx, apikey.EventQuery{})
 	_, errs["daily usage"] = m.DailyUsage(ctx, id, start, start.Add(time.Hour))
 	_, errs["owner"] = m.Owner(ctx, "acme")
-	_, errs["disable owner"] = m.DisableOwner(ctx, "acme", "")
+	_, errs["disable owner"] = m.DisableOwner(ctx, "acme")
 	_, errs["sweep"] = m.Sweep(ctx)
 	errs["check"] = m.Check(ctx)
 	for call, err := range errs {

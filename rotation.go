@@ -12,18 +12,18 @@ import (
 // key is Active, also if it was disabled, locked or expired. Of several at the
 // same time those that lose fail with ErrConflict. With ErrOutcomeUnknown the
 // Issued is returned as well.
-func (m *Manager) Regenerate(ctx context.Context, id, reason string, conditions ...Condition) (Issued, error) {
-	return m.all.regenerate(ctx, id, reason, conditions)
+func (m *Manager) Regenerate(ctx context.Context, id string, opts ...ChangeOption) (Issued, error) {
+	return m.all.regenerate(ctx, id, opts)
 }
 
 // Regenerate replaces the token of a key of the owner; see Manager.Regenerate.
 // A locked key is rejected with ErrLocked, too many new tokens with a *TooSoonError.
-func (o *OwnerManager) Regenerate(ctx context.Context, id, reason string, conditions ...Condition) (Issued, error) {
-	return o.access.regenerate(ctx, id, reason, conditions)
+func (o *OwnerManager) Regenerate(ctx context.Context, id string, opts ...ChangeOption) (Issued, error) {
+	return o.access.regenerate(ctx, id, opts)
 }
 
-func (a access) regenerate(ctx context.Context, id, reason string, conditions []Condition) (Issued, error) {
-	return a.reissue(ctx, "regenerate", ActionRegenerate, regenerate, id, reason, conditions)
+func (a access) regenerate(ctx context.Context, id string, opts []ChangeOption) (Issued, error) {
+	return a.reissue(ctx, "regenerate", ActionRegenerate, regenerate, id, opts)
 }
 
 // Rotate gives a key a new token beside the present one, which stays valid for
@@ -31,18 +31,18 @@ func (a access) regenerate(ctx context.Context, id, reason string, conditions []
 // retiring from a rotation before is refused at once: there are never three.
 // The key must be Active (else ErrDisabled, ErrExpired, ErrDeleted), the
 // overlap at least a microsecond.
-func (m *Manager) Rotate(ctx context.Context, id string, overlap time.Duration, reason string, conditions ...Condition) (Issued, error) {
-	return m.all.rotate(ctx, id, overlap, reason, conditions)
+func (m *Manager) Rotate(ctx context.Context, id string, overlap time.Duration, opts ...ChangeOption) (Issued, error) {
+	return m.all.rotate(ctx, id, overlap, opts)
 }
 
 // Rotate gives a key of the owner a new token; see Manager.Rotate. A locked key
 // is rejected with ErrLocked, too many new tokens with a *TooSoonError. If the key
 // is the one of the request, see OwnerOptions.SelfRotation.
-func (o *OwnerManager) Rotate(ctx context.Context, id string, overlap time.Duration, reason string, conditions ...Condition) (Issued, error) {
-	return o.access.rotate(ctx, id, overlap, reason, conditions)
+func (o *OwnerManager) Rotate(ctx context.Context, id string, overlap time.Duration, opts ...ChangeOption) (Issued, error) {
+	return o.access.rotate(ctx, id, overlap, opts)
 }
 
-func (a access) rotate(ctx context.Context, id string, overlap time.Duration, reason string, conditions []Condition) (Issued, error) {
+func (a access) rotate(ctx context.Context, id string, overlap time.Duration, opts []ChangeOption) (Issued, error) {
 	if err := checkOverlap(overlap); err != nil {
 		return Issued{}, failed("rotate", id, err)
 	}
@@ -57,12 +57,12 @@ func (a access) rotate(ctx context.Context, id string, overlap time.Duration, re
 			return rotate(fresh, a.selfRotation)(r, c)
 		}
 	}
-	return a.reissue(ctx, "rotate", ActionRotate, rule, id, reason, conditions)
+	return a.reissue(ctx, "rotate", ActionRotate, rule, id, opts)
 }
 
 // reissue is Regenerate and Rotate. It never runs again over a conflict: two
 // that both succeeded would leave one of the new tokens dead on arrival.
-func (a access) reissue(ctx context.Context, name string, action Action, make func(Credential) rule, id, reason string, conditions []Condition) (Issued, error) {
+func (a access) reissue(ctx context.Context, name string, action Action, make func(Credential) rule, id string, opts []ChangeOption) (Issued, error) {
 	var secret Secret
 	rule := func(r *Record, c cause) (Event, error) {
 		if err := r.mutable(c); err != nil {
@@ -80,7 +80,7 @@ func (a access) reissue(ctx context.Context, name string, action Action, make fu
 		fresh, secret = a.m.newCredential(c.at, expiry)
 		return make(fresh)(r, c)
 	}
-	record, err := a.tryChange(ctx, operation{name: name, action: action, rule: rule, token: true}, id, reason, conditions)
+	record, err := a.tryChange(ctx, operation{name: name, action: action, rule: rule, token: true}, id, opts)
 	switch {
 	case err == nil:
 		return Issued{record.view(), secret}, nil
@@ -92,14 +92,14 @@ func (a access) reissue(ctx context.Context, name string, action Action, make fu
 
 // FinishRotation ends the overlap of a rotation now: the older token is refused
 // before the call returns. ErrNotRotating if none is running.
-func (m *Manager) FinishRotation(ctx context.Context, id, reason string, conditions ...Condition) (Key, error) {
-	return m.all.change(ctx, opFinishRotation, id, reason, conditions)
+func (m *Manager) FinishRotation(ctx context.Context, id string, opts ...ChangeOption) (Key, error) {
+	return m.all.change(ctx, opFinishRotation, id, opts)
 }
 
 // FinishRotation ends the overlap of a rotation now; see
 // Manager.FinishRotation.
-func (o *OwnerManager) FinishRotation(ctx context.Context, id, reason string, conditions ...Condition) (Key, error) {
-	return o.access.change(ctx, opFinishRotation, id, reason, conditions)
+func (o *OwnerManager) FinishRotation(ctx context.Context, id string, opts ...ChangeOption) (Key, error) {
+	return o.access.change(ctx, opFinishRotation, id, opts)
 }
 
 var opFinishRotation = operation{name: "finish rotation of", action: ActionFinishRotation, rule: finishRotation}
@@ -107,21 +107,21 @@ var opFinishRotation = operation{name: "finish rotation of", action: ActionFinis
 // ExtendRotation lets the overlap of a rotation end at now + overlap, later or
 // earlier than it would have, but never past the end that the older token had
 // of its own. ErrNotRotating if none is running.
-func (m *Manager) ExtendRotation(ctx context.Context, id string, overlap time.Duration, reason string, conditions ...Condition) (Key, error) {
-	return m.all.extendRotation(ctx, id, overlap, reason, conditions)
+func (m *Manager) ExtendRotation(ctx context.Context, id string, overlap time.Duration, opts ...ChangeOption) (Key, error) {
+	return m.all.extendRotation(ctx, id, overlap, opts)
 }
 
 // ExtendRotation moves the end of an overlap; see Manager.ExtendRotation.
-func (o *OwnerManager) ExtendRotation(ctx context.Context, id string, overlap time.Duration, reason string, conditions ...Condition) (Key, error) {
-	return o.access.extendRotation(ctx, id, overlap, reason, conditions)
+func (o *OwnerManager) ExtendRotation(ctx context.Context, id string, overlap time.Duration, opts ...ChangeOption) (Key, error) {
+	return o.access.extendRotation(ctx, id, overlap, opts)
 }
 
-func (a access) extendRotation(ctx context.Context, id string, overlap time.Duration, reason string, conditions []Condition) (Key, error) {
+func (a access) extendRotation(ctx context.Context, id string, overlap time.Duration, opts []ChangeOption) (Key, error) {
 	op := operation{name: "extend rotation of", action: ActionExtendRotation, rule: extendRotation(overlap)}
 	if err := checkOverlap(overlap); err != nil {
 		return Key{}, failed(op.name, id, err)
 	}
-	return a.change(ctx, op, id, reason, conditions)
+	return a.change(ctx, op, id, opts)
 }
 
 func checkOverlap(overlap time.Duration) error {
@@ -186,7 +186,7 @@ type Swept struct {
 // then returns a *DamagedError.
 func (m *Manager) Sweep(ctx context.Context) (Swept, error) {
 	var done Swept
-	c, err := m.all.cause(ctx, "")
+	c, err := m.all.cause(ctx, nil)
 	if err == nil {
 		cutoff := m.options.Retain.SubtractFrom(c.at)
 		if storable(cutoff) {

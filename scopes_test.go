@@ -53,7 +53,7 @@ func below(t testing.TB, scopes, ceiling []string) apikey.Scopes {
 	t.Helper()
 	m, _, _ := newManager(t, apikey.Options{})
 	issued := issue(t, m, apikey.IssueParams{Scopes: scopes})
-	if _, err := m.SetOwnerScopes(t.Context(), "acme", ceiling, ""); err != nil {
+	if _, err := m.SetOwnerScopes(t.Context(), "acme", ceiling); err != nil {
 		t.Fatal(err)
 	}
 	key, err := m.Validate(t.Context(), issued.Token.Reveal())
@@ -113,9 +113,9 @@ func TestCatalogue(t *testing.T) {
 	} {
 		errs := map[string]error{
 			"issue":  second(listed.Issue(ctx, apikey.IssueParams{Owner: "acme", Name: "x", Scopes: []string{"me", scope}})),
-			"update": second(listed.Update(ctx, issue(t, m, apikey.IssueParams{}).Key.ID, apikey.Changes{Scopes: &[]string{scope}}, "")),
+			"update": second(listed.Update(ctx, issue(t, m, apikey.IssueParams{}).Key.ID, apikey.Changes{Scopes: &[]string{scope}})),
 			"ceiling": func() error {
-				_, err := listed.SetOwnerScopes(ctx, "owner of "+scope, []string{scope}, "")
+				_, err := listed.SetOwnerScopes(ctx, "owner of "+scope, []string{scope})
 				return err
 			}(),
 			"grant": second(listed.ForOwner("acme", &apikey.OwnerOptions{Scopes: []string{scope}}).List(ctx, apikey.Query{})),
@@ -130,11 +130,11 @@ func TestCatalogue(t *testing.T) {
 		}
 	}
 	// What a key has already stays.
-	key, err := listed.Update(ctx, old.ID, apikey.Changes{Scopes: &[]string{"legacy:*", "me"}}, "")
+	key, err := listed.Update(ctx, old.ID, apikey.Changes{Scopes: &[]string{"legacy:*", "me"}})
 	is.NoErr(err)
-	_, err = listed.Update(ctx, key.ID, apikey.Changes{Scopes: &[]string{"legacy:a"}}, "")
+	_, err = listed.Update(ctx, key.ID, apikey.Changes{Scopes: &[]string{"legacy:a"}})
 	is.True(err != nil) // a typo, for all that is known
-	_, err = listed.Regenerate(ctx, key.ID, "")
+	_, err = listed.Regenerate(ctx, key.ID)
 	is.NoErr(err)
 
 	// An empty catalogue has no scopes; a malformed one is rejected.

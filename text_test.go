@@ -38,23 +38,23 @@ func TestInvisibleCharacters(t *testing.T) {
 	before := dump(t, store)
 	texts := map[string]func(text string) error{
 		"name":     func(s string) error { return second(m.Issue(ctx, apikey.IssueParams{Owner: "acme", Name: s})) },
-		"new name": func(s string) error { return second(m.Update(ctx, issued.Key.ID, apikey.Changes{Name: &s}, "")) },
-		"reason":   func(s string) error { return second(m.Disable(ctx, issued.Key.ID, s)) },
+		"new name": func(s string) error { return second(m.Update(ctx, issued.Key.ID, apikey.Changes{Name: &s})) },
+		"reason":   func(s string) error { return second(m.Disable(ctx, issued.Key.ID, apikey.Reason(s))) },
 		"metadata": func(s string) error {
-			return second(m.Update(ctx, issued.Key.ID, apikey.Changes{Metadata: &map[string]string{"k": s}}, ""))
+			return second(m.Update(ctx, issued.Key.ID, apikey.Changes{Metadata: &map[string]string{"k": s}}))
 		},
 		"owner":    func(s string) error { return second(m.Issue(ctx, apikey.IssueParams{Owner: s, Name: "x"})) },
 		"confined": func(s string) error { return second(m.ForOwner(s, nil).List(ctx, apikey.Query{})) },
 		"listed":   func(s string) error { return second(m.List(ctx, apikey.Query{Owner: s})) },
 		"key": func(s string) error {
-			return second(m.Update(ctx, issued.Key.ID, apikey.Changes{Metadata: &map[string]string{s: "v"}}, ""))
+			return second(m.Update(ctx, issued.Key.ID, apikey.Changes{Metadata: &map[string]string{s: "v"}}))
 		},
-		"actor": func(s string) error { return second(m.Disable(apikey.WithActor(ctx, s), issued.Key.ID, "")) },
+		"actor": func(s string) error { return second(m.Disable(apikey.WithActor(ctx, s), issued.Key.ID)) },
 		"repeat": func(s string) error {
 			return second(m.Issue(ctx, apikey.IssueParams{Owner: "acme", Name: "x", IdempotencyKey: s}))
 		},
-		"of owner":  func(s string) error { return second(m.DisableOwner(ctx, s, "")) },
-		"of person": func(s string) error { return second(m.DisableOwner(ctx, "acme", s)) },
+		"of owner":  func(s string) error { return second(m.DisableOwner(ctx, s)) },
+		"of person": func(s string) error { return second(m.DisableOwner(ctx, "acme", apikey.Reason(s))) },
 	}
 	changed := map[string]bool{"name": true, "new name": true, "reason": true, "metadata": true, "of person": true}
 	check := func(r rune) {
@@ -95,14 +95,14 @@ func TestVariationSelectorIsRemoved(t *testing.T) {
 	issued := issue(t, m, apikey.IssueParams{Name: heart + " keys 1" + selector + "\u20e3", Metadata: map[string]string{"mood": heart}})
 	is.Equal(issued.Key.Name, "\u2764 keys 1\u20e3")
 	is.Equal(issued.Key.Metadata.Map(), map[string]string{"mood": "\u2764"})
-	key, err := m.Update(ctx, issued.Key.ID, apikey.Changes{Name: new("a" + selector), Metadata: &map[string]string{"mood": "b" + selector}}, heart)
+	key, err := m.Update(ctx, issued.Key.ID, apikey.Changes{Name: new("a" + selector), Metadata: &map[string]string{"mood": "b" + selector}}, apikey.Reason(heart))
 	is.NoErr(err)
 	is.Equal(key.Name, "a")
 	is.Equal(key.Metadata.Map(), map[string]string{"mood": "b"})
-	key, err = m.Disable(ctx, issued.Key.ID, heart)
+	key, err = m.Disable(ctx, issued.Key.ID, apikey.Reason(heart))
 	is.NoErr(err)
 	is.Equal(key.DisabledReason, "\u2764")
-	owner, err := m.DisableOwner(ctx, "other", heart)
+	owner, err := m.DisableOwner(ctx, "other", apikey.Reason(heart))
 	is.NoErr(err)
 	is.Equal(owner.DisabledReason, "\u2764")
 	events, err := m.Events(ctx, apikey.EventQuery{})
@@ -124,7 +124,7 @@ func TestVariationSelectorIsRemoved(t *testing.T) {
 	o := m.ForOwner("acme", &apikey.OwnerOptions{Metadata: map[string]string{"mood": heart}})
 	mine, err := o.Issue(ctx, apikey.IssueParams{Name: "x", Metadata: map[string]string{"mood": heart}})
 	is.NoErr(err)
-	_, err = o.Update(ctx, mine.Key.ID, apikey.Changes{Name: new("y"), Metadata: &map[string]string{"mood": heart}}, "")
+	_, err = o.Update(ctx, mine.Key.ID, apikey.Changes{Name: new("y"), Metadata: &map[string]string{"mood": heart}})
 	is.NoErr(err)
 }
 
@@ -170,9 +170,9 @@ func TestJoiners(t *testing.T) {
 	} {
 		for place, err := range map[string]error{
 			"name":     second(m.Issue(t.Context(), apikey.IssueParams{Owner: "acme", Name: test.text})),
-			"reason":   second(m.Update(t.Context(), id, apikey.Changes{Name: new("x")}, test.text)),
-			"actor":    second(m.Update(apikey.WithActor(t.Context(), test.text), id, apikey.Changes{Name: new("x")}, "")),
-			"metadata": second(m.Update(t.Context(), id, apikey.Changes{Metadata: &map[string]string{"k": test.text}}, "")),
+			"reason":   second(m.Update(t.Context(), id, apikey.Changes{Name: new("x")}, apikey.Reason(test.text))),
+			"actor":    second(m.Update(apikey.WithActor(t.Context(), test.text), id, apikey.Changes{Name: new("x")})),
+			"metadata": second(m.Update(t.Context(), id, apikey.Changes{Metadata: &map[string]string{"k": test.text}})),
 		} {
 			if place == "actor" && strings.Contains(test.text, selector) {
 				continue

@@ -53,20 +53,20 @@ func TestExportOfAStoreThatChanges(t *testing.T) {
 					id := issued[i*20].Key.ID
 					switch i % 5 {
 					case 0:
-						_, err := keys.Disable(ctx, id, "")
+						_, err := keys.Disable(ctx, id)
 						is.NoErr(err)
 					case 1:
-						_, err := keys.Rotate(ctx, id, time.Hour, "")
+						_, err := keys.Rotate(ctx, id, time.Hour)
 						is.NoErr(err)
 					case 2:
-						_, err := keys.Delete(ctx, id, "")
+						_, err := keys.Delete(ctx, id)
 						is.NoErr(err)
 					case 3:
-						_, err := keys.Regenerate(ctx, id, "")
+						_, err := keys.Regenerate(ctx, id)
 						is.NoErr(err)
 					case 4:
 						keys.MustIssue(t, apikey.IssueParams{Owner: fmt.Sprint("new ", i)})
-						_, err := keys.DisableOwner(ctx, fmt.Sprint("new ", i/2), "")
+						_, err := keys.DisableOwner(ctx, fmt.Sprint("new ", i/2))
 						is.NoErr(err)
 					}
 				}
@@ -74,7 +74,7 @@ func TestExportOfAStoreThatChanges(t *testing.T) {
 				swept, err := keys.Sweep(ctx)
 				is.NoErr(err)
 				is.Equal(swept.Keys, 12)
-				_, err = keys.DisableOwner(ctx, "owner", "") // read before, changed now
+				_, err = keys.DisableOwner(ctx, "owner") // read before, changed now
 				is.NoErr(err)
 			}
 			m, err := apikey.New(&during{Store: keys.Store, left: nth, do: change}, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, Now: keys.Clock.Now})
@@ -84,9 +84,9 @@ func TestExportOfAStoreThatChanges(t *testing.T) {
 			is.NoErr(m.Export(ctx, &file, apikey.OnProgress(func(p apikey.Progress) {
 				if p.Owners > 0 && !inOwners { // and again while the changes are read
 					inOwners = true
-					_, err := keys.EnableOwner(ctx, "owner", "")
+					_, err := keys.EnableOwner(ctx, "owner")
 					is.NoErr(err)
-					_, err = keys.Delete(ctx, issued[7].Key.ID, "")
+					_, err = keys.Delete(ctx, issued[7].Key.ID)
 					is.NoErr(err)
 				}
 			})))
@@ -120,13 +120,13 @@ func TestExportWhileOthersWrite(t *testing.T) {
 			<-begun
 			for i := range 24 {
 				id := ids[(w*24+i)*7%50]
-				if _, err := keys.Disable(ctx, id, ""); err != nil {
+				if _, err := keys.Disable(ctx, id); err != nil {
 					t.Error(err)
 				}
 				if i%3 == 0 {
 					continue
 				}
-				if _, err := keys.Enable(ctx, id, ""); err != nil {
+				if _, err := keys.Enable(ctx, id); err != nil {
 					t.Error(err)
 				}
 			}
@@ -174,7 +174,7 @@ func TestExportOfWhatCannotBeRestored(t *testing.T) {
 	n := 0
 	m, err := apikey.New(&busy{keys.Store, func() {
 		n++
-		_, err := keys.Update(ctx, issued.Key.ID, apikey.Changes{Name: new(fmt.Sprint("name ", n))}, "")
+		_, err := keys.Update(ctx, issued.Key.ID, apikey.Changes{Name: new(fmt.Sprint("name ", n))})
 		is.NoErr(err)
 	}}, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, Now: keys.Clock.Now})
 	is.NoErr(err)

@@ -24,7 +24,7 @@ func smallExport(t testing.TB) string {
 	t.Helper()
 	keys := apikeytest.New(t)
 	issued := keys.MustIssue(t, apikey.IssueParams{Metadata: map[string]string{"plan": "gold"}})
-	_, err := keys.Rotate(t.Context(), issued.Key.ID, time.Hour, "")
+	_, err := keys.Rotate(t.Context(), issued.Key.ID, time.Hour)
 	if err == nil {
 		_, err = keys.Validate(t.Context(), issued.Token.Reveal())
 	}
@@ -32,7 +32,7 @@ func smallExport(t testing.TB) string {
 		err = keys.Flush(t.Context())
 	}
 	if err == nil {
-		_, err = keys.DisableOwner(t.Context(), "owner", "")
+		_, err = keys.DisableOwner(t.Context(), "owner")
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -51,7 +51,7 @@ import (
 // records; but nothing of a file before its HMAC was found to be right, except a
 // thousandth of its length.
 func (m *Manager) Restore(ctx context.Context, r io.ReadSeeker, options ...TransferOption) error {
-	c, err := m.all.cause(ctx, "")
+	c, err := m.all.cause(ctx, nil)
 	if err == nil {
 		err = m.restore(ctx, r, c, reporter(options))
 	}

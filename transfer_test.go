@@ -77,7 +77,7 @@ func TestInterruptedBatches(t *testing.T) {
 		_, err := keys.Validate(ctx, issued.Token.Reveal())
 		is.NoErr(err)
 	}
-	_, err := keys.DisableOwner(ctx, "owner 1", "")
+	_, err := keys.DisableOwner(ctx, "owner 1")
 	is.NoErr(err)
 	is.NoErr(keys.Flush(ctx))
 	file := exported(t, keys)
@@ -132,7 +132,7 @@ func TestRestoreIntoAStoreThatIsNotEmpty(t *testing.T) {
 	second := exported(t, source)
 	empty := exported(t, apikeytest.New(t))
 	disabled := apikeytest.New(t)
-	if _, err := disabled.DisableOwner(ctx, "owner", ""); err != nil {
+	if _, err := disabled.DisableOwner(ctx, "owner"); err != nil {
 		t.Fatal(err)
 	}
 	ofOwner := exported(t, disabled)
@@ -146,15 +146,15 @@ func TestRestoreIntoAStoreThatIsNotEmpty(t *testing.T) {
 		{"an older export", second, func(m *apikeytest.Manager) { m.Restore(ctx, strings.NewReader(first)) }},
 		{"a newer export", first, func(m *apikeytest.Manager) { m.Restore(ctx, strings.NewReader(second)) }},
 		{"an export of nothing", empty, func(m *apikeytest.Manager) { m.MustIssue(t, apikey.IssueParams{}) }},
-		{"an owner only", first, func(m *apikeytest.Manager) { m.DisableOwner(ctx, "owner", "") }},
+		{"an owner only", first, func(m *apikeytest.Manager) { m.DisableOwner(ctx, "owner") }},
 		{"keys with a part of their log", second, func(m *apikeytest.Manager) { copyStore(t, m, source, 3) }},
 		{"an owner changed since", ofOwner, func(m *apikeytest.Manager) {
 			m.Restore(ctx, strings.NewReader(ofOwner))
-			m.EnableOwner(ctx, "owner", "")
+			m.EnableOwner(ctx, "owner")
 		}},
 		{"changed since", second, func(m *apikeytest.Manager) {
 			m.Restore(ctx, strings.NewReader(second))
-			m.Disable(ctx, fourth.Key.ID, "")
+			m.Disable(ctx, fourth.Key.ID)
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -176,7 +176,7 @@ func TestRestoreIntoAStoreThatIsNotEmpty(t *testing.T) {
 
 	// Someone else writes to the log in between.
 	other := apikeytest.New(t)
-	m, err := apikey.New(&intruded{Store: other.Store, do: func() { other.DisableOwner(ctx, "x", "") }}, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
+	m, err := apikey.New(&intruded{Store: other.Store, do: func() { other.DisableOwner(ctx, "x") }}, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
 	if err == nil {
 		err = m.Restore(ctx, strings.NewReader(first))
 	}
@@ -222,7 +222,7 @@ func TestRestoreAfterLostAnswers(t *testing.T) {
 	ctx := t.Context()
 	keys := apikeytest.New(t)
 	keys.MustIssue(t, apikey.IssueParams{})
-	_, err := keys.DisableOwner(ctx, "owner", "")
+	_, err := keys.DisableOwner(ctx, "owner")
 	is.NoErr(err)
 	file := exported(t, keys)
 	for nth, want := range []error{apikey.ErrOutcomeUnknown, nil, nil} {
@@ -277,7 +277,7 @@ func TestTransferProgress(t *testing.T) {
 	keys := apikeytest.New(t)
 	for i := range 1100 {
 		issued := keys.MustIssue(t, apikey.IssueParams{Owner: fmt.Sprint("owner ", i)})
-		_, err := keys.DisableOwner(ctx, issued.Key.Owner, "")
+		_, err := keys.DisableOwner(ctx, issued.Key.Owner)
 		is.NoErr(err)
 	}
 	steps := map[apikey.TransferStep]int{}

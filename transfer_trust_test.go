@@ -138,7 +138,7 @@ func TestRestoreRevivesNothing(t *testing.T) {
 	is.NoErr(to.Restore(ctx, strings.NewReader(file)))
 	is.NoErr(to.Restore(ctx, strings.NewReader(file))) // all is there
 	to.MustIssue(t, apikey.IssueParams{Owner: "newcomer"})
-	_, err := to.Delete(ctx, issued.Key.ID, "leaked")
+	_, err := to.Delete(ctx, issued.Key.ID, apikey.Reason("leaked"))
 	is.NoErr(err)
 	to.Advance(91 * 24 * time.Hour)
 	_, err = to.Sweep(ctx)
@@ -182,7 +182,7 @@ func TestFollowerNoticesARestore(t *testing.T) {
 	issued := source.MustIssue(t, apikey.IssueParams{})
 	positions := []apikey.Position{apikeytest.Events(t, source)[0].Position} // one that is behind
 	for range 3 {
-		_, err := source.Regenerate(ctx, issued.Key.ID, "")
+		_, err := source.Regenerate(ctx, issued.Key.ID)
 		is.NoErr(err)
 	}
 	last, err := follow(ctx, source, apikey.Position{}, func(apikey.Event) {})
@@ -192,7 +192,7 @@ func TestFollowerNoticesARestore(t *testing.T) {
 
 	to := apikeytest.New(t)
 	is.NoErr(to.Restore(ctx, strings.NewReader(exported(t, source))))
-	_, err = to.Disable(ctx, issued.Key.ID, "")
+	_, err = to.Disable(ctx, issued.Key.ID)
 	is.NoErr(err)
 	for _, position := range positions {
 		at, err := follow(ctx, to, position, func(e apikey.Event) { t.Errorf("goes on with %s", e.Kind) })
@@ -214,7 +214,7 @@ func TestRestoredEventsKeepAllElse(t *testing.T) {
 	is := is.New(t)
 	source := apikeytest.New(t)
 	issued := source.MustIssue(t, apikey.IssueParams{Metadata: map[string]string{"plan": "gold"}})
-	_, err := source.Rotate(apikey.WithActor(t.Context(), "ada"), issued.Key.ID, time.Hour, "90 days")
+	_, err := source.Rotate(apikey.WithActor(t.Context(), "ada"), issued.Key.ID, time.Hour, apikey.Reason("90 days"))
 	is.NoErr(err)
 	file := exported(t, source)
 	_, mac, _ := strings.Cut(file, `"mac":"`)
@@ -281,7 +281,7 @@ func TestRestoreKnowsItsOwnEvents(t *testing.T) {
 	for range 2 {
 		source.MustIssue(t, apikey.IssueParams{})
 	}
-	if _, err := source.DisableOwner(ctx, "owner", ""); err != nil {
+	if _, err := source.DisableOwner(ctx, "owner"); err != nil {
 		t.Fatal(err)
 	}
 	file := exported(t, source)
@@ -290,14 +290,14 @@ func TestRestoreKnowsItsOwnEvents(t *testing.T) {
 		return err
 	}
 	disableOwner := func(m *apikeytest.Manager) error {
-		_, err := m.DisableOwner(ctx, "newcomer", "")
+		_, err := m.DisableOwner(ctx, "newcomer")
 		return err
 	}
 	disableAndEnable := func(m *apikeytest.Manager) error {
 		id := apikeytest.Events(t, m)[0].KeyID
-		_, err := m.Disable(ctx, id, "")
+		_, err := m.Disable(ctx, id)
 		if err == nil {
-			_, err = m.Enable(ctx, id, "")
+			_, err = m.Enable(ctx, id)
 		}
 		return err
 	}
@@ -350,7 +350,7 @@ func TestRestoredStoreGoesOn(t *testing.T) {
 	ctx := t.Context()
 	source := apikeytest.New(t)
 	first := source.MustIssue(t, apikey.IssueParams{Name: "n", IdempotencyKey: "once"})
-	rotated, err := source.Rotate(ctx, first.Key.ID, time.Hour, "")
+	rotated, err := source.Rotate(ctx, first.Key.ID, time.Hour)
 	is.NoErr(err)
 	to := apikeytest.New(t)
 	is.NoErr(to.Restore(ctx, strings.NewReader(exported(t, source))))
@@ -358,21 +358,21 @@ func TestRestoredStoreGoesOn(t *testing.T) {
 	again, err := to.Issue(ctx, apikey.IssueParams{Owner: first.Key.Owner, Name: "n", IdempotencyKey: "once"})
 	is.True(errors.Is(err, apikey.ErrExists))
 	is.Equal(again.Key.ID, first.Key.ID)
-	_, err = to.ExtendRotation(ctx, first.Key.ID, 2*time.Hour, "", apikey.IfRevision(1))
+	_, err = to.ExtendRotation(ctx, first.Key.ID, 2*time.Hour, apikey.IfRevision(1))
 	is.NoErr(err)
 	_, err = to.Validate(ctx, first.Token.Reveal())
 	is.NoErr(err)
-	_, err = to.FinishRotation(ctx, first.Key.ID, "")
+	_, err = to.FinishRotation(ctx, first.Key.ID)
 	is.NoErr(err)
 	_, err = to.Validate(ctx, first.Token.Reveal())
 	is.Equal(err, apikey.ErrReplaced)
-	fresh, err := to.Regenerate(ctx, first.Key.ID, "")
+	fresh, err := to.Regenerate(ctx, first.Key.ID)
 	is.NoErr(err)
 	_, err = to.Validate(ctx, rotated.Token.Reveal())
 	is.Equal(err, apikey.ErrReplaced)
 	_, err = to.Validate(ctx, fresh.Token.Reveal())
 	is.NoErr(err)
-	_, err = to.Delete(ctx, first.Key.ID, "")
+	_, err = to.Delete(ctx, first.Key.ID)
 	is.NoErr(err)
 	to.Advance(91 * 24 * time.Hour)
 	swept, err := to.Sweep(ctx)

@@ -83,13 +83,13 @@ func TestWorstRace(t *testing.T) {
 	const n = 200
 	for name, change := range map[string]func(ctx context.Context, m *apikey.Manager, id string, i int) error{
 		"update": func(ctx context.Context, m *apikey.Manager, id string, i int) error {
-			return second(m.Update(ctx, id, apikey.Changes{Name: new(fmt.Sprint("name ", i))}, ""))
+			return second(m.Update(ctx, id, apikey.Changes{Name: new(fmt.Sprint("name ", i))}))
 		},
 		"update by the owner": func(ctx context.Context, m *apikey.Manager, id string, i int) error {
-			return second(m.ForOwner("acme", nil).Update(ctx, id, apikey.Changes{Name: new(fmt.Sprint("name ", i))}, ""))
+			return second(m.ForOwner("acme", nil).Update(ctx, id, apikey.Changes{Name: new(fmt.Sprint("name ", i))}))
 		},
 		"owner scopes": func(ctx context.Context, m *apikey.Manager, _ string, i int) error {
-			return second(m.SetOwnerScopes(ctx, "acme", []string{fmt.Sprint("a:", i)}, ""))
+			return second(m.SetOwnerScopes(ctx, "acme", []string{fmt.Sprint("a:", i)}))
 		},
 		"issue by the owner": func(ctx context.Context, m *apikey.Manager, _ string, i int) error {
 			return second(m.ForOwner("acme", nil).Issue(ctx, apikey.IssueParams{Name: "x"}))
@@ -132,7 +132,7 @@ func TestWaitingEndsWithContext(t *testing.T) {
 		m, store := newGated(t, apikey.Options{})
 		id, other := issue(t, m, apikey.IssueParams{}).Key.ID, issue(t, m, apikey.IssueParams{}).Key.ID
 		update := func(ctx context.Context, m *apikey.Manager, id, name string) error {
-			return second(m.Update(ctx, id, apikey.Changes{Name: &name}, ""))
+			return second(m.Update(ctx, id, apikey.Changes{Name: &name}))
 		}
 		type hold struct{}
 		type stale struct{}
@@ -219,7 +219,7 @@ func TestSlowTurns(t *testing.T) {
 				}
 				for i := range test.changes {
 					wg.Go(func() {
-						if _, err := m.Update(t.Context(), id, apikey.Changes{Name: new(fmt.Sprint("name ", i))}, ""); err != nil {
+						if _, err := m.Update(t.Context(), id, apikey.Changes{Name: new(fmt.Sprint("name ", i))}); err != nil {
 							t.Error(err)
 						}
 					})
@@ -246,7 +246,7 @@ func TestChangeInAuthorize(t *testing.T) {
 				if err := store.bypass(t, k.ID); err != nil {
 					return err
 				}
-				return second(m.Update(ctx, k.ID, apikey.Changes{Rate: &apikey.Rate{Requests: int(n), Period: time.Second}}, ""))
+				return second(m.Update(ctx, k.ID, apikey.Changes{Rate: &apikey.Rate{Requests: int(n), Period: time.Second}}))
 			}
 			return nil
 		}})
@@ -259,7 +259,7 @@ func TestChangeInAuthorize(t *testing.T) {
 			}
 		}
 		began := time.Now()
-		_, err := m.ForOwner("acme", nil).Disable(t.Context(), id, "")
+		_, err := m.ForOwner("acme", nil).Disable(t.Context(), id)
 		is.NoErr(err)
 		is.True(time.Since(began) < time.Second)
 		is.Equal(asked.Load(), int64(4))
@@ -287,12 +287,12 @@ func TestAttemptsAreBounded(t *testing.T) {
 		losing := &conflictStore{Store: store}
 		for _, m := range []*apikey.Manager{m.WithStore(losing), newOn(t, losing)} {
 			for name, change := range map[string]func(ctx context.Context) error{
-				"disable":       func(ctx context.Context) error { return second(m.Disable(ctx, id, "")) },
-				"disable owner": func(ctx context.Context) error { return second(m.DisableOwner(ctx, "acme", "")) },
+				"disable":       func(ctx context.Context) error { return second(m.Disable(ctx, id)) },
+				"disable owner": func(ctx context.Context) error { return second(m.DisableOwner(ctx, "acme")) },
 				"owner's issue": func(ctx context.Context) error {
 					return second(m.ForOwner("acme", nil).Issue(ctx, apikey.IssueParams{Name: "x"}))
 				},
-				"owner's rotate": func(ctx context.Context) error { return second(m.ForOwner("acme", nil).Rotate(ctx, id, time.Hour, "")) },
+				"owner's rotate": func(ctx context.Context) error { return second(m.ForOwner("acme", nil).Rotate(ctx, id, time.Hour)) },
 			} {
 				losing.commits = 0
 				began := time.Now()
@@ -313,7 +313,7 @@ func TestAttemptsAreBounded(t *testing.T) {
 			}
 			// Without a second token nothing runs twice.
 			losing.commits = 0
-			_, err := m.Rotate(t.Context(), id, time.Hour, "")
+			_, err := m.Rotate(t.Context(), id, time.Hour)
 			is.True(errors.Is(err, apikey.ErrConflict))
 			is.Equal(losing.commits, 1)
 		}

@@ -10,7 +10,7 @@ import (
 // Changes say what Update changes. A nil field is left as it is; a pointer to
 // an empty value clears it:
 //
-//	m.Update(ctx, id, apikey.Changes{Name: new("billing"), Scopes: new([]string{})}, "")
+//	m.Update(ctx, id, apikey.Changes{Name: new("billing"), Scopes: new([]string{})})
 type Changes struct {
 	Name     *string // cannot be cleared
 	Scopes   *[]string
@@ -29,19 +29,19 @@ type Changes struct {
 // for good), and returns the key as it is then. Changes that
 // change nothing record nothing. Besides the errors that all changes share it
 // returns a *FieldError for bad input, and one for "changes" if there are none.
-func (m *Manager) Update(ctx context.Context, id string, changes Changes, reason string, conditions ...Condition) (Key, error) {
-	return m.all.update(ctx, id, changes, reason, conditions)
+func (m *Manager) Update(ctx context.Context, id string, changes Changes, opts ...ChangeOption) (Key, error) {
+	return m.all.update(ctx, id, changes, opts)
 }
 
 // Update changes what a key of the owner is; see Manager.Update. A locked key is
 // rejected with ErrLocked, scopes that the OwnerOptions do not include with a
 // *FieldError that is an ErrScope, and a change of the rate or metadata with one
 // that is an ErrForbidden.
-func (o *OwnerManager) Update(ctx context.Context, id string, changes Changes, reason string, conditions ...Condition) (Key, error) {
-	return o.access.update(ctx, id, changes, reason, conditions)
+func (o *OwnerManager) Update(ctx context.Context, id string, changes Changes, opts ...ChangeOption) (Key, error) {
+	return o.access.update(ctx, id, changes, opts)
 }
 
-func (a access) update(ctx context.Context, id string, changes Changes, reason string, conditions []Condition) (Key, error) {
+func (a access) update(ctx context.Context, id string, changes Changes, opts []ChangeOption) (Key, error) {
 	rule := func(r *Record, c cause) (Event, error) {
 		if err := r.mutable(c); err != nil {
 			return Event{}, err
@@ -71,7 +71,7 @@ func (a access) update(ctx context.Context, id string, changes Changes, reason s
 		e.Data = NewMetadata(data)
 		return e, nil
 	}
-	return a.change(ctx, operation{name: "update", action: ActionUpdate, rule: rule, retry: true}, id, reason, conditions)
+	return a.change(ctx, operation{name: "update", action: ActionUpdate, rule: rule, retry: true}, id, opts)
 }
 
 // apply checks changes and makes them, all but ExpiresAt. An owner cannot give

@@ -65,7 +65,7 @@ func newManager(t testing.TB, options apikey.Options) (*apikey.Manager, *countin
 	return m, store, mock
 }
 
-func issue(t testing.TB, m *apikey.Manager, p apikey.IssueParams) apikey.Issued {
+func issue(t testing.TB, m *apikey.Manager, p apikey.IssueParams, opts ...apikey.ChangeOption) apikey.Issued {
 	t.Helper()
 	if p.Owner == "" {
 		p.Owner = "acme"
@@ -73,7 +73,7 @@ func issue(t testing.TB, m *apikey.Manager, p apikey.IssueParams) apikey.Issued 
 	if p.Name == "" {
 		p.Name = "test"
 	}
-	issued, err := m.Issue(t.Context(), p)
+	issued, err := m.Issue(t.Context(), p, opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func TestValidateReturnsTheKeyThatWasPresented(t *testing.T) {
 	}
 
 	mock.Add(time.Hour)
-	fresh, err := m.Rotate(t.Context(), old.Key.ID, time.Hour, "")
+	fresh, err := m.Rotate(t.Context(), old.Key.ID, time.Hour)
 	is.NoErr(err)
 	got, err = m.Validate(t.Context(), old.Token.Reveal(), from)
 	is.NoErr(err)
@@ -120,15 +120,15 @@ func TestRefusals(t *testing.T) {
 	good, err := store.Get(ctx, id, "")
 	is.NoErr(err)
 	mock.Add(2 * time.Hour)
-	_, err = m.Disable(ctx, id, "")
+	_, err = m.Disable(ctx, id)
 	is.NoErr(err)
-	_, err = m.Regenerate(ctx, id, "")
+	_, err = m.Regenerate(ctx, id)
 	is.NoErr(err)
-	_, err = m.Disable(ctx, id, "")
+	_, err = m.Disable(ctx, id)
 	is.NoErr(err)
-	_, err = m.DisableOwner(ctx, "acme", "")
+	_, err = m.DisableOwner(ctx, "acme")
 	is.NoErr(err)
-	_, err = m.Delete(ctx, id, "")
+	_, err = m.Delete(ctx, id)
 	is.NoErr(err)
 
 	token := issued.Token.Reveal()
@@ -158,7 +158,7 @@ func TestRefusals(t *testing.T) {
 		r.Key.CredentialID, r.Key.ExpiresAt = good.Key.CredentialID, good.Key.ExpiresAt
 	})
 	refuse(apikey.ErrOwnerDisabled)
-	_, err = m.EnableOwner(ctx, "acme", "")
+	_, err = m.EnableOwner(ctx, "acme")
 	is.NoErr(err)
 	refuse(apikey.ErrDisabled)
 	rewrite(func(r *apikey.Record) { r.Key.DisabledAt = time.Time{} })
@@ -176,7 +176,7 @@ func TestUnearnedRefusalsAreOne(t *testing.T) {
 	is := is.New(t)
 	m, store, _ := newManager(t, apikey.Options{})
 	issued := issue(t, m, apikey.IssueParams{})
-	_, err := m.Disable(t.Context(), issued.Key.ID, "")
+	_, err := m.Disable(t.Context(), issued.Key.ID)
 	is.NoErr(err)
 	other, err := apikey.New(memstore.New(), &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
 	is.NoErr(err)
@@ -368,7 +368,7 @@ func TestObserve(t *testing.T) {
 	for _, token := range []string{a.Token.Reveal(), "no token", withSecret(a.Token.Reveal(), b.Token.Reveal())} {
 		m.Validate(t.Context(), token)
 	}
-	_, err := m.Disable(t.Context(), b.Key.ID, "")
+	_, err := m.Disable(t.Context(), b.Key.ID)
 	is.NoErr(err)
 	m.Validate(t.Context(), b.Token.Reveal())
 	store.err = broken

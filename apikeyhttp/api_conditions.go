@@ -175,14 +175,15 @@ func tagRevision(tag string) int64 {
 const changeAttempts = 10
 
 // changeKey makes a change of a key if the preconditions of the request hold.
-func changeKey[T any](c *apiCall, change func(...apikey.Condition) (T, error)) (result T, err error) {
+func changeKey[T any](c *apiCall, reason string, change func(...apikey.ChangeOption) (T, error)) (result T, err error) {
+	because := apikey.Reason(reason)
 	match := c.preconditions.match
 	if c.preconditions.noneMatch == nil {
 		switch {
 		case match == nil || match.any:
-			return change()
+			return change(because)
 		case tagRevision(match.list) > 0: // one tag alone
-			result, err = change(apikey.IfRevision(tagRevision(match.list)))
+			result, err = change(because, apikey.IfRevision(tagRevision(match.list)))
 			if errors.Is(err, apikey.ErrConflict) && !errors.Is(err, apikey.ErrOutcomeUnknown) {
 				err = refusal{answerPrecondition, err}
 			}
@@ -201,7 +202,7 @@ func changeKey[T any](c *apiCall, change func(...apikey.Condition) (T, error)) (
 		if c.preconditions.evaluate(c.request.Method, shown.tag, shown.same) != proceed {
 			return result, refusal{answer: answerPrecondition}
 		}
-		result, err = change(apikey.IfRevision(key.Revision))
+		result, err = change(because, apikey.IfRevision(key.Revision))
 		if !errors.Is(err, apikey.ErrConflict) || attempt == changeAttempts {
 			return result, err
 		}

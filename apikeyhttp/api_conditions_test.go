@@ -304,7 +304,7 @@ func TestAPIListedRevisionsRace(t *testing.T) {
 		})
 		id := s.rotating(t, "ada").ID
 		between = func() {
-			_, err := s.Update(t.Context(), id, apikey.Changes{Name: new("between")}, "")
+			_, err := s.Update(t.Context(), id, apikey.Changes{Name: new("between")})
 			must(t, err)
 		}
 		got := s.ask(t, "POST", "/keys/"+id+"/rotate", `{"overlap_seconds":60}`, "If-Match", test.match)

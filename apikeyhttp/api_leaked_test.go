@@ -41,7 +41,7 @@ func newKeyShop(t *testing.T, options *apikey.OwnerOptions) *keyShop {
 		return issued
 	}
 	rotate := func(id string) apikey.Key {
-		rotated, err := s.Rotate(t.Context(), id, 30*time.Minute, "")
+		rotated, err := s.Rotate(t.Context(), id, 30*time.Minute)
 		must(t, err)
 		s.secrets = append(s.secrets, rotated.Token)
 		return rotated.Key
@@ -52,7 +52,7 @@ func newKeyShop(t *testing.T, options *apikey.OwnerOptions) *keyShop {
 	s.leaked = issue(bounded)
 	bounded.Name = "equal"
 	id := rotate(issue(bounded).Key.ID).ID
-	_, err := s.Update(t.Context(), id, apikey.Changes{ExpiresAt: &s.leaked.Key.ExpiresAt}, "")
+	_, err := s.Update(t.Context(), id, apikey.Changes{ExpiresAt: &s.leaked.Key.ExpiresAt})
 	must(t, err)
 	s.equal, err = s.Get(t.Context(), id)
 	must(t, err)
@@ -211,15 +211,15 @@ func TestAPIKeyReissuesItself(t *testing.T) {
 func TestAPIKeyStoppedMeanwhile(t *testing.T) {
 	for name, stop := range map[string]func(t *testing.T, s *keyShop) error{
 		"disabled": func(t *testing.T, s *keyShop) error {
-			_, err := s.Disable(t.Context(), s.leaked.Key.ID, "")
+			_, err := s.Disable(t.Context(), s.leaked.Key.ID)
 			return err
 		},
 		"deleted": func(t *testing.T, s *keyShop) error {
-			_, err := s.Delete(t.Context(), s.leaked.Key.ID, "")
+			_, err := s.Delete(t.Context(), s.leaked.Key.ID)
 			return err
 		},
 		"regenerated": func(t *testing.T, s *keyShop) error {
-			_, err := s.Regenerate(t.Context(), s.leaked.Key.ID, "")
+			_, err := s.Regenerate(t.Context(), s.leaked.Key.ID)
 			return err
 		},
 	} {

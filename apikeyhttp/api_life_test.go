@@ -27,7 +27,7 @@ func TestAPIKey(t *testing.T) {
 	id := key["id"].(string)
 	_, err := s.Update(t.Context(), id, apikey.Changes{
 		Rate: &apikey.Rate{Requests: 5, Period: 1500 * time.Millisecond}, Metadata: &map[string]string{"plan": "secret of the host"},
-	}, "")
+	})
 	must(t, err)
 	_, err = s.Validate(t.Context(), issued["token"].(string), apikey.From(prefixes("192.0.2.1/32")[0].Addr()))
 	must(t, err)
@@ -157,12 +157,12 @@ var apiErrors = map[string]func(t *testing.T, s *shop, id string) *http.Response
 		return s.ask(t, "POST", "/keys", `{"name":"forbidden by the host"}`)
 	},
 	"locked": func(t *testing.T, s *shop, id string) *http.Response {
-		_, err := s.Disable(t.Context(), id, "")
+		_, err := s.Disable(t.Context(), id)
 		must(t, err)
 		return s.ask(t, "POST", "/keys/"+id+"/enable", "")
 	},
 	"owner_disabled": func(t *testing.T, s *shop, id string) *http.Response {
-		_, err := s.DisableOwner(t.Context(), "ada", "")
+		_, err := s.DisableOwner(t.Context(), "ada")
 		must(t, err)
 		is.New(t).Equal(s.ask(t, "GET", "/keys/"+id, "").StatusCode, 200)
 		return s.ask(t, "POST", "/keys/"+id+"/disable", "")

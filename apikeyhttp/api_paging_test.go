@@ -142,7 +142,7 @@ func TestAPICursorsHideVolume(t *testing.T) {
 	key := s.MustIssue(t, apikey.IssueParams{Owner: "ada"}).Key
 	change := func(id string, n int) {
 		for i := range n {
-			_, err := s.Update(t.Context(), id, apikey.Changes{Name: new(fmt.Sprint(i))}, "")
+			_, err := s.Update(t.Context(), id, apikey.Changes{Name: new(fmt.Sprint(i))})
 			must(t, err)
 		}
 	}
@@ -202,7 +202,7 @@ func TestAPIDeepPages(t *testing.T) {
 	key := s.MustIssue(t, apikey.IssueParams{Owner: "ada"}).Key
 	const changes = 3000
 	for i := range changes {
-		_, err := s.Update(t.Context(), key.ID, apikey.Changes{Name: new(fmt.Sprint(i))}, "")
+		_, err := s.Update(t.Context(), key.ID, apikey.Changes{Name: new(fmt.Sprint(i))})
 		must(t, err)
 	}
 	target, revision := "/keys/"+key.ID+"/events?limit=7", float64(changes+1)
@@ -306,7 +306,7 @@ func TestAPICursorWithoutNonce(t *testing.T) {
 	s := newShop(t)
 	key := s.MustIssue(t, apikey.IssueParams{Owner: "ada"}).Key
 	for i := range 4 {
-		_, err := s.Update(t.Context(), key.ID, apikey.Changes{Name: new(fmt.Sprint(i))}, "")
+		_, err := s.Update(t.Context(), key.ID, apikey.Changes{Name: new(fmt.Sprint(i))})
 		must(t, err)
 	}
 	for until, want := range map[int64]int{0: 5, 1: 4, 3: 2, 4: 1, 5: 0} {

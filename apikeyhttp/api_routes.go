@@ -171,14 +171,14 @@ func (c *apiCall) list() (reply, error) {
 
 func (c *apiCall) issue() (reply, error) {
 	params := apikey.IssueParams{
-		Name:           c.body.text("name"),
-		Scopes:         c.body.scopes("scopes"),
-		Networks:       c.body.networks("networks"),
-		ExpiresAt:      c.body.instant("expires_at"),
-		Lifetime:       c.body.seconds("lifetime_seconds"),
-		Reason:         c.body.text("reason"),
-		IdempotencyKey: c.body.idempotencyKey(c.request.Header),
+		Name:      c.body.text("name"),
+		Scopes:    c.body.scopes("scopes"),
+		Networks:  c.body.networks("networks"),
+		ExpiresAt: c.body.instant("expires_at"),
+		Lifetime:  c.body.seconds("lifetime_seconds"),
 	}
+	reason := c.body.text("reason")
+	params.IdempotencyKey = c.body.idempotencyKey(c.request.Header)
 	if c.body.err != nil {
 		return reply{}, c.body.err
 	}
@@ -186,7 +186,7 @@ func (c *apiCall) issue() (reply, error) {
 	if c.preconditions.evaluate(http.MethodPost, "", func(string) bool { return false }) != proceed {
 		return reply{}, refusal{answer: answerPrecondition}
 	}
-	issued, err := c.keys.Issue(c, params)
+	issued, err := c.keys.Issue(c, params, apikey.Reason(reason))
 	c.id = issued.Key.ID
 	if errors.Is(err, apikey.ErrExists) && issued.Key.ID != "" {
 		p := answerExists.problem
@@ -222,8 +222,8 @@ func (c *apiCall) update() (reply, error) {
 	if c.body.err != nil {
 		return reply{}, c.body.err
 	}
-	return c.key(changeKey(c, func(conditions ...apikey.Condition) (apikey.Key, error) {
-		return c.keys.Update(c, c.id, changes, reason, conditions...)
+	return c.key(changeKey(c, reason, func(options ...apikey.ChangeOption) (apikey.Key, error) {
+		return c.keys.Update(c, c.id, changes, options...)
 	}))
 }
 
@@ -232,19 +232,19 @@ func (c *apiCall) delete() (reply, error) {
 	if c.query.err != nil {
 		return reply{}, c.query.err
 	}
-	return c.key(changeKey(c, func(conditions ...apikey.Condition) (apikey.Key, error) {
-		return c.keys.Delete(c, c.id, reason, conditions...)
+	return c.key(changeKey(c, reason, func(options ...apikey.ChangeOption) (apikey.Key, error) {
+		return c.keys.Delete(c, c.id, options...)
 	}))
 }
 
 // change makes a change that has only a reason.
-func (c *apiCall) change(change func(ctx context.Context, id, reason string, conditions ...apikey.Condition) (apikey.Key, error)) (reply, error) {
+func (c *apiCall) change(change func(ctx context.Context, id string, options ...apikey.ChangeOption) (apikey.Key, error)) (reply, error) {
 	reason := c.body.text("reason")
 	if c.body.err != nil {
 		return reply{}, c.body.err
 	}
-	return c.key(changeKey(c, func(conditions ...apikey.Condition) (apikey.Key, error) {
-		return change(c, c.id, reason, conditions...)
+	return c.key(changeKey(c, reason, func(options ...apikey.ChangeOption) (apikey.Key, error) {
+		return change(c, c.id, options...)
 	}))
 }
 
@@ -257,8 +257,8 @@ func (c *apiCall) regenerate() (reply, error) {
 	if c.body.err != nil {
 		return reply{}, c.body.err
 	}
-	return c.issued(changeKey(c, func(conditions ...apikey.Condition) (apikey.Issued, error) {
-		return c.keys.Regenerate(c, c.id, reason, conditions...)
+	return c.issued(changeKey(c, reason, func(options ...apikey.ChangeOption) (apikey.Issued, error) {
+		return c.keys.Regenerate(c, c.id, options...)
 	}))
 }
 
@@ -267,8 +267,8 @@ func (c *apiCall) rotate() (reply, error) {
 	if c.body.err != nil {
 		return reply{}, c.body.err
 	}
-	return c.issued(changeKey(c, func(conditions ...apikey.Condition) (apikey.Issued, error) {
-		return c.keys.Rotate(c, c.id, overlap, reason, conditions...)
+	return c.issued(changeKey(c, reason, func(options ...apikey.ChangeOption) (apikey.Issued, error) {
+		return c.keys.Rotate(c, c.id, overlap, options...)
 	}))
 }
 
@@ -279,8 +279,8 @@ func (c *apiCall) extend() (reply, error) {
 	if c.body.err != nil {
 		return reply{}, c.body.err
 	}
-	return c.key(changeKey(c, func(conditions ...apikey.Condition) (apikey.Key, error) {
-		return c.keys.ExtendRotation(c, c.id, overlap, reason, conditions...)
+	return c.key(changeKey(c, reason, func(options ...apikey.ChangeOption) (apikey.Key, error) {
+		return c.keys.ExtendRotation(c, c.id, overlap, options...)
 	}))
 }
 

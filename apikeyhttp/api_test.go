@@ -75,7 +75,7 @@ func mayGive(scopes ...string) func(*http.Request, string) (*apikey.OwnerOptions
 func (s *shop) rotating(t *testing.T, owner string) apikey.Key {
 	t.Helper()
 	issued := s.MustIssue(t, apikey.IssueParams{Owner: owner, Scopes: []string{"orders:read"}})
-	rotated, err := s.Rotate(t.Context(), issued.Key.ID, time.Hour, "")
+	rotated, err := s.Rotate(t.Context(), issued.Key.ID, time.Hour)
 	must(t, err)
 	s.secrets = append(s.secrets, issued.Token, rotated.Token)
 	return rotated.Key

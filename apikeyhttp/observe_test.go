@@ -25,7 +25,7 @@ func TestObserve(t *testing.T) {
 	keys := apikeytest.New(t)
 	good := keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Scopes: []string{"orders:read"}})
 	disabled := keys.MustIssue(t, apikey.IssueParams{Owner: "bob"})
-	_, err := keys.Disable(t.Context(), disabled.Key.ID, "")
+	_, err := keys.Disable(t.Context(), disabled.Key.ID)
 	must(t, err)
 	unknown := apikeytest.New(t).MustIssue(t, apikey.IssueParams{}).Token
 	client := netip.MustParseAddr("192.0.2.1")

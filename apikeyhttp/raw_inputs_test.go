@@ -120,13 +120,13 @@ func newHostileKeys(t *testing.T, keys *apikeytest.Manager) *hostileKeys {
 			issued, err := keys.MustIssue(t, p), error(nil)
 			switch code {
 			case "replaced":
-				_, err = keys.Regenerate(t.Context(), issued.Key.ID, "")
+				_, err = keys.Regenerate(t.Context(), issued.Key.ID)
 			case "disabled":
-				_, err = keys.Disable(t.Context(), issued.Key.ID, "")
+				_, err = keys.Disable(t.Context(), issued.Key.ID)
 			case "owner_disabled":
-				_, err = keys.DisableOwner(t.Context(), issued.Key.Owner, "")
+				_, err = keys.DisableOwner(t.Context(), issued.Key.Owner)
 			case "deleted":
-				_, err = keys.Delete(t.Context(), issued.Key.ID, "")
+				_, err = keys.Delete(t.Context(), issued.Key.ID)
 			case "address_not_allowed":
 				continue // see k.bound
 			}

@@ -88,7 +88,7 @@ func TestStoppedBetweenSlowGuards(t *testing.T) {
 			second = apikeyhttp.Optional(keys, &apikeyhttp.Options{Now: options.Now, Carriers: apikeyhttp.Header})
 		}
 		handler := guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			_, err := keys.Disable(t.Context(), issued.Key.ID, "")
+			_, err := keys.Disable(t.Context(), issued.Key.ID)
 			is.NoErr(err)
 			now = now.Add(5 * time.Second)
 			second(served).ServeHTTP(w, r)

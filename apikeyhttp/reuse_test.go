@@ -107,7 +107,7 @@ func TestPartsAreChecked(t *testing.T) {
 							part(1000, i)
 						}
 						before = served.calls
-						_, err := keys.Disable(t.Context(), issued.Key.ID, "")
+						_, err := keys.Disable(t.Context(), issued.Key.ID)
 						is.NoErr(err)
 						for i := range 100 {
 							part(0, i)
@@ -141,7 +141,7 @@ func TestADecisionIsUsedOnce(t *testing.T) {
 	served := newHandler()
 	guard := apikeyhttp.Authenticate(keys, nil)
 	batch := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, err := keys.Disable(t.Context(), issued.Key.ID, "")
+		_, err := keys.Disable(t.Context(), issued.Key.ID)
 		must(t, err)
 		for range 100 {
 			guard(served).ServeHTTP(w, r)
@@ -161,7 +161,7 @@ func TestADecisionIsUsedOnceConcurrently(t *testing.T) {
 	guard := apikeyhttp.Authenticate(keys, nil)
 	part := guard(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served.Add(1) }))
 	batch := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, err := keys.Disable(t.Context(), issued.Key.ID, "")
+		_, err := keys.Disable(t.Context(), issued.Key.ID)
 		must(t, err)
 		header := w.Header()
 		var all sync.WaitGroup
@@ -207,7 +207,7 @@ func TestADecisionEndsWithItsGuard(t *testing.T) {
 	}))
 	batch := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		part.ServeHTTP(w, r)
-		_, err := keys.Disable(t.Context(), issued.Key.ID, "")
+		_, err := keys.Disable(t.Context(), issued.Key.ID)
 		is.NoErr(err)
 		for range 100 {
 			part.ServeHTTP(w, last)

@@ -81,7 +81,7 @@ func TestOtherRequests(t *testing.T) {
 			inner := apikeytest.Request(t, "GET", "/", issued.Token).WithContext(r.Context())
 			statuses = append(statuses, serve(part, inner).StatusCode)
 			statuses = append(statuses, serve(part, r.Clone(r.Context())).StatusCode)
-			_, err := keys.Disable(t.Context(), issued.Key.ID, "")
+			_, err := keys.Disable(t.Context(), issued.Key.ID)
 			is.NoErr(err)
 		}
 	})
@@ -236,32 +236,32 @@ func TestRevalidate(t *testing.T) {
 	}{
 		{"nothing", func(*apikeytest.Manager, string) error { return nil }, nil},
 		{"renamed", func(keys *apikeytest.Manager, id string) error {
-			_, err := keys.Update(context.Background(), id, apikey.Changes{Name: new("new")}, "")
+			_, err := keys.Update(context.Background(), id, apikey.Changes{Name: new("new")})
 			return err
 		}, nil},
 		{"more scopes", func(keys *apikeytest.Manager, id string) error {
-			_, err := keys.Update(context.Background(), id, apikey.Changes{Scopes: &[]string{"orders:*", "users:read", "a"}}, "")
+			_, err := keys.Update(context.Background(), id, apikey.Changes{Scopes: &[]string{"orders:*", "users:read", "a"}})
 			return err
 		}, nil},
 		{"fewer scopes", func(keys *apikeytest.Manager, id string) error {
-			_, err := keys.Update(context.Background(), id, apikey.Changes{Scopes: &[]string{"orders:read", "users:read"}}, "")
+			_, err := keys.Update(context.Background(), id, apikey.Changes{Scopes: &[]string{"orders:read", "users:read"}})
 			return err
 		}, apikey.ErrScope},
 		{"another network", func(keys *apikeytest.Manager, id string) error {
 			other := prefixes("198.51.100.0/24")
-			_, err := keys.Update(context.Background(), id, apikey.Changes{Networks: &other}, "")
+			_, err := keys.Update(context.Background(), id, apikey.Changes{Networks: &other})
 			return err
 		}, apikey.ErrAddress},
 		{"disabled", func(keys *apikeytest.Manager, id string) error {
-			_, err := keys.Disable(context.Background(), id, "")
+			_, err := keys.Disable(context.Background(), id)
 			return err
 		}, apikey.ErrDisabled},
 		{"rotated", func(keys *apikeytest.Manager, id string) error {
-			_, err := keys.Rotate(context.Background(), id, time.Hour, "")
+			_, err := keys.Rotate(context.Background(), id, time.Hour)
 			return err
 		}, nil},
 		{"regenerated", func(keys *apikeytest.Manager, id string) error {
-			_, err := keys.Regenerate(context.Background(), id, "")
+			_, err := keys.Regenerate(context.Background(), id)
 			return err
 		}, apikey.ErrReplaced},
 		{"expired", func(keys *apikeytest.Manager, _ string) error {
@@ -269,7 +269,7 @@ func TestRevalidate(t *testing.T) {
 			return nil
 		}, apikey.ErrExpired},
 		{"deleted", func(keys *apikeytest.Manager, id string) error {
-			_, err := keys.Delete(context.Background(), id, "")
+			_, err := keys.Delete(context.Background(), id)
 			return err
 		}, apikey.ErrDeleted},
 		{"store down", func(keys *apikeytest.Manager, _ string) error {

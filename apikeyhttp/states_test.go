@@ -57,37 +57,37 @@ var states = []struct {
 	}},
 	{name: "rotating, old", isValid: true, make: func(t *testing.T, keys *apikeytest.Manager, p apikey.IssueParams) string {
 		issued := keys.MustIssue(t, p)
-		_, err := keys.Rotate(t.Context(), issued.Key.ID, time.Hour, "")
+		_, err := keys.Rotate(t.Context(), issued.Key.ID, time.Hour)
 		must(t, err)
 		return issued.Token.Reveal()
 	}},
 	{name: "rotating, new", isValid: true, make: func(t *testing.T, keys *apikeytest.Manager, p apikey.IssueParams) string {
-		rotated, err := keys.Rotate(t.Context(), keys.MustIssue(t, p).Key.ID, time.Hour, "")
+		rotated, err := keys.Rotate(t.Context(), keys.MustIssue(t, p).Key.ID, time.Hour)
 		must(t, err)
 		return rotated.Token.Reveal()
 	}},
 	{name: "overlap over", status: 401, code: "replaced", make: func(t *testing.T, keys *apikeytest.Manager, p apikey.IssueParams) string {
 		issued := keys.MustIssue(t, p)
-		_, err := keys.Rotate(t.Context(), issued.Key.ID, time.Hour, "")
+		_, err := keys.Rotate(t.Context(), issued.Key.ID, time.Hour)
 		must(t, err)
 		keys.Advance(time.Hour)
 		return issued.Token.Reveal()
 	}},
 	{name: "regenerated, old", status: 401, code: "replaced", make: func(t *testing.T, keys *apikeytest.Manager, p apikey.IssueParams) string {
 		issued := keys.MustIssue(t, p)
-		_, err := keys.Regenerate(t.Context(), issued.Key.ID, "")
+		_, err := keys.Regenerate(t.Context(), issued.Key.ID)
 		must(t, err)
 		return issued.Token.Reveal()
 	}},
 	{name: "disabled", status: 401, code: "disabled", make: func(t *testing.T, keys *apikeytest.Manager, p apikey.IssueParams) string {
 		issued := keys.MustIssue(t, p)
-		_, err := keys.Disable(t.Context(), issued.Key.ID, "")
+		_, err := keys.Disable(t.Context(), issued.Key.ID)
 		must(t, err)
 		return issued.Token.Reveal()
 	}},
 	{name: "owner disabled", status: 401, code: "owner_disabled", make: func(t *testing.T, keys *apikeytest.Manager, p apikey.IssueParams) string {
 		issued := keys.MustIssue(t, p)
-		_, err := keys.DisableOwner(t.Context(), issued.Key.Owner, "")
+		_, err := keys.DisableOwner(t.Context(), issued.Key.Owner)
 		must(t, err)
 		return issued.Token.Reveal()
 	}},
@@ -98,7 +98,7 @@ var states = []struct {
 	}},
 	{name: "deleted", status: 401, code: "deleted", make: func(t *testing.T, keys *apikeytest.Manager, p apikey.IssueParams) string {
 		issued := keys.MustIssue(t, p)
-		_, err := keys.Delete(t.Context(), issued.Key.ID, "")
+		_, err := keys.Delete(t.Context(), issued.Key.ID)
 		must(t, err)
 		return issued.Token.Reveal()
 	}},

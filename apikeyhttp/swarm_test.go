@@ -286,15 +286,15 @@ func (s *swarm) manage(ticks <-chan struct{}) {
 		var err error
 		switch {
 		case key.disabled:
-			_, err = s.manager.Enable(ctx, key.id, "")
+			_, err = s.manager.Enable(ctx, key.id)
 			key.disabled = false
 		case random.IntN(4) == 0:
 			var rotated apikey.Issued
-			rotated, err = s.manager.Rotate(ctx, key.id, time.Hour, "")
+			rotated, err = s.manager.Rotate(ctx, key.id, time.Hour)
 			token := rotated.Token.Reveal()
 			key.token.Store(&token)
 		default:
-			_, err = s.manager.Disable(ctx, key.id, "")
+			_, err = s.manager.Disable(ctx, key.id)
 			key.disabled = true
 		}
 		if err != nil {

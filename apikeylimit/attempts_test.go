@@ -103,22 +103,22 @@ func TestForgottenClient(t *testing.T) {
 		{"never issued", nil},
 		{"expired", func(s *stack, _ apikey.Key) { s.Advance(400 * 24 * time.Hour) }},
 		{"disabled", func(s *stack, key apikey.Key) {
-			_, err := s.Disable(ctx, key.ID, "")
+			_, err := s.Disable(ctx, key.ID)
 			must(s.t, err)
 		}},
 		{"deleted", func(s *stack, key apikey.Key) {
-			_, err := s.Delete(ctx, key.ID, "")
+			_, err := s.Delete(ctx, key.ID)
 			must(s.t, err)
 		}},
 		{"deleted and swept", func(s *stack, key apikey.Key) {
-			_, err := s.Delete(ctx, key.ID, "")
+			_, err := s.Delete(ctx, key.ID)
 			must(s.t, err)
 			s.Advance(10 * 366 * 24 * time.Hour)
 			_, err = s.Sweep(ctx)
 			must(s.t, err)
 		}},
 		{"regenerated and swept", func(s *stack, key apikey.Key) {
-			_, err := s.Regenerate(ctx, key.ID, "")
+			_, err := s.Regenerate(ctx, key.ID)
 			must(s.t, err)
 			s.Advance(10 * 366 * 24 * time.Hour)
 			_, err = s.Sweep(ctx)
@@ -185,14 +185,14 @@ func TestTokenThatBecomesGood(t *testing.T) {
 	is := is.New(t)
 	s := newStack(t, apikeylimit.Options{Invalid: new(per(1, time.Hour))})
 	issued := s.MustIssue(t, apikey.IssueParams{})
-	_, err := s.Disable(ctx, issued.Key.ID, "")
+	_, err := s.Disable(ctx, issued.Key.ID)
 	must(t, err)
 	for range 101 {
 		is.Equal(s.get(issued.Token.Reveal(), home).StatusCode, 401)
 	}
 	is.Equal(s.get(issued.Token.Reveal(), home).StatusCode, 429) // for itself only
 	s.Advance(36 * time.Second)
-	_, err = s.Enable(ctx, issued.Key.ID, "")
+	_, err = s.Enable(ctx, issued.Key.ID)
 	must(t, err)
 	for n := range 500 {
 		s.expect(s.get(issued.Token.Reveal(), home), 200, "", n+1)

@@ -184,7 +184,7 @@ func TestAbsurdFields(t *testing.T) {
 func TestCarriersShare(t *testing.T) {
 	s := newStack(t, apikeylimit.Options{Default: per(4, time.Minute)})
 	first := s.MustIssue(t, apikey.IssueParams{})
-	second, err := s.Rotate(ctx, first.Key.ID, time.Hour, "")
+	second, err := s.Rotate(ctx, first.Key.ID, time.Hour)
 	must(t, err)
 	s.expect(s.get(first.Token.Reveal(), home), 200, "", 1)
 	s.expect(s.get(second.Token.Reveal(), other), 200, "", 2)
@@ -197,7 +197,7 @@ func TestCarriersShare(t *testing.T) {
 	s.expect(s.get(second.Token.Reveal(), home), 429, "15", 4)
 	s.expect(s.send(home, header), 429, "15", 4)
 	s.expect(s.send(home, basic), 429, "15", 4)
-	third, err := s.Regenerate(ctx, first.Key.ID, "")
+	third, err := s.Regenerate(ctx, first.Key.ID)
 	must(t, err)
 	s.expect(s.get(third.Token.Reveal(), home), 429, "15", 4)
 }
@@ -236,7 +236,7 @@ func TestRateUpdated(t *testing.T) {
 	issued := s.MustIssue(t, apikey.IssueParams{Rate: per(2, time.Minute)})
 	token := issued.Token.Reveal()
 	s.expect(s.get(token, home), 200, "", 1)
-	_, err := s.Update(ctx, issued.Key.ID, apikey.Changes{Rate: new(per(10, 10*time.Second))}, "")
+	_, err := s.Update(ctx, issued.Key.ID, apikey.Changes{Rate: new(per(10, 10*time.Second))})
 	must(t, err)
 	r := s.get(token, home)
 	s.expect(r, 200, "", 2) // the one that was left
@@ -284,7 +284,7 @@ func TestGuessing(t *testing.T) {
 func TestRightSecretIsNoGuess(t *testing.T) {
 	s := newStack(t, apikeylimit.Options{Invalid: new(per(1, time.Hour))})
 	issued := s.MustIssue(t, apikey.IssueParams{})
-	_, err := s.Disable(ctx, issued.Key.ID, "")
+	_, err := s.Disable(ctx, issued.Key.ID)
 	must(t, err)
 	for range 5 {
 		s.expect(s.get(issued.Token.Reveal(), home), 401, "", 0)

@@ -117,9 +117,9 @@ func TestEvents(t *testing.T) {
 	var want []apikey.EventKind
 	want = append(want, apikey.EventIssued)
 	for range 130 { // more than a page
-		_, err := keys.Disable(t.Context(), issued.Key.ID, "")
+		_, err := keys.Disable(t.Context(), issued.Key.ID)
 		is.NoErr(err)
-		_, err = keys.Enable(t.Context(), issued.Key.ID, "")
+		_, err = keys.Enable(t.Context(), issued.Key.ID)
 		is.NoErr(err)
 		want = append(want, apikey.EventDisabled, apikey.EventEnabled)
 	}

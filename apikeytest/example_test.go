@@ -122,11 +122,11 @@ func ExampleFailure() {
 	issued := keys.MustIssue(t, apikey.IssueParams{})
 
 	keys.Store.Fail(apikeytest.Failure{Method: apikeytest.Commit, Done: true, Forever: true})
-	_, err := keys.Disable(ctx, issued.Key.ID, "leaked")
+	_, err := keys.Disable(ctx, issued.Key.ID, apikey.Reason("leaked"))
 	fmt.Println(err)
 
 	keys.Store.Fail(apikeytest.Failure{Method: apikeytest.Get, Nth: 2})
-	_, err = keys.Enable(ctx, issued.Key.ID, "found")
+	_, err = keys.Enable(ctx, issued.Key.ID, apikey.Reason("found"))
 	fmt.Println(errors.Is(err, apikey.ErrOutcomeUnknown))
 	// Output:
 	// <nil>
@@ -162,7 +162,7 @@ func ExampleEvents() {
 	keys := apikeytest.New(t)
 	issued := keys.MustIssue(t, apikey.IssueParams{})
 	ctx := apikey.WithActor(context.Background(), "grace")
-	if _, err := keys.Disable(ctx, issued.Key.ID, "leaked"); err != nil {
+	if _, err := keys.Disable(ctx, issued.Key.ID, apikey.Reason("leaked")); err != nil {
 		fmt.Println(err)
 	}
 

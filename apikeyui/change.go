@@ -14,17 +14,17 @@ import (
 var errField = errors.New("apikeyui: field refused")
 
 func (v *visit) disable(key apikey.Key, f *form) (reply, error) {
-	key, err := v.mine.Disable(v.ctx, key.ID, f.Reason, apikey.IfRevision(f.revision))
+	key, err := v.mine.Disable(v.ctx, key.ID, apikey.Reason(f.Reason), apikey.IfRevision(f.revision))
 	return v.done(key, "disabled"), err
 }
 
 func (v *visit) enable(key apikey.Key, f *form) (reply, error) {
-	key, err := v.mine.Enable(v.ctx, key.ID, f.Reason, apikey.IfRevision(f.revision))
+	key, err := v.mine.Enable(v.ctx, key.ID, apikey.Reason(f.Reason), apikey.IfRevision(f.revision))
 	return v.done(key, "enabled"), err
 }
 
 func (v *visit) finish(key apikey.Key, f *form) (reply, error) {
-	key, err := v.mine.FinishRotation(v.ctx, key.ID, f.Reason, apikey.IfRevision(f.revision))
+	key, err := v.mine.FinishRotation(v.ctx, key.ID, apikey.Reason(f.Reason), apikey.IfRevision(f.revision))
 	return v.done(key, "finished"), err
 }
 
@@ -40,7 +40,7 @@ func (v *visit) extend(key apikey.Key, f *form) (reply, error) {
 	if end := earlier(v.now.Add(overlap), own); !end.After(key.RetiringUntil) {
 		return reply{}, f.refuse("overlap", "field.later")
 	}
-	key, err = v.mine.ExtendRotation(v.ctx, key.ID, overlap, f.Reason, apikey.IfRevision(f.revision))
+	key, err = v.mine.ExtendRotation(v.ctx, key.ID, overlap, apikey.Reason(f.Reason), apikey.IfRevision(f.revision))
 	return v.done(key, "extended"), err
 }
 
@@ -49,7 +49,7 @@ func (v *visit) remove(key apikey.Key, f *form) (reply, error) {
 	if !sameName(f.Typed, key.Name) {
 		return reply{}, f.refuse("typed", "field.typed")
 	}
-	key, err := v.mine.Delete(v.ctx, key.ID, f.Reason, apikey.IfRevision(f.revision))
+	key, err := v.mine.Delete(v.ctx, key.ID, apikey.Reason(f.Reason), apikey.IfRevision(f.revision))
 	query := url.Values{"done": {"deleted"}, "key": {key.ID}}
 	return reply{location: v.root + "?" + query.Encode()}, err
 }
@@ -62,7 +62,7 @@ func (v *visit) edit(key apikey.Key, f *form) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	key, err = v.mine.Update(v.ctx, key.ID, changes, f.Reason, apikey.IfRevision(f.revision))
+	key, err = v.mine.Update(v.ctx, key.ID, changes, apikey.Reason(f.Reason), apikey.IfRevision(f.revision))
 	if err == nil && key.Revision == f.revision {
 		f.Note = "done.unchanged"
 		return dialog{name: "edit"}.ask(v, key, f, http.StatusOK)

@@ -41,13 +41,13 @@ func everyState(t *testing.T) (*site, map[string]apikey.Key) {
 	for state, change := range map[string]func(id string) (apikey.Key, error){
 		"new": func(id string) (apikey.Key, error) { return own.Get(ctx, id) },
 		"updated": func(id string) (apikey.Key, error) {
-			return own.Update(ctx, id, apikey.Changes{Name: new("renamed")}, "")
+			return own.Update(ctx, id, apikey.Changes{Name: new("renamed")})
 		},
-		"disabled": func(id string) (apikey.Key, error) { return own.Disable(ctx, id, "break") },
-		"locked":   func(id string) (apikey.Key, error) { return s.keys.Disable(ctx, id, "seen") },
-		"deleted":  func(id string) (apikey.Key, error) { return own.Delete(ctx, id, "") },
-		"rotating": func(id string) (apikey.Key, error) { i, err := own.Rotate(ctx, id, time.Hour, ""); return i.Key, err },
-		"replaced": func(id string) (apikey.Key, error) { i, err := own.Regenerate(ctx, id, ""); return i.Key, err },
+		"disabled": func(id string) (apikey.Key, error) { return own.Disable(ctx, id, apikey.Reason("break")) },
+		"locked":   func(id string) (apikey.Key, error) { return s.keys.Disable(ctx, id, apikey.Reason("seen")) },
+		"deleted":  func(id string) (apikey.Key, error) { return own.Delete(ctx, id) },
+		"rotating": func(id string) (apikey.Key, error) { i, err := own.Rotate(ctx, id, time.Hour); return i.Key, err },
+		"replaced": func(id string) (apikey.Key, error) { i, err := own.Regenerate(ctx, id); return i.Key, err },
 	} {
 		key, err := change(s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: state}).Key.ID)
 		if err != nil {

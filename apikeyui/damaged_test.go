@@ -106,9 +106,9 @@ func TestDamagedEvent(t *testing.T) {
 	is := is.New(t)
 	s := newSite(t)
 	key := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "mine"}).Key
-	_, err := s.keys.Disable(t.Context(), key.ID, "first")
+	_, err := s.keys.Disable(t.Context(), key.ID, apikey.Reason("first"))
 	is.NoErr(err)
-	_, err = s.keys.Enable(t.Context(), key.ID, "second")
+	_, err = s.keys.Enable(t.Context(), key.ID, apikey.Reason("second"))
 	is.NoErr(err)
 	for seq, shown := range map[int64]string{1: "first second", 2: "second", 3: "first"} {
 		s.keys.Store.DamageEvent(seq)
@@ -144,7 +144,7 @@ func TestFormUsedBefore(t *testing.T) {
 	list, err := keys.List(t.Context(), apikey.Query{Owner: "ada"})
 	is.NoErr(err)
 	is.Equal(len(list), 1)
-	_, err = keys.Delete(t.Context(), list[0].ID, "")
+	_, err = keys.Delete(t.Context(), list[0].ID)
 	is.NoErr(err)
 	keys.Advance(48 * time.Hour)
 	_, err = keys.Sweep(t.Context())

@@ -69,7 +69,7 @@ func TestKeptTyping(t *testing.T) {
 			case "new":
 				address = "new"
 			case "extend":
-				_, err := keys.Rotate(t.Context(), id, time.Hour, "")
+				_, err := keys.Rotate(t.Context(), id, time.Hour)
 				is.NoErr(err)
 			}
 			form := s.browser(t, "ada").open(address)
@@ -102,7 +102,7 @@ func TestKeptTyping(t *testing.T) {
 func TestStaleMistake(t *testing.T) {
 	is := is.New(t)
 	s, key, form := asked(t, "edit")
-	_, err := s.keys.Update(t.Context(), key.ID, apikey.Changes{Name: new("other")}, "")
+	_, err := s.keys.Update(t.Context(), key.ID, apikey.Changes{Name: new("other")})
 	is.NoErr(err)
 	p := form.submit("edit", "networks", "nonsense")
 	is.Equal(p.status, 409)
@@ -129,7 +129,7 @@ func TestExtend(t *testing.T) {
 	is := is.New(t)
 	s := newSite(t)
 	key := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "mine", Lifetime: 20 * 24 * time.Hour}).Key
-	_, err := s.keys.Rotate(t.Context(), key.ID, 3*24*time.Hour, "")
+	_, err := s.keys.Rotate(t.Context(), key.ID, 3*24*time.Hour)
 	is.NoErr(err)
 	ada := s.browser(t, "ada")
 	form := ada.open("key/" + key.ID + "/extend")
@@ -150,9 +150,9 @@ func TestExtend(t *testing.T) {
 
 	// Not past the key's own end, if that was moved meanwhile.
 	id := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "ends"}).Key.ID
-	_, err = s.keys.Rotate(t.Context(), id, time.Hour, "")
+	_, err = s.keys.Rotate(t.Context(), id, time.Hour)
 	is.NoErr(err)
-	_, err = s.keys.Update(t.Context(), id, apikey.Changes{ExpiresAt: new(s.keys.Now().Add(36 * time.Hour))}, "")
+	_, err = s.keys.Update(t.Context(), id, apikey.Changes{ExpiresAt: new(s.keys.Now().Add(36 * time.Hour))})
 	is.NoErr(err)
 	early := ada.open("key/" + id + "/extend")
 	is.True(early.has("1 day until 2 Jan 2026, 00:00 UTC") && early.has("7 days until 2 Jan 2026, 12:00 UTC") && !early.has("30 days"))
@@ -176,14 +176,14 @@ func TestNeitherWorks(t *testing.T) {
 		stop func(context.Context, *site, string) error
 		want string
 	}{
-		{"deleted", func(ctx context.Context, s *site, id string) error { _, err := s.keys.Delete(ctx, id, ""); return err }, ""},
-		{"locked", func(ctx context.Context, s *site, id string) error { _, err := s.keys.Disable(ctx, id, ""); return err }, ""},
+		{"deleted", func(ctx context.Context, s *site, id string) error { _, err := s.keys.Delete(ctx, id); return err }, ""},
+		{"locked", func(ctx context.Context, s *site, id string) error { _, err := s.keys.Disable(ctx, id); return err }, ""},
 		{"owner", func(ctx context.Context, s *site, id string) error {
-			_, err := s.keys.DisableOwner(ctx, "ada", "")
+			_, err := s.keys.DisableOwner(ctx, "ada")
 			return err
 		}, ""},
 		{"disabled", func(ctx context.Context, s *site, id string) error {
-			_, err := s.keys.ForOwner("ada", nil).Disable(ctx, id, "")
+			_, err := s.keys.ForOwner("ada", nil).Disable(ctx, id)
 			return err
 		}, "Neither token works while the key is disabled."},
 	}
@@ -192,7 +192,7 @@ func TestNeitherWorks(t *testing.T) {
 			is := is.New(t)
 			s := newSite(t)
 			id := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "mine"}).Key.ID
-			_, err := s.keys.Rotate(t.Context(), id, time.Hour, "")
+			_, err := s.keys.Rotate(t.Context(), id, time.Hour)
 			is.NoErr(err)
 			ada := s.browser(t, "ada")
 			is.True(ada.open("key/" + id).has("both work"))
@@ -273,7 +273,7 @@ func TestHalves(t *testing.T) {
 		issued.AccessKey(), "lost " + issued.AccessKey() + "_", token[:27], "my_productionserver_settings", strings.Repeat("z", 38),
 	} {
 		is.True(ada.open("key/"+issued.Key.ID+"/disable").submit("disable", "reason", text).status == 200)
-		_, err := s.keys.Enable(t.Context(), issued.Key.ID, "")
+		_, err := s.keys.Enable(t.Context(), issued.Key.ID)
 		is.NoErr(err)
 		s.keys.Advance(time.Second)
 	}

@@ -157,7 +157,7 @@ func TestCeiling(t *testing.T) {
 	is.Equal(made.status, 200)
 	before := ada.open("new")
 	is.Equal(offered(before), "orders:read orders:write")
-	_, err := s.keys.SetOwnerScopes(t.Context(), "ada", []string{"orders:read"}, "plan changed")
+	_, err := s.keys.SetOwnerScopes(t.Context(), "ada", []string{"orders:read"}, apikey.Reason("plan changed"))
 	is.NoErr(err)
 	is.Equal(offered(ada.open("new")), "orders:read")
 	p := before.submit("new", "name", "second", "scope", "orders:write")
@@ -168,7 +168,7 @@ func TestCeiling(t *testing.T) {
 	edit := made.follow("?done=issued&revision=1").follow("edit")
 	is.Equal(offered(edit), "orders:read orders:write") // the key's own
 	is.True(edit.submit("edit", "name", "renamed").has("Saved."))
-	_, err = s.keys.SetOwnerScopes(t.Context(), "ada", nil, "")
+	_, err = s.keys.SetOwnerScopes(t.Context(), "ada", nil)
 	is.NoErr(err)
 	is.Equal(offered(ada.open("new")), "")
 }

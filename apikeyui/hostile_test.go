@@ -95,7 +95,7 @@ func TestHostileHost(t *testing.T) {
 			o.Reasons = []string{reason}
 		})
 		key := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "mine", Scopes: []string{scope}}).Key
-		if _, err := s.keys.Disable(apikey.WithActor(t.Context(), actor), key.ID, reason); err != nil {
+		if _, err := s.keys.Disable(apikey.WithActor(t.Context(), actor), key.ID, apikey.Reason(reason)); err != nil {
 			t.Fatal(err)
 		}
 		open := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "mine", Scopes: []string{scope}}).Key

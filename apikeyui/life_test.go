@@ -143,7 +143,7 @@ func TestLockedKey(t *testing.T) {
 	for _, dialog := range []string{"disable", "regenerate", "rotate", "edit"} {
 		stale[dialog] = ada.open("key/" + issued.Key.ID + "/" + dialog)
 	}
-	_, err := s.keys.Disable(apikey.WithActor(t.Context(), "support"), issued.Key.ID, "seen in public")
+	_, err := s.keys.Disable(apikey.WithActor(t.Context(), "support"), issued.Key.ID, apikey.Reason("seen in public"))
 	is.NoErr(err)
 
 	for _, p := range []*page{ada.open(""), ada.open("key/" + issued.Key.ID)} {
@@ -276,7 +276,7 @@ func TestOwnerDisabled(t *testing.T) {
 	issued := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "billing"})
 	ada := s.browser(t, "ada")
 	before := ada.open("key/" + issued.Key.ID + "/delete")
-	_, err := s.keys.DisableOwner(t.Context(), "ada", "bill not paid")
+	_, err := s.keys.DisableOwner(t.Context(), "ada", apikey.Reason("bill not paid"))
 	is.NoErr(err)
 	for _, p := range []*page{ada.open(""), ada.open("key/" + issued.Key.ID)} {
 		is.True(p.has("All your keys are switched off:"))

@@ -45,15 +45,15 @@ func TestSearch(t *testing.T) {
 		}
 		id[name] = issued.Key
 	}
-	if _, err := own.Disable(t.Context(), id["off"].ID, ""); err != nil {
+	if _, err := own.Disable(t.Context(), id["off"].ID); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := own.Delete(t.Context(), id["gone"].ID, ""); err != nil {
+	if _, err := own.Delete(t.Context(), id["gone"].ID); err != nil {
 		t.Fatal(err)
 	}
 	s.keys.MustIssue(t, apikey.IssueParams{Owner: "grace", Name: "Billing of Grace"})
 	s.keys.Advance(2 * 24 * time.Hour)
-	rotated, err := own.Rotate(t.Context(), id["Billing"].ID, time.Hour, "")
+	rotated, err := own.Rotate(t.Context(), id["Billing"].ID, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -250,7 +250,7 @@ func TestHistory(t *testing.T) {
 	change := func(n int) {
 		for range n {
 			changes++
-			_, err := own.Update(t.Context(), key.ID, apikey.Changes{Name: new(fmt.Sprint("name ", changes))}, "")
+			_, err := own.Update(t.Context(), key.ID, apikey.Changes{Name: new(fmt.Sprint("name ", changes))})
 			is.NoErr(err)
 			s.keys.MustIssue(t, apikey.IssueParams{Owner: "grace", Name: "another's, in between"})
 		}
@@ -308,7 +308,7 @@ func TestHistoryCost(t *testing.T) {
 	issued, err := keys.Issue(t.Context(), apikey.IssueParams{Owner: "ada", Name: "mine"})
 	is.NoErr(err)
 	for i := range 1000 {
-		_, err := keys.Update(t.Context(), issued.Key.ID, apikey.Changes{Name: new(fmt.Sprint("name ", i))}, "")
+		_, err := keys.Update(t.Context(), issued.Key.ID, apikey.Changes{Name: new(fmt.Sprint("name ", i))})
 		is.NoErr(err)
 	}
 	s := newSiteOn(t, &apikeytest.Manager{Manager: keys})
@@ -327,7 +327,7 @@ func TestHistoryTells(t *testing.T) {
 	s := newSite(t)
 	key := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "mine", Metadata: map[string]string{"risk-score": "high"}}).Key
 	for _, rate := range []apikey.Rate{{Requests: 5, Period: time.Second}, {}} {
-		_, err := s.keys.Update(t.Context(), key.ID, apikey.Changes{Rate: &rate}, "")
+		_, err := s.keys.Update(t.Context(), key.ID, apikey.Changes{Rate: &rate})
 		is.NoErr(err)
 	}
 	p := s.browser(t, "ada").open("key/" + key.ID + "/history")
@@ -343,10 +343,10 @@ func TestHistoryOfRotation(t *testing.T) {
 	s := newSite(t)
 	key := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "mine"}).Key
 	history := func() *page { return s.browser(t, "ada").open("key/" + key.ID + "/history") }
-	_, err := s.keys.Regenerate(t.Context(), key.ID, "")
+	_, err := s.keys.Regenerate(t.Context(), key.ID)
 	is.NoErr(err)
 	is.True(!history().has("Old token works until")) // it died at once
-	_, err = s.keys.Rotate(t.Context(), key.ID, time.Hour, "")
+	_, err = s.keys.Rotate(t.Context(), key.ID, time.Hour)
 	is.NoErr(err)
 	is.True(history().has("Old token works until: 1 Jan 2026, 01:00 UTC") || history().has("Old token works until1 Jan 2026, 01:00 UTC"))
 }

@@ -34,7 +34,7 @@ func TestPlot(t *testing.T) {
 	use(issued.Token, 1000)
 	s.keys.Advance(80 * 24 * time.Hour) // 1 April
 	use(issued.Token, 5)
-	rotated, err := s.keys.Rotate(t.Context(), issued.Key.ID, 7*24*time.Hour, "")
+	rotated, err := s.keys.Rotate(t.Context(), issued.Key.ID, 7*24*time.Hour)
 	is.NoErr(err)
 	s.keys.Advance(24 * time.Hour)
 	use(issued.Token, 2)
@@ -82,7 +82,7 @@ func TestPlotOfALongRotation(t *testing.T) {
 	is := is.New(t)
 	s := newSite(t)
 	issued := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "mine"})
-	_, err := s.keys.Rotate(t.Context(), issued.Key.ID, 180*24*time.Hour, "")
+	_, err := s.keys.Rotate(t.Context(), issued.Key.ID, 180*24*time.Hour)
 	is.NoErr(err)
 	for _, wait := range []time.Duration{time.Minute, 50 * 24 * time.Hour, 50 * 24 * time.Hour} {
 		s.keys.Advance(wait)
@@ -101,7 +101,7 @@ func TestPlotOfTheDay(t *testing.T) {
 	is.NoErr(s.validate(t, issued.Token.Reveal()))
 	is.NoErr(s.keys.Flush(t.Context()))
 	s.keys.Advance(time.Hour)
-	_, err := s.keys.Rotate(t.Context(), issued.Key.ID, 24*time.Hour, "")
+	_, err := s.keys.Rotate(t.Context(), issued.Key.ID, 24*time.Hour)
 	is.NoErr(err)
 	p := s.browser(t, "ada").open("key/" + issued.Key.ID)
 	is.True(p.has("has not been used since the rotation"))

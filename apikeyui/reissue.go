@@ -114,7 +114,7 @@ func (v *visit) create() (reply, error) {
 	var issued apikey.Issued
 	if err == nil {
 		page = v.prepare()
-		issued, err = v.mine.Issue(v.ctx, params)
+		issued, err = v.mine.Issue(v.ctx, params, apikey.Reason(f.Reason))
 	}
 	switch {
 	case f.refused(err):
@@ -140,7 +140,7 @@ func (v *visit) create() (reply, error) {
 
 func (f *form) params() (apikey.IssueParams, error) {
 	params := apikey.IssueParams{
-		Name: strings.TrimSpace(f.Name), Scopes: f.scopes, IdempotencyKey: "apikeyui " + f.Once, Reason: f.Reason,
+		Name: strings.TrimSpace(f.Name), Scopes: f.scopes, IdempotencyKey: "apikeyui " + f.Once,
 	}
 	networks, err := apikey.ParseNetworks(f.Networks)
 	if err != nil {
@@ -181,7 +181,7 @@ func (v *visit) regenerate(key apikey.Key, f *form) (reply, error) {
 		return reply{}, f.refuse("choice", "field.reason")
 	}
 	page := v.prepare()
-	issued, err := v.mine.Regenerate(v.ctx, key.ID, reason, apikey.IfRevision(f.revision))
+	issued, err := v.mine.Regenerate(v.ctx, key.ID, apikey.Reason(reason), apikey.IfRevision(f.revision))
 	return v.issued("regenerated", page, issued, err)
 }
 
@@ -191,7 +191,7 @@ func (v *visit) rotate(key apikey.Key, f *form) (reply, error) {
 		return reply{}, err
 	}
 	page := v.prepare()
-	issued, err := v.mine.Rotate(v.ctx, key.ID, overlap, f.Reason, apikey.IfRevision(f.revision))
+	issued, err := v.mine.Rotate(v.ctx, key.ID, overlap, apikey.Reason(f.Reason), apikey.IfRevision(f.revision))
 	return v.issued("rotated", page, issued, err)
 }
 

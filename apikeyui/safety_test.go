@@ -118,10 +118,10 @@ func TestCrossSite(t *testing.T) {
 			key := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "mine"}).Key
 			switch {
 			case strings.HasSuffix(pattern, "/enable"):
-				_, err := s.keys.ForOwner("ada", nil).Disable(t.Context(), key.ID, "")
+				_, err := s.keys.ForOwner("ada", nil).Disable(t.Context(), key.ID)
 				is.NoErr(err)
 			case strings.HasSuffix(pattern, "/finish"), strings.HasSuffix(pattern, "/extend"):
-				_, err := s.keys.Rotate(t.Context(), key.ID, 24*time.Hour, "")
+				_, err := s.keys.Rotate(t.Context(), key.ID, 24*time.Hour)
 				is.NoErr(err)
 			}
 			key, err := s.keys.Get(t.Context(), key.ID)

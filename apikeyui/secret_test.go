@@ -206,9 +206,9 @@ func TestRevisions(t *testing.T) {
 			var err error
 			switch dialog {
 			case "enable":
-				_, err = own.Disable(t.Context(), key.ID, "")
+				_, err = own.Disable(t.Context(), key.ID)
 			case "finish", "extend":
-				_, err = own.Rotate(t.Context(), key.ID, 3600e9, "")
+				_, err = own.Rotate(t.Context(), key.ID, 3600e9)
 			}
 			is.NoErr(err)
 			ada := s.browser(t, "ada")

@@ -329,11 +329,11 @@ func views(t testing.TB, s *site, name string) map[string]*page {
 			t.Fatal(err)
 		}
 	}
-	check(all.Disable(ctx, disabled.ID, name))
-	check(s.keys.Disable(ctx, locked.ID, name))
-	check(all.Rotate(ctx, rotating.ID, time.Hour, name))
-	check(all.Update(ctx, rotating.ID, apikey.Changes{Name: new(name + "!")}, ""))
-	check(all.Delete(ctx, deleted.ID, name))
+	check(all.Disable(ctx, disabled.ID, apikey.Reason(name)))
+	check(s.keys.Disable(ctx, locked.ID, apikey.Reason(name)))
+	check(all.Rotate(ctx, rotating.ID, time.Hour, apikey.Reason(name)))
+	check(all.Update(ctx, rotating.ID, apikey.Changes{Name: new(name + "!")}))
+	check(all.Delete(ctx, deleted.ID, apikey.Reason(name)))
 	b := s.browser(t, "ada")
 	found := map[string]*page{
 		"list": b.open(""), "search": b.open("?q=" + url.QueryEscape(name)), "nothing": b.open("?q=zzz" + url.QueryEscape(name)),

@@ -23,23 +23,23 @@ func TestStates(t *testing.T) {
 		return func(ctx context.Context, s *site, id string) error { return do(ctx, s.keys.ForOwner("ada", nil), id) }
 	}
 	rotate := own(func(ctx context.Context, o *apikey.OwnerManager, id string) error {
-		_, err := o.Rotate(ctx, id, 9*day, "")
+		_, err := o.Rotate(ctx, id, 9*day)
 		return err
 	})
 	disable := own(func(ctx context.Context, o *apikey.OwnerManager, id string) error {
-		_, err := o.Disable(ctx, id, "break")
+		_, err := o.Disable(ctx, id, apikey.Reason("break"))
 		return err
 	})
 	hold := change(func(ctx context.Context, s *site, id string) error {
-		_, err := s.keys.Disable(apikey.WithActor(ctx, "support"), id, "seen")
+		_, err := s.keys.Disable(apikey.WithActor(ctx, "support"), id, apikey.Reason("seen"))
 		return err
 	})
 	remove := own(func(ctx context.Context, o *apikey.OwnerManager, id string) error {
-		_, err := o.Delete(ctx, id, "")
+		_, err := o.Delete(ctx, id)
 		return err
 	})
 	off := change(func(ctx context.Context, s *site, _ string) error {
-		_, err := s.keys.DisableOwner(ctx, "ada", "unpaid")
+		_, err := s.keys.DisableOwner(ctx, "ada", apikey.Reason("unpaid"))
 		return err
 	})
 	tests := []struct {
@@ -135,10 +135,10 @@ func TestDialogsTell(t *testing.T) {
 	regenerate := func() *page { return ada.open("key/" + id + "/regenerate") }
 	is.True(regenerate().has("To change without a break") && !regenerate().has("becomes active again"))
 	is.True(!ada.open("key/" + id + "/rotate").has("A rotation is in progress."))
-	_, err := own.Rotate(t.Context(), id, time.Hour, "")
+	_, err := own.Rotate(t.Context(), id, time.Hour)
 	is.NoErr(err)
 	is.True(ada.open("key/" + id + "/rotate").has("A rotation is in progress."))
-	_, err = own.Disable(t.Context(), id, "")
+	_, err = own.Disable(t.Context(), id)
 	is.NoErr(err)
 	is.True(!regenerate().has("To change without a break") && regenerate().has("becomes active again"))
 }

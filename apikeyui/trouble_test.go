@@ -130,7 +130,7 @@ func TestRefusals(t *testing.T) {
 			}
 		}, "rotate", nil, nil, 403, "You may not do this"},
 		{"rotation over", nil, "finish", func(s *site, key apikey.Key) error {
-			_, err := s.keys.Rotate(t.Context(), key.ID, time.Minute, "")
+			_, err := s.keys.Rotate(t.Context(), key.ID, time.Minute)
 			return err
 		}, nil, 409, "The rotation of this key has ended."},
 		{"expired", nil, "rotate", nil, nil, 409, "Regenerate it to go on using it."},
@@ -243,18 +243,18 @@ func TestNoticesOfTheLog(t *testing.T) {
 	}{
 		{"issued", func() (apikey.Key, error) { return own.Get(t.Context(), key.ID) }},
 		{"updated", func() (apikey.Key, error) {
-			return own.Update(t.Context(), key.ID, apikey.Changes{Name: new("other")}, "")
+			return own.Update(t.Context(), key.ID, apikey.Changes{Name: new("other")})
 		}},
 		{"rotated", func() (apikey.Key, error) {
-			issued, err := own.Rotate(t.Context(), key.ID, time.Hour, "")
+			issued, err := own.Rotate(t.Context(), key.ID, time.Hour)
 			return issued.Key, err
 		}},
-		{"extended", func() (apikey.Key, error) { return own.ExtendRotation(t.Context(), key.ID, 2*time.Hour, "") }},
-		{"finished", func() (apikey.Key, error) { return own.FinishRotation(t.Context(), key.ID, "") }},
-		{"disabled", func() (apikey.Key, error) { return own.Disable(t.Context(), key.ID, "") }},
-		{"enabled", func() (apikey.Key, error) { return own.Enable(t.Context(), key.ID, "") }},
+		{"extended", func() (apikey.Key, error) { return own.ExtendRotation(t.Context(), key.ID, 2*time.Hour) }},
+		{"finished", func() (apikey.Key, error) { return own.FinishRotation(t.Context(), key.ID) }},
+		{"disabled", func() (apikey.Key, error) { return own.Disable(t.Context(), key.ID) }},
+		{"enabled", func() (apikey.Key, error) { return own.Enable(t.Context(), key.ID) }},
 		{"regenerated", func() (apikey.Key, error) {
-			issued, err := own.Regenerate(t.Context(), key.ID, "")
+			issued, err := own.Regenerate(t.Context(), key.ID)
 			return issued.Key, err
 		}},
 	}

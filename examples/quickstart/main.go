@@ -141,8 +141,8 @@ func showEarlier(ctx context.Context, manager *apikey.Manager, report *report) (
 // leaveRunning issues a key to try and waits until the program is told to end.
 func leaveRunning(ctx context.Context, manager *apikey.Manager, url string, stdout io.Writer) error {
 	issued, err := manager.Issue(ctx, apikey.IssueParams{
-		Owner: owner, Name: "to try", Scopes: []string{"orders:read"}, Reason: "-serve",
-	})
+		Owner: owner, Name: "to try", Scopes: []string{"orders:read"},
+	}, apikey.Reason("-serve"))
 	if err != nil {
 		return err
 	}

@@ -62,8 +62,7 @@ func (w *walk) issue(ctx context.Context) error {
 	issued, err := w.customer.Issue(ctx, apikey.IssueParams{
 		Name:   "billing",
 		Scopes: []string{"orders:read"},
-		Reason: "for the billing program",
-	})
+	}, apikey.Reason("for the billing program"))
 	if err := w.did("the customer issues a key with the scope orders:read", err); err != nil {
 		return err
 	}
@@ -83,7 +82,7 @@ func (w *walk) scopes(ctx context.Context) (err error) {
 	if err := w.call(ctx, "POST", "needs orders:write", bearer(w.token), "403 insufficient_scope"); err != nil {
 		return err
 	}
-	w.other, err = w.customer.Issue(ctx, apikey.IssueParams{Name: "reports", Reason: "for the monthly report"})
+	w.other, err = w.customer.Issue(ctx, apikey.IssueParams{Name: "reports"}, apikey.Reason("for the monthly report"))
 	if err := w.did("the customer issues another key, without scopes", err); err != nil {
 		return err
 	}
@@ -91,14 +90,14 @@ func (w *walk) scopes(ctx context.Context) (err error) {
 }
 
 func (w *walk) disable(ctx context.Context) error {
-	_, err := w.customer.Disable(ctx, w.keyID, "billing is paused")
+	_, err := w.customer.Disable(ctx, w.keyID, apikey.Reason("billing is paused"))
 	if err := w.did("the customer disables the key", err); err != nil {
 		return err
 	}
 	if err := w.get(ctx, "with its token", bearer(w.token), "401 disabled"); err != nil {
 		return err
 	}
-	_, err = w.customer.Enable(ctx, w.keyID, "billing goes on")
+	_, err = w.customer.Enable(ctx, w.keyID, apikey.Reason("billing goes on"))
 	if err := w.did("the customer enables it", err); err != nil {
 		return err
 	}
@@ -107,7 +106,7 @@ func (w *walk) disable(ctx context.Context) error {
 
 func (w *walk) rotate(ctx context.Context) error {
 	old := w.token
-	issued, err := w.customer.Rotate(ctx, w.keyID, 24*time.Hour, "as every 90 days")
+	issued, err := w.customer.Rotate(ctx, w.keyID, 24*time.Hour, apikey.Reason("as every 90 days"))
 	if err := w.did("the customer rotates it, with an overlap of 24 hours", err); err != nil {
 		return err
 	}
@@ -119,7 +118,7 @@ func (w *walk) rotate(ctx context.Context) error {
 	); err != nil {
 		return err
 	}
-	_, err = w.customer.FinishRotation(ctx, w.keyID, "every client has the new token")
+	_, err = w.customer.FinishRotation(ctx, w.keyID, apikey.Reason("every client has the new token"))
 	if err := w.did("the customer finishes the rotation", err); err != nil {
 		return err
 	}
@@ -133,7 +132,7 @@ func (w *walk) regenerate(ctx context.Context) error {
 	// The customer mails that the token was seen by others. Changes through
 	// the Manager say who made them.
 	old := w.token
-	issued, err := w.manager.Regenerate(apikey.WithActor(ctx, "support"), w.keyID, "token was posted in a chat")
+	issued, err := w.manager.Regenerate(apikey.WithActor(ctx, "support"), w.keyID, apikey.Reason("token was posted in a chat"))
 	if err := w.did("support regenerates it: token was posted in a chat", err); err != nil {
 		return err
 	}
@@ -187,7 +186,7 @@ func (w *walk) oneYearLater(ctx context.Context) error {
 		return err
 	}
 	old := w.token
-	issued, err := w.customer.Regenerate(ctx, w.keyID, "for another year")
+	issued, err := w.customer.Regenerate(ctx, w.keyID, apikey.Reason("for another year"))
 	if err := w.did("the customer regenerates it", err); err != nil {
 		return err
 	}
@@ -201,14 +200,14 @@ func (w *walk) oneYearLater(ctx context.Context) error {
 }
 
 func (w *walk) delete(ctx context.Context) error {
-	_, err := w.customer.Delete(ctx, w.keyID, "billing moved to another service")
+	_, err := w.customer.Delete(ctx, w.keyID, apikey.Reason("billing moved to another service"))
 	if err := w.did("the customer deletes it", err); err != nil {
 		return err
 	}
 	if err := w.get(ctx, "with its token", bearer(w.token), "401 deleted"); err != nil {
 		return err
 	}
-	_, err = w.manager.Regenerate(apikey.WithActor(ctx, "support"), w.keyID, "by mistake")
+	_, err = w.manager.Regenerate(apikey.WithActor(ctx, "support"), w.keyID, apikey.Reason("by mistake"))
 	return w.refused("support regenerates it by mistake", err, apikey.ErrDeleted)
 }
 

@@ -69,12 +69,12 @@ func addDemoKeys(ctx context.Context, store apikey.Store, pepper apikey.Secret) 
 		case 20:
 			locked, err = d.issue(ctx, 0, "Web shop", 0, "orders:write")
 		case 10:
-			_, err = d.owner(0).Disable(d.as(ctx, 0), paused.Key.ID, "not needed before the next release")
+			_, err = d.owner(0).Disable(d.as(ctx, 0), paused.Key.ID, apikey.Reason("not needed before the next release"))
 		case 5:
 			support := apikey.WithActor(ctx, "support@example.net")
-			_, err = d.keys.Disable(support, locked.Key.ID, "its token was found in a public repository")
+			_, err = d.keys.Disable(support, locked.Key.ID, apikey.Reason("its token was found in a public repository"))
 		case 2:
-			successor, err = d.owner(0).Rotate(d.as(ctx, 0), production.Key.ID, 7*24*time.Hour, "as every 60 days")
+			successor, err = d.owner(0).Rotate(d.as(ctx, 0), production.Key.ID, 7*24*time.Hour, apikey.Reason("as every 60 days"))
 		}
 		if err != nil {
 			return err

@@ -23,7 +23,7 @@ func TestJoinersLikeIDNA(t *testing.T) {
 	// The actor is checked before the id, so nothing is stored.
 	accepted := func(text string) bool {
 		var field *apikey.FieldError
-		_, err := m.Delete(apikey.WithActor(t.Context(), text), "no id", "")
+		_, err := m.Delete(apikey.WithActor(t.Context(), text), "no id")
 		return errors.As(err, &field) && field.Field == "id"
 	}
 	checked, mapped := idna.New(idna.CheckJoiners(true)), idna.New(idna.MapForLookup())

@@ -78,10 +78,10 @@ func actingKey(t *testing.T, newStore NewStore) {
 			p.Rate = apikey.Rate{}
 		}
 		target := f.issue(p)
-		_, err := f.m.Rotate(f.ctx, target.Key.ID, time.Hour, "")
+		_, err := f.m.Rotate(f.ctx, target.Key.ID, time.Hour)
 		f.no(err)
 		if name == "expiry" || name == "scopes" { // Rotate gave it a new end
-			_, err := f.m.Update(f.ctx, target.Key.ID, apikey.Changes{ExpiresAt: new(f.now().Add(p.Lifetime))}, "")
+			_, err := f.m.Update(f.ctx, target.Key.ID, apikey.Changes{ExpiresAt: new(f.now().Add(p.Lifetime))})
 			f.no(err)
 		}
 		before, events := f.get(target.Key.ID), len(f.events(""))
@@ -102,9 +102,9 @@ func actingKey(t *testing.T, newStore NewStore) {
 			f.no(read())
 		}
 		// The Manager, and the owner without a key, are not bound.
-		_, err = f.m.Update(ctx, before.ID, apikey.Changes{Name: new("renamed")}, "")
+		_, err = f.m.Update(ctx, before.ID, apikey.Changes{Name: new("renamed")})
 		f.no(err)
-		_, err = o.Update(f.ctx, before.ID, apikey.Changes{Name: new("renamed again")}, "")
+		_, err = o.Update(f.ctx, before.ID, apikey.Changes{Name: new("renamed again")})
 		f.no(err)
 	}
 
@@ -114,21 +114,21 @@ func actingKey(t *testing.T, newStore NewStore) {
 		"networks": {Networks: &[]netip.Prefix{}},
 		"expiry":   {ExpiresAt: new(end.Add(time.Second))},
 	} {
-		if _, err := o.Update(ctx, narrow.Key.ID, changes, ""); !errors.Is(err, apikey.ErrScope) && !errors.Is(err, apikey.ErrForbidden) {
+		if _, err := o.Update(ctx, narrow.Key.ID, changes); !errors.Is(err, apikey.ErrScope) && !errors.Is(err, apikey.ErrForbidden) {
 			t.Errorf("update of %s: %v", name, err)
 		}
 	}
-	fresh, err := o.Regenerate(ctx, narrow.Key.ID, "")
+	fresh, err := o.Regenerate(ctx, narrow.Key.ID)
 	f.no(err)
 	if fresh.Key.ExpiresAt != end {
 		t.Errorf("regenerated until %s, want %s", fresh.Key.ExpiresAt, end)
 	}
-	fresh, err = o.Rotate(ctx, narrow.Key.ID, time.Minute, "")
+	fresh, err = o.Rotate(ctx, narrow.Key.ID, time.Minute)
 	f.no(err)
 	if fresh.Key.ExpiresAt != end {
 		t.Errorf("rotated until %s, want %s", fresh.Key.ExpiresAt, end)
 	}
-	_, err = o.FinishRotation(ctx, narrow.Key.ID, "")
+	_, err = o.FinishRotation(ctx, narrow.Key.ID)
 	f.no(err)
 
 	// Another owner's key touches nothing.
@@ -159,15 +159,15 @@ func selfRotation(f *fixture, self apikey.Issued, ctx context.Context, as func(a
 		}
 	}
 	reissues(o, ctx, "regenerate", "rotate", "finish", "extend")
-	if _, err := o.Update(ctx, id, apikey.Changes{ExpiresAt: new(end.Add(1000))}, ""); !errors.Is(err, apikey.ErrForbidden) {
+	if _, err := o.Update(ctx, id, apikey.Changes{ExpiresAt: new(end.Add(1000))}); !errors.Is(err, apikey.ErrForbidden) {
 		t.Errorf("a key lengthened its own life: %v", err)
 	}
-	_, err := o.Update(ctx, id, apikey.Changes{Name: new("renamed")}, "")
+	_, err := o.Update(ctx, id, apikey.Changes{Name: new("renamed")})
 	f.no(err)
 
 	rotating := f.m.ForOwner(owner, &apikey.OwnerOptions{SelfRotation: 10 * time.Minute})
 	reissues(rotating, ctx, "regenerate")
-	fresh, err := rotating.Rotate(ctx, id, 50*time.Minute, "")
+	fresh, err := rotating.Rotate(ctx, id, 50*time.Minute)
 	f.no(err)
 	if fresh.Key.ExpiresAt != end || fresh.Key.RetiringUntil != f.now().Add(10*time.Minute) {
 		t.Errorf("rotated itself until %s with an overlap until %s", fresh.Key.ExpiresAt, fresh.Key.RetiringUntil)
@@ -175,7 +175,7 @@ func selfRotation(f *fixture, self apikey.Issued, ctx context.Context, as func(a
 	// Neither the new token nor the old one shortens or lengthens the overlap.
 	reissues(rotating, as(fresh.Token), "regenerate", "finish", "extend")
 	var soon *apikey.TooSoonError
-	if _, err := rotating.Rotate(as(fresh.Token), id, time.Second, ""); !errors.As(err, &soon) || soon.At != f.now().Add(10*time.Minute) {
+	if _, err := rotating.Rotate(as(fresh.Token), id, time.Second); !errors.As(err, &soon) || soon.At != f.now().Add(10*time.Minute) {
 		t.Errorf("a second rotation: %v", err)
 	}
 	reissues(rotating, as(self.Token), "regenerate", "rotate", "finish", "extend", "update", "delete")
@@ -186,18 +186,18 @@ func selfRotation(f *fixture, self apikey.Issued, ctx context.Context, as func(a
 	// The limit of the key counts it, and a stopped key does nothing.
 	f.clock.Add(10 * time.Minute)
 	limited := f.manager(apikey.Options{ReissueLimit: &apikey.ReissueLimit{N: 2, Window: time.Hour}}).ForOwner(owner, &apikey.OwnerOptions{SelfRotation: time.Minute})
-	if _, err := limited.Rotate(as(fresh.Token), id, time.Second, ""); !errors.Is(err, apikey.ErrTooSoon) {
+	if _, err := limited.Rotate(as(fresh.Token), id, time.Second); !errors.Is(err, apikey.ErrTooSoon) {
 		t.Errorf("over the reissue limit: %v", err)
 	}
 	stale := as(fresh.Token)
-	_, err = f.m.Disable(f.ctx, id, "")
+	_, err = f.m.Disable(f.ctx, id)
 	f.no(err)
 	if _, err := o.Issue(stale, apikey.IssueParams{Name: "x"}); !errors.Is(err, apikey.ErrForbidden) {
 		t.Errorf("issued by a disabled key: %v", err)
 	}
-	_, err = f.m.Enable(f.ctx, id, "")
+	_, err = f.m.Enable(f.ctx, id)
 	f.no(err)
-	_, err = f.m.Update(f.ctx, id, apikey.Changes{Scopes: &[]string{}}, "")
+	_, err = f.m.Update(f.ctx, id, apikey.Changes{Scopes: &[]string{}})
 	f.no(err)
 	wide := f.m.ForOwner(owner, &apikey.OwnerOptions{Scopes: []string{"orders:*"}})
 	if _, err := wide.Issue(stale, apikey.IssueParams{Name: "x", Scopes: []string{"orders:read"}}); !errors.Is(err, apikey.ErrScope) {
@@ -209,14 +209,14 @@ func selfRotation(f *fixture, self apikey.Issued, ctx context.Context, as func(a
 func ownerCalls(o *apikey.OwnerManager, ctx context.Context, id string, names ...string) map[string]error {
 	errs := map[string]error{}
 	for name, call := range map[string]func() error{
-		"update":     func() error { _, err := o.Update(ctx, id, apikey.Changes{Name: new("mine")}, ""); return err },
-		"disable":    func() error { _, err := o.Disable(ctx, id, ""); return err },
-		"enable":     func() error { _, err := o.Enable(ctx, id, ""); return err },
-		"regenerate": func() error { _, err := o.Regenerate(ctx, id, ""); return err },
-		"rotate":     func() error { _, err := o.Rotate(ctx, id, time.Hour, ""); return err },
-		"finish":     func() error { _, err := o.FinishRotation(ctx, id, ""); return err },
-		"extend":     func() error { _, err := o.ExtendRotation(ctx, id, time.Hour, ""); return err },
-		"delete":     func() error { _, err := o.Delete(ctx, id, ""); return err },
+		"update":     func() error { _, err := o.Update(ctx, id, apikey.Changes{Name: new("mine")}); return err },
+		"disable":    func() error { _, err := o.Disable(ctx, id); return err },
+		"enable":     func() error { _, err := o.Enable(ctx, id); return err },
+		"regenerate": func() error { _, err := o.Regenerate(ctx, id); return err },
+		"rotate":     func() error { _, err := o.Rotate(ctx, id, time.Hour); return err },
+		"finish":     func() error { _, err := o.FinishRotation(ctx, id); return err },
+		"extend":     func() error { _, err := o.ExtendRotation(ctx, id, time.Hour); return err },
+		"delete":     func() error { _, err := o.Delete(ctx, id); return err },
 	} {
 		wanted := len(names) == 0
 		for _, one := range names {

@@ -131,7 +131,7 @@ func (f *fixture) no(err error) {
 	}
 }
 
-func (f *fixture) issue(p apikey.IssueParams) apikey.Issued {
+func (f *fixture) issue(p apikey.IssueParams, opts ...apikey.ChangeOption) apikey.Issued {
 	f.Helper()
 	if p.Owner == "" {
 		p.Owner = owner
@@ -139,7 +139,7 @@ func (f *fixture) issue(p apikey.IssueParams) apikey.Issued {
 	if p.Name == "" {
 		p.Name = "test"
 	}
-	issued, err := f.m.Issue(f.ctx, p)
+	issued, err := f.m.Issue(f.ctx, p, opts...)
 	f.no(err)
 	return issued
 }

@@ -136,10 +136,10 @@ func expiryZones(t *testing.T, newStore NewStore) {
 func expiredRotation(t *testing.T, newStore NewStore) {
 	f := newFixture(t, newStore, apikey.Options{})
 	issued := f.issue(apikey.IssueParams{})
-	fresh, err := f.m.Rotate(f.ctx, issued.Key.ID, 100*time.Hour, "")
+	fresh, err := f.m.Rotate(f.ctx, issued.Key.ID, 100*time.Hour)
 	f.no(err)
 	end := f.now().Add(50 * time.Hour)
-	_, err = f.m.Update(f.ctx, issued.Key.ID, apikey.Changes{ExpiresAt: &end}, "")
+	_, err = f.m.Update(f.ctx, issued.Key.ID, apikey.Changes{ExpiresAt: &end})
 	f.no(err)
 	key, err := f.m.Validate(f.ctx, issued.Token.Reveal())
 	f.no(err)
@@ -158,13 +158,13 @@ func expiredRotation(t *testing.T, newStore NewStore) {
 	if k := f.get(issued.Key.ID); k.Rotating(end) || !k.Rotating(end.Add(-time.Microsecond)) {
 		t.Error("Rotating does not end with the key")
 	}
-	if _, err := f.m.ExtendRotation(f.ctx, issued.Key.ID, time.Hour, ""); !errors.Is(err, apikey.ErrNotRotating) {
+	if _, err := f.m.ExtendRotation(f.ctx, issued.Key.ID, time.Hour); !errors.Is(err, apikey.ErrNotRotating) {
 		t.Errorf("extend on an expired key: %v", err)
 	}
 
 	// If the key is given more time, the older token stays refused.
 	later := end.Add(time.Hour)
-	key, err = f.m.Update(f.ctx, issued.Key.ID, apikey.Changes{ExpiresAt: &later}, "")
+	key, err = f.m.Update(f.ctx, issued.Key.ID, apikey.Changes{ExpiresAt: &later})
 	f.no(err)
 	f.no(f.validate(fresh.Token))
 	if err := f.validate(issued.Token); err != apikey.ErrReplaced {
@@ -201,12 +201,12 @@ func rotationEnds(t *testing.T, newStore NewStore) {
 			f := newFixture(t, newStore, apikey.Options{})
 			issued := f.issue(apikey.IssueParams{Lifetime: life})
 			f.clock.Add(test.age)
-			fresh, err := f.m.Rotate(f.ctx, issued.Key.ID, test.overlap, "")
+			fresh, err := f.m.Rotate(f.ctx, issued.Key.ID, test.overlap)
 			f.no(err)
 			key := f.get(issued.Key.ID)
 			if test.extend != 0 {
 				f.clock.Add(time.Hour)
-				key, err = f.m.ExtendRotation(f.ctx, issued.Key.ID, test.extend, "")
+				key, err = f.m.ExtendRotation(f.ctx, issued.Key.ID, test.extend)
 				f.no(err)
 			}
 			want := issued.Key.CreatedAt.Add(test.want)
@@ -219,7 +219,7 @@ func rotationEnds(t *testing.T, newStore NewStore) {
 			f.endsAt(issued.Token, want, apikey.ErrReplaced)
 			f.clock.Set(want)
 			f.no(f.validate(fresh.Token))
-			if _, err := f.m.FinishRotation(f.ctx, issued.Key.ID, ""); !errors.Is(err, apikey.ErrNotRotating) {
+			if _, err := f.m.FinishRotation(f.ctx, issued.Key.ID); !errors.Is(err, apikey.ErrNotRotating) {
 				t.Errorf("finish after the end: %v", err)
 			}
 		})

@@ -87,7 +87,7 @@ func lostAnswers(t *testing.T, newStore NewStore) {
 				m, err := apikey.New(l, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, Now: f.clock.Now})
 				f.no(err)
 				if op == "purge" {
-					_, err = m.Delete(f.ctx, key.ID, "")
+					_, err = m.Delete(f.ctx, key.ID)
 					f.no(err)
 				}
 				before := len(f.events(""))
@@ -99,11 +99,11 @@ func lostAnswers(t *testing.T, newStore NewStore) {
 				case "issue":
 					issued, err = m.Issue(f.ctx, apikey.IssueParams{Owner: owner, Name: "test"})
 				case "regenerate":
-					issued, err = m.Regenerate(f.ctx, key.ID, "")
+					issued, err = m.Regenerate(f.ctx, key.ID)
 				case "rotate":
-					issued, err = m.Rotate(f.ctx, key.ID, time.Hour, "")
+					issued, err = m.Rotate(f.ctx, key.ID, time.Hour)
 				case "disable":
-					_, err = m.Disable(f.ctx, key.ID, "")
+					_, err = m.Disable(f.ctx, key.ID)
 				case "purge":
 					f.clock.Add(91 * 24 * time.Hour)
 					_, err = m.Sweep(f.ctx)
@@ -111,7 +111,7 @@ func lostAnswers(t *testing.T, newStore NewStore) {
 					if test.get != nil {
 						return // reads by Owner, not Get
 					}
-					_, err = m.DisableOwner(f.ctx, who, "")
+					_, err = m.DisableOwner(f.ctx, who)
 				}
 				l.get = nil
 				if !errors.Is(err, test.err) || (err == nil) != (test.err == nil) {
@@ -154,10 +154,10 @@ func lostAnswers(t *testing.T, newStore NewStore) {
 		f := newFixture(t, shared, apikey.Options{})
 		key := f.issue(apikey.IssueParams{}).Key
 		l := &lossy{Store: f.store, plan: []string{done}}
-		l.between = func() { _, err := f.m.Rotate(f.ctx, key.ID, time.Hour, ""); f.no(err) }
+		l.between = func() { _, err := f.m.Rotate(f.ctx, key.ID, time.Hour); f.no(err) }
 		m, err := apikey.New(l, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, Now: f.clock.Now})
 		f.no(err)
-		issued, err := m.Regenerate(f.ctx, key.ID, "")
+		issued, err := m.Regenerate(f.ctx, key.ID)
 		f.no(err) // it was made, and rotated since
 		f.no(f.validate(issued.Token))
 		if issued.Key.Revision != 2 || f.get(key.ID).Revision != 3 {
@@ -168,10 +168,10 @@ func lostAnswers(t *testing.T, newStore NewStore) {
 		f := newFixture(t, shared, apikey.Options{})
 		key := f.issue(apikey.IssueParams{}).Key
 		l := &lossy{Store: f.store, plan: []string{notDone}}
-		l.between = func() { _, err := f.m.Regenerate(f.ctx, key.ID, ""); f.no(err) }
+		l.between = func() { _, err := f.m.Regenerate(f.ctx, key.ID); f.no(err) }
 		m, err := apikey.New(l, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, Now: f.clock.Now})
 		f.no(err)
-		disabled, err := m.Disable(f.ctx, key.ID, "")
+		disabled, err := m.Disable(f.ctx, key.ID)
 		f.no(err)
 		if disabled.Revision != 3 {
 			t.Errorf("revision %d, want 3", disabled.Revision)
@@ -181,10 +181,10 @@ func lostAnswers(t *testing.T, newStore NewStore) {
 		f := newFixture(t, shared, apikey.Options{})
 		key := f.issue(apikey.IssueParams{}).Key
 		l := &lossy{Store: f.store, plan: []string{notDone}}
-		l.between = func() { _, err := f.m.Regenerate(f.ctx, key.ID, ""); f.no(err) }
+		l.between = func() { _, err := f.m.Regenerate(f.ctx, key.ID); f.no(err) }
 		m, err := apikey.New(l, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, Now: f.clock.Now})
 		f.no(err)
-		if _, err := m.Regenerate(f.ctx, key.ID, ""); !errors.Is(err, apikey.ErrConflict) {
+		if _, err := m.Regenerate(f.ctx, key.ID); !errors.Is(err, apikey.ErrConflict) {
 			t.Errorf("error %v, want ErrConflict", err)
 		}
 	})
@@ -194,11 +194,8 @@ func idempotency(t *testing.T, newStore NewStore) {
 	f := newFixture(t, newStore, apikey.Options{MaxKeysPerOwner: 2})
 	first, err := f.m.Issue(f.ctx, apikey.IssueParams{Owner: owner, Name: "test", IdempotencyKey: "order 7"})
 	f.no(err)
-	for _, who := range []apikey.IssueParams{
-		{Owner: owner, Name: "test", IdempotencyKey: "order 7"},
-		{Owner: owner, Name: "test", Reason: "again", IdempotencyKey: "order 7"},
-	} {
-		again, err := f.m.Issue(f.ctx, who)
+	for _, reason := range []string{"", "again"} {
+		again, err := f.m.Issue(f.ctx, apikey.IssueParams{Owner: owner, Name: "test", IdempotencyKey: "order 7"}, apikey.Reason(reason))
 		if !errors.Is(err, apikey.ErrExists) || !strings.Contains(err.Error(), first.Key.ID) {
 			t.Errorf("a repeat: %v", err)
 		}
@@ -226,7 +223,7 @@ func idempotency(t *testing.T, newStore NewStore) {
 		t.Error("two owners share an id")
 	}
 	// A deleted key stays made.
-	_, err = f.m.Delete(f.ctx, other.Key.ID, "")
+	_, err = f.m.Delete(f.ctx, other.Key.ID)
 	f.no(err)
 	if _, err := f.m.Issue(f.ctx, apikey.IssueParams{Owner: "b", Name: "test", IdempotencyKey: "order 7"}); !errors.Is(err, apikey.ErrExists) {
 		t.Errorf("a repeat after delete: %v", err)

@@ -20,15 +20,15 @@ func reissues(t *testing.T, newStore NewStore) {
 	id := f.issue(apikey.IssueParams{}).Key.ID
 	first := f.now()
 	f.clock.Add(time.Hour)
-	_, err := o.Regenerate(f.ctx, id, "")
+	_, err := o.Regenerate(f.ctx, id)
 	f.no(err)
 	f.clock.Add(time.Hour)
-	_, err = o.Rotate(f.ctx, id, time.Hour, "")
+	_, err = o.Rotate(f.ctx, id, time.Hour)
 	f.no(err)
 
 	for _, reissue := range []func() (apikey.Issued, error){
-		func() (apikey.Issued, error) { return o.Regenerate(f.ctx, id, "") },
-		func() (apikey.Issued, error) { return o.Rotate(f.ctx, id, time.Hour, "") },
+		func() (apikey.Issued, error) { return o.Regenerate(f.ctx, id) },
+		func() (apikey.Issued, error) { return o.Rotate(f.ctx, id, time.Hour) },
 	} {
 		var soon *apikey.TooSoonError
 		if _, err := reissue(); !errors.As(err, &soon) || !errors.Is(err, apikey.ErrTooSoon) || !soon.At.Equal(first.Add(24*time.Hour)) {
@@ -37,38 +37,38 @@ func reissues(t *testing.T, newStore NewStore) {
 	}
 	// The Manager's count as well, but are not bound.
 	f.clock.Add(time.Hour)
-	_, err = f.m.Regenerate(f.ctx, id, "")
+	_, err = f.m.Regenerate(f.ctx, id)
 	f.no(err)
 	var soon *apikey.TooSoonError
-	if _, err := o.Regenerate(f.ctx, id, ""); !errors.As(err, &soon) || !soon.At.Equal(first.Add(25*time.Hour)) {
+	if _, err := o.Regenerate(f.ctx, id); !errors.As(err, &soon) || !soon.At.Equal(first.Add(25*time.Hour)) {
 		t.Fatalf("after one more by the Manager: %v", err) // two must leave the window
 	}
 	f.clock.Set(first.Add(24*time.Hour - time.Microsecond))
-	if _, err := o.Regenerate(f.ctx, id, ""); !errors.Is(err, apikey.ErrTooSoon) {
+	if _, err := o.Regenerate(f.ctx, id); !errors.Is(err, apikey.ErrTooSoon) {
 		t.Fatalf("a microsecond too early: %v", err)
 	}
 	f.clock.Set(first.Add(25 * time.Hour)) // now two are in the window
-	_, err = o.Regenerate(f.ctx, id, "")
+	_, err = o.Regenerate(f.ctx, id)
 	f.no(err)
 
-	_, err = o.Disable(f.ctx, id, "")
+	_, err = o.Disable(f.ctx, id)
 	f.no(err)
-	_, err = o.Delete(f.ctx, id, "")
+	_, err = o.Delete(f.ctx, id)
 	f.no(err)
 
 	free := f.manager(apikey.Options{ReissueLimit: &apikey.ReissueLimit{}}).ForOwner(owner, nil)
 	id = f.issue(apikey.IssueParams{}).Key.ID
 	for range 20 {
-		_, err := free.Regenerate(f.ctx, id, "")
+		_, err := free.Regenerate(f.ctx, id)
 		f.no(err)
 	}
 	usual := f.manager(apikey.Options{}).ForOwner(owner, nil) // 5 in 24 hours
 	id = f.issue(apikey.IssueParams{}).Key.ID
 	for range 4 {
-		_, err := usual.Regenerate(f.ctx, id, "")
+		_, err := usual.Regenerate(f.ctx, id)
 		f.no(err)
 	}
-	if _, err := usual.Regenerate(f.ctx, id, ""); !errors.Is(err, apikey.ErrTooSoon) {
+	if _, err := usual.Regenerate(f.ctx, id); !errors.Is(err, apikey.ErrTooSoon) {
 		t.Errorf("a fifth reissue in a day: %v", err)
 	}
 }
@@ -79,12 +79,12 @@ func sweeping(t *testing.T, newStore NewStore) {
 	const day = 24 * time.Hour
 	deleted, kept := f.issue(apikey.IssueParams{}), f.issue(apikey.IssueParams{})
 	rotating := f.issue(apikey.IssueParams{})
-	_, err := f.m.Delete(f.ctx, deleted.Key.ID, "")
+	_, err := f.m.Delete(f.ctx, deleted.Key.ID)
 	f.no(err)
 	old := kept
-	kept, err = f.m.Regenerate(f.ctx, kept.Key.ID, "")
+	kept, err = f.m.Regenerate(f.ctx, kept.Key.ID)
 	f.no(err)
-	rotated, err := f.m.Rotate(f.ctx, rotating.Key.ID, 10*day, "")
+	rotated, err := f.m.Rotate(f.ctx, rotating.Key.ID, 10*day)
 	f.no(err)
 	expired := f.issue(apikey.IssueParams{Lifetime: day})
 
@@ -138,12 +138,12 @@ func sweeping(t *testing.T, newStore NewStore) {
 	// What the reissue limit counts is kept, however short Retain is.
 	short := f.manager(apikey.Options{Retain: apikey.Period{Days: 1}, ReissueLimit: &apikey.ReissueLimit{N: 2, Window: 3 * day}})
 	counted := f.issue(apikey.IssueParams{}).Key
-	_, err = short.ForOwner(owner, nil).Regenerate(f.ctx, counted.ID, "")
+	_, err = short.ForOwner(owner, nil).Regenerate(f.ctx, counted.ID)
 	f.no(err)
 	f.clock.Add(2 * day)
 	_, err = short.Sweep(f.ctx)
 	f.no(err)
-	if _, err := short.ForOwner(owner, nil).Regenerate(f.ctx, counted.ID, ""); !errors.Is(err, apikey.ErrTooSoon) {
+	if _, err := short.ForOwner(owner, nil).Regenerate(f.ctx, counted.ID); !errors.Is(err, apikey.ErrTooSoon) {
 		t.Errorf("after a sweep: %v", err)
 	}
 
@@ -152,10 +152,10 @@ func sweeping(t *testing.T, newStore NewStore) {
 	id := rotating.Key.ID
 	var last apikey.Issued
 	for range 150 {
-		last, err = f.m.Regenerate(f.ctx, id, "")
+		last, err = f.m.Regenerate(f.ctx, id)
 		f.no(err)
 	}
-	rotated, err = f.m.Rotate(f.ctx, id, day, "")
+	rotated, err = f.m.Rotate(f.ctx, id, day)
 	f.no(err)
 	credentials, err := f.m.Credentials(f.ctx, id)
 	f.no(err)
@@ -168,11 +168,11 @@ func sweeping(t *testing.T, newStore NewStore) {
 	// Also if the clock runs backwards, so that what is newest seems oldest.
 	for range 110 {
 		f.clock.Add(-time.Second)
-		last, err = f.m.Regenerate(f.ctx, id, "")
+		last, err = f.m.Regenerate(f.ctx, id)
 		f.no(err)
 	}
 	f.clock.Add(-time.Second)
-	rotated, err = f.m.Rotate(f.ctx, id, day, "")
+	rotated, err = f.m.Rotate(f.ctx, id, day)
 	f.no(err)
 	f.no(f.validate(last.Token))
 	f.no(f.validate(rotated.Token))
@@ -199,14 +199,14 @@ func lists(t *testing.T, newStore NewStore) {
 		t.Errorf("due a microsecond early: %q", got)
 	}
 	f.clock.Add(time.Microsecond)
-	_, err := f.m.Disable(f.ctx, byName["old, disabled"], "")
+	_, err := f.m.Disable(f.ctx, byName["old, disabled"])
 	f.no(err)
-	_, err = f.m.Delete(f.ctx, byName["old, deleted"], "")
+	_, err = f.m.Delete(f.ctx, byName["old, deleted"])
 	f.no(err)
 	if diff := cmp.Diff([]string{"old", "old, rotating"}, due()); diff != "" {
 		t.Error(diff)
 	}
-	_, err = f.m.Rotate(f.ctx, byName["old, rotating"], day, "")
+	_, err = f.m.Rotate(f.ctx, byName["old, rotating"], day)
 	f.no(err)
 	if diff := cmp.Diff([]string{"old"}, due()); diff != "" {
 		t.Error(diff)
@@ -218,7 +218,7 @@ func lists(t *testing.T, newStore NewStore) {
 	// An overlap longer than RotateAfter: it is still rotating when it would
 	// be due again.
 	add("rotating for long", apikey.IssueParams{Owner: "patient"})
-	_, err = f.m.Rotate(f.ctx, byName["rotating for long"], 200*day, "")
+	_, err = f.m.Rotate(f.ctx, byName["rotating for long"], 200*day)
 	f.no(err)
 	f.clock.Add(91 * day)
 	if got := f.names(f.m.RotationDue(f.ctx, apikey.Query{Owner: "patient"})); got != nil {
@@ -229,7 +229,7 @@ func lists(t *testing.T, newStore NewStore) {
 	add("ends in 10 days", apikey.IssueParams{Lifetime: 10 * day})
 	add("ends in 30 days", apikey.IssueParams{Lifetime: 30 * day})
 	add("ends in 10 days, disabled", apikey.IssueParams{Lifetime: 10 * day})
-	_, err = f.m.Disable(f.ctx, byName["ends in 10 days, disabled"], "")
+	_, err = f.m.Disable(f.ctx, byName["ends in 10 days, disabled"])
 	f.no(err)
 	expiring := func(within time.Duration) []string {
 		return f.names(f.m.Expiring(f.ctx, within, apikey.Query{Owner: owner}))

@@ -257,18 +257,18 @@ func (f *fixture) bring(o *apikey.OwnerManager, state string) (id string, tokens
 	var err error
 	switch state {
 	case "disabled":
-		_, err = o.Disable(f.ctx, id, "")
+		_, err = o.Disable(f.ctx, id)
 	case "locked":
-		_, err = f.m.Disable(f.ctx, id, "")
+		_, err = f.m.Disable(f.ctx, id)
 	case "expired":
 		f.clock.Set(issued.Key.ExpiresAt.Add(time.Hour))
 	case "rotating":
 		var rotated apikey.Issued
-		rotated, err = o.Rotate(f.ctx, id, 48*time.Hour, "")
+		rotated, err = o.Rotate(f.ctx, id, 48*time.Hour)
 		tokens['r'], tokens['c'] = issued.Token, rotated.Token
 		f.clock.Add(24 * time.Hour)
 	case "deleted":
-		_, err = o.Delete(f.ctx, id, "")
+		_, err = o.Delete(f.ctx, id)
 	}
 	f.no(err)
 	return id, tokens
@@ -283,37 +283,37 @@ func (f *fixture) operate(op string, o *apikey.OwnerManager, id string) (apikey.
 	var err error
 	switch op {
 	case "update":
-		_, err = f.m.Update(host, id, changes, reason)
+		_, err = f.m.Update(host, id, changes, apikey.Reason(reason))
 	case "owner update":
-		_, err = o.Update(alice, id, changes, reason)
+		_, err = o.Update(alice, id, changes, apikey.Reason(reason))
 	case "disable":
-		_, err = f.m.Disable(host, id, reason)
+		_, err = f.m.Disable(host, id, apikey.Reason(reason))
 	case "owner disable":
-		_, err = o.Disable(alice, id, reason)
+		_, err = o.Disable(alice, id, apikey.Reason(reason))
 	case "enable":
-		_, err = f.m.Enable(host, id, reason)
+		_, err = f.m.Enable(host, id, apikey.Reason(reason))
 	case "owner enable":
-		_, err = o.Enable(alice, id, reason)
+		_, err = o.Enable(alice, id, apikey.Reason(reason))
 	case "regenerate":
-		issued, err = f.m.Regenerate(host, id, reason)
+		issued, err = f.m.Regenerate(host, id, apikey.Reason(reason))
 	case "owner regenerate":
-		issued, err = o.Regenerate(alice, id, reason)
+		issued, err = o.Regenerate(alice, id, apikey.Reason(reason))
 	case "rotate":
-		issued, err = f.m.Rotate(host, id, overlap, reason)
+		issued, err = f.m.Rotate(host, id, overlap, apikey.Reason(reason))
 	case "owner rotate":
-		issued, err = o.Rotate(alice, id, overlap, reason)
+		issued, err = o.Rotate(alice, id, overlap, apikey.Reason(reason))
 	case "finish":
-		_, err = f.m.FinishRotation(host, id, reason)
+		_, err = f.m.FinishRotation(host, id, apikey.Reason(reason))
 	case "owner finish":
-		_, err = o.FinishRotation(alice, id, reason)
+		_, err = o.FinishRotation(alice, id, apikey.Reason(reason))
 	case "extend":
-		_, err = f.m.ExtendRotation(host, id, overlap, reason)
+		_, err = f.m.ExtendRotation(host, id, overlap, apikey.Reason(reason))
 	case "owner extend":
-		_, err = o.ExtendRotation(alice, id, overlap, reason)
+		_, err = o.ExtendRotation(alice, id, overlap, apikey.Reason(reason))
 	case "delete":
-		_, err = f.m.Delete(host, id, reason)
+		_, err = f.m.Delete(host, id, apikey.Reason(reason))
 	case "owner delete":
-		_, err = o.Delete(alice, id, reason)
+		_, err = o.Delete(alice, id, apikey.Reason(reason))
 	case "nothing":
 	default:
 		f.Fatalf("no operation %q", op)

@@ -32,9 +32,9 @@ func ownerAsAWhole(t *testing.T, newStore NewStore) {
 	ctx := apikey.WithActor(f.ctx, "billing")
 	was, err := f.m.Owner(ctx, owner)
 	f.no(err)
-	state, err := f.m.DisableOwner(ctx, owner, "left")
+	state, err := f.m.DisableOwner(ctx, owner, apikey.Reason("left"))
 	f.no(err)
-	again, err := f.m.DisableOwner(ctx, owner, "left again")
+	again, err := f.m.DisableOwner(ctx, owner, apikey.Reason("left again"))
 	f.no(err)
 	if diff := cmp.Diff(state, again); diff != "" {
 		t.Errorf("disabling twice changed the owner:\n%s", diff)
@@ -79,9 +79,9 @@ func ownerAsAWhole(t *testing.T, newStore NewStore) {
 		}
 	}
 
-	_, err = f.m.EnableOwner(ctx, owner, "is back")
+	_, err = f.m.EnableOwner(ctx, owner, apikey.Reason("is back"))
 	f.no(err)
-	if state, err = f.m.EnableOwner(ctx, owner, "again"); err != nil || state.Disabled() || state.Revision != was.Revision+2 {
+	if state, err = f.m.EnableOwner(ctx, owner, apikey.Reason("again")); err != nil || state.Disabled() || state.Revision != was.Revision+2 {
 		t.Errorf("enabled twice: %+v, %v", state, err)
 	}
 	for state, id := range ids {

@@ -42,13 +42,13 @@ func ownerCeiling(t *testing.T, newStore NewStore) {
 	}
 	check("me orders:*", []string{"orders:read", "me"}, []string{"admin"})
 
-	state, err := f.m.SetOwnerScopes(ctx, owner, []string{"orders:read", "admin"}, "downgrade")
+	state, err := f.m.SetOwnerScopes(ctx, owner, []string{"orders:read", "admin"}, apikey.Reason("downgrade"))
 	f.no(err)
 	if !state.HasCeiling || state.Ceiling.String() != "admin orders:read" || state.Revision != 1 {
 		t.Errorf("owner %+v", state)
 	}
 	check("orders:read", []string{"orders:read"}, []string{"orders:write", "me", "admin", "orders:*"})
-	again, err := f.m.SetOwnerScopes(ctx, owner, []string{"admin", "orders:read", "admin"}, "again")
+	again, err := f.m.SetOwnerScopes(ctx, owner, []string{"admin", "orders:read", "admin"}, apikey.Reason("again"))
 	f.no(err)
 	if diff := cmp.Diff(state, again); diff != "" {
 		t.Errorf("setting the same scopes changed the owner:\n%s", diff)
@@ -57,7 +57,7 @@ func ownerCeiling(t *testing.T, newStore NewStore) {
 	// The attack: a new token for a key with the old scopes. And new keys are
 	// issued below the ceiling only.
 	o := f.m.ForOwner(owner, &apikey.OwnerOptions{Scopes: []string{"orders:*", "me"}})
-	fresh, err := o.Regenerate(f.ctx, wide.Key.ID, "")
+	fresh, err := o.Regenerate(f.ctx, wide.Key.ID)
 	f.no(err)
 	if err := f.validate(fresh.Token, apikey.Scope("orders:write")); err != apikey.ErrScope {
 		t.Errorf("a regenerated key: %v", err)
@@ -72,7 +72,7 @@ func ownerCeiling(t *testing.T, newStore NewStore) {
 
 	// No scopes allow nothing, also as nil; a cleared ceiling allows all.
 	for _, none := range [][]string{nil, {}} {
-		state, err = f.m.SetOwnerScopes(ctx, owner, none, "")
+		state, err = f.m.SetOwnerScopes(ctx, owner, none)
 		f.no(err)
 		key, err := f.m.Validate(f.ctx, wide.Token.Reveal())
 		f.no(err)
@@ -83,16 +83,16 @@ func ownerCeiling(t *testing.T, newStore NewStore) {
 			t.Errorf("below an empty ceiling: %v", err)
 		}
 	}
-	_, err = f.m.DisableOwner(ctx, owner, "")
+	_, err = f.m.DisableOwner(ctx, owner)
 	f.no(err)
-	state, err = f.m.ClearOwnerScopes(ctx, owner, "upgrade")
+	state, err = f.m.ClearOwnerScopes(ctx, owner, apikey.Reason("upgrade"))
 	f.no(err)
 	if state.HasCeiling || state.Ceiling.Len() != 0 || !state.Disabled() {
 		t.Errorf("owner %+v", state)
 	}
-	_, err = f.m.EnableOwner(ctx, owner, "")
+	_, err = f.m.EnableOwner(ctx, owner)
 	f.no(err)
-	_, err = f.m.ClearOwnerScopes(ctx, owner, "again")
+	_, err = f.m.ClearOwnerScopes(ctx, owner, apikey.Reason("again"))
 	f.no(err)
 	f.no(f.validate(wide.Token, apikey.Scope("orders:write")))
 	f.no(f.validate(wide.Token, apikey.Scope("me")))
@@ -133,20 +133,20 @@ func ownerTokens(t *testing.T, newStore NewStore) {
 	for range 4 { // the loop of the attack
 		id, err := issue()
 		f.no(err)
-		_, err = o.Delete(f.ctx, id, "")
+		_, err = o.Delete(f.ctx, id)
 		f.no(err)
 	}
 	kept, err := issue()
 	f.no(err)
-	_, err = o.Regenerate(f.ctx, kept, "")
+	_, err = o.Regenerate(f.ctx, kept)
 	f.no(err)
 
 	events := len(f.events(""))
 	_, err = issue()
 	tooSoon("issue", err, 10*time.Minute)
-	_, err = o.Regenerate(f.ctx, kept, "")
+	_, err = o.Regenerate(f.ctx, kept)
 	tooSoon("regenerate", err, 10*time.Minute)
-	_, err = o.Rotate(f.ctx, kept, time.Hour, "")
+	_, err = o.Rotate(f.ctx, kept, time.Hour)
 	tooSoon("rotate", err, 10*time.Minute)
 	_, err = f.manager(apikey.Options{OwnerTokenLimit: &apikey.ReissueLimit{N: 6, Window: time.Hour}}).ForOwner(owner, nil).Issue(f.ctx, apikey.IssueParams{Name: "x"})
 	tooSoon("issue by another Manager", err, 10*time.Minute)
@@ -154,11 +154,11 @@ func ownerTokens(t *testing.T, newStore NewStore) {
 		t.Errorf("%d events of changes that were rejected", more)
 	}
 	// Nothing else is bound: stopping a key, other owners, the Manager.
-	_, err = o.Disable(f.ctx, kept, "")
+	_, err = o.Disable(f.ctx, kept)
 	f.no(err)
 	_, err = f.m.ForOwner("another", nil).Issue(f.ctx, apikey.IssueParams{Name: "x"})
 	f.no(err)
-	_, err = f.m.Regenerate(f.ctx, kept, "")
+	_, err = f.m.Regenerate(f.ctx, kept)
 	f.no(err)
 	f.issue(apikey.IssueParams{})
 	f.clock.Add(9 * time.Minute)
@@ -189,7 +189,7 @@ func ownerTokens(t *testing.T, newStore NewStore) {
 	keys, err := f.m.List(f.ctx, apikey.Query{Owner: owner})
 	f.no(err)
 	for _, key := range keys {
-		_, err := f.m.Delete(f.ctx, key.ID, "")
+		_, err := f.m.Delete(f.ctx, key.ID)
 		f.no(err)
 	}
 	short := f.manager(apikey.Options{OwnerTokenLimit: &apikey.ReissueLimit{N: 2, Window: 10 * 24 * time.Hour}})
@@ -201,7 +201,7 @@ func ownerTokens(t *testing.T, newStore NewStore) {
 	keys, err = f.m.List(f.ctx, apikey.Query{Owner: owner})
 	f.no(err)
 	for _, key := range keys {
-		_, err := f.m.Delete(f.ctx, key.ID, "")
+		_, err := f.m.Delete(f.ctx, key.ID)
 		f.no(err)
 	}
 	f.clock.Add(48 * time.Hour)
@@ -228,7 +228,7 @@ func ownerTokens(t *testing.T, newStore NewStore) {
 func ownerTokensInTransfers(t *testing.T, newStore NewStore) {
 	options := apikey.Options{OwnerTokenLimit: &apikey.ReissueLimit{N: 1, Window: time.Hour}}
 	f := newFixture(t, newStore, options)
-	_, err := f.m.SetOwnerScopes(f.ctx, owner, []string{"orders:*"}, "")
+	_, err := f.m.SetOwnerScopes(f.ctx, owner, []string{"orders:*"})
 	f.no(err)
 	late := &lateStore{Store: f.store}
 	late.do = func() {

@@ -68,9 +68,9 @@ func racesOnOneRevision(t *testing.T, newStores NewStores) {
 		atOnce(25, func(i int) {
 			// Neither kind comes from one Manager alone.
 			if m := f.of(i / 2); i%2 == 0 {
-				issued[i], errs[i] = m.Regenerate(f.ctx, key.ID, "", apikey.IfRevision(key.Revision))
+				issued[i], errs[i] = m.Regenerate(f.ctx, key.ID, apikey.IfRevision(key.Revision))
 			} else {
-				issued[i], errs[i] = m.Rotate(f.ctx, key.ID, time.Hour, "", apikey.IfRevision(key.Revision))
+				issued[i], errs[i] = m.Rotate(f.ctx, key.ID, time.Hour, apikey.IfRevision(key.Revision))
 			}
 		})
 		won := 0
@@ -107,13 +107,13 @@ func racesWithoutRevision(t *testing.T, newStores NewStores) {
 			m := f.of(i / 2)
 			switch {
 			case i == 24 && round%2 == 0:
-				_, err = m.Delete(f.ctx, id, "")
+				_, err = m.Delete(f.ctx, id)
 			case i%8 == 7:
-				_, err = m.Disable(f.ctx, id, "")
+				_, err = m.Disable(f.ctx, id)
 			case i%2 == 0:
-				issued[i], err = m.Regenerate(f.ctx, id, "")
+				issued[i], err = m.Regenerate(f.ctx, id)
 			default:
-				issued[i], err = m.Rotate(f.ctx, id, time.Hour, "")
+				issued[i], err = m.Rotate(f.ctx, id, time.Hour)
 			}
 			for _, allowed := range []error{nil, apikey.ErrConflict, apikey.ErrDeleted, apikey.ErrDisabled} {
 				if errors.Is(err, allowed) {
@@ -195,12 +195,12 @@ func racesForTheLimit(t *testing.T, newStores NewStores) {
 			t.Fatalf("%d succeeded, %d keys, want 5", won, len(keys))
 		}
 		// Disabled keys count, deleted ones do not.
-		_, err = f.m.Disable(f.ctx, keys[0].ID, "")
+		_, err = f.m.Disable(f.ctx, keys[0].ID)
 		f.no(err)
 		if _, err := f.m.Issue(f.ctx, apikey.IssueParams{Owner: who, Name: "test"}); !errors.Is(err, apikey.ErrLimit) {
 			t.Fatalf("at the limit with a disabled key: %v", err)
 		}
-		_, err = f.m.Delete(f.ctx, keys[0].ID, "")
+		_, err = f.m.Delete(f.ctx, keys[0].ID)
 		f.no(err)
 		f.issue(apikey.IssueParams{Owner: who})
 	}
@@ -220,7 +220,7 @@ func usageNeverRevives(t *testing.T, newStores NewStores) {
 			var err error
 			switch i {
 			case 0:
-				_, err = f.m.Disable(f.ctx, issued.Key.ID, "")
+				_, err = f.m.Disable(f.ctx, issued.Key.ID)
 			default:
 				err = f.of(i).Flush(f.ctx)
 			}

@@ -21,10 +21,10 @@ func populated(t testing.TB, newStore NewStore) (f *fixture, tokens map[string]a
 	f = newFixture(t, newStore, apikey.Options{})
 	f.ctx = apikey.WithActor(f.ctx, "ada <ada@example.com> & co")
 	tokens = map[string]apikey.Secret{}
-	issue := func(name string, p apikey.IssueParams) apikey.Key {
+	issue := func(name string, p apikey.IssueParams, opts ...apikey.ChangeOption) apikey.Key {
 		t.Helper()
 		p.Name = name
-		issued := f.issue(p)
+		issued := f.issue(p, opts...)
 		tokens[name] = issued.Token
 		return issued.Key
 	}
@@ -35,29 +35,29 @@ func populated(t testing.TB, newStore NewStore) (f *fixture, tokens map[string]a
 	issue("full", apikey.IssueParams{
 		Scopes: []string{"orders:read", "orders:*"}, Networks: networks.Slice(),
 		Rate:     apikey.Rate{Requests: 7, Period: 1500 * time.Millisecond},
-		Metadata: map[string]string{"plan": `<gold> & "more" \ 'x'`, "Größe": "e\u0301 𝄞", "empty": ""}, Reason: "a <b> & c",
-	})
+		Metadata: map[string]string{"plan": `<gold> & "more" \ 'x'`, "Größe": "e\u0301 𝄞", "empty": ""},
+	}, apikey.Reason("a <b> & c"))
 	issue("expired", apikey.IssueParams{Lifetime: time.Minute})
 	f.clock.Add(time.Hour)
-	change(f.m.Disable(f.ctx, issue("locked", apikey.IssueParams{}).ID, "looks odd"))
-	change(f.m.ForOwner(owner, nil).Disable(f.ctx, issue("disabled by its owner", apikey.IssueParams{}).ID, ""))
+	change(f.m.Disable(f.ctx, issue("locked", apikey.IssueParams{}).ID, apikey.Reason("looks odd")))
+	change(f.m.ForOwner(owner, nil).Disable(f.ctx, issue("disabled by its owner", apikey.IssueParams{}).ID))
 	issue("idempotent", apikey.IssueParams{IdempotencyKey: "order 7"})
 
 	rotating := issue("retiring", apikey.IssueParams{})
-	issued, err := f.m.Rotate(f.ctx, rotating.ID, 24*time.Hour, "90 days")
+	issued, err := f.m.Rotate(f.ctx, rotating.ID, 24*time.Hour, apikey.Reason("90 days"))
 	f.no(err)
 	tokens["rotated"] = issued.Token
 	replaced := issue("replaced", apikey.IssueParams{})
-	issued, err = f.m.Regenerate(f.ctx, replaced.ID, "")
+	issued, err = f.m.Regenerate(f.ctx, replaced.ID)
 	f.no(err)
 	tokens["regenerated"] = issued.Token
 
-	change(f.m.Delete(f.ctx, issue("deleted", apikey.IssueParams{}).ID, "left"))
+	change(f.m.Delete(f.ctx, issue("deleted", apikey.IssueParams{}).ID, apikey.Reason("left")))
 	issue("of a disabled owner", apikey.IssueParams{Owner: "ÖWNER's \"\\"})
-	change(f.m.DisableOwner(f.ctx, "ÖWNER's \"\\", "unpaid"))
-	change(f.m.DisableOwner(f.ctx, "without keys", ""))
-	change(f.m.DisableOwner(f.ctx, "enabled again", ""))
-	change(f.m.EnableOwner(f.ctx, "enabled again", ""))
+	change(f.m.DisableOwner(f.ctx, "ÖWNER's \"\\", apikey.Reason("unpaid")))
+	change(f.m.DisableOwner(f.ctx, "without keys"))
+	change(f.m.DisableOwner(f.ctx, "enabled again"))
+	change(f.m.EnableOwner(f.ctx, "enabled again"))
 	purged := issue("purged", apikey.IssueParams{Owner: "gone"})
 	f.no(f.purge(purged.ID))
 
@@ -257,7 +257,7 @@ func transfers(t *testing.T, newStore NewStore) {
 
 		differs, err := to.m.Find(to.ctx, accessKey(tokens["full"]))
 		to.no(err)
-		_, err = to.m.Disable(to.ctx, differs.ID, "")
+		_, err = to.m.Disable(to.ctx, differs.ID)
 		to.no(err)
 		before := to.contents()
 		if err := to.m.Restore(to.ctx, bytes.NewReader(file)); !errors.Is(err, apikey.ErrOtherData) {

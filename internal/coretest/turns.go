@@ -26,7 +26,7 @@ func racesForOwnerTokens(t *testing.T, newStores NewStores) {
 		o := f.of(i).ForOwner(owner, nil)
 		var err error
 		if i < len(ids) {
-			_, err = o.Regenerate(f.ctx, ids[i], "")
+			_, err = o.Regenerate(f.ctx, ids[i])
 		} else {
 			_, err = o.Issue(f.ctx, apikey.IssueParams{Name: "x"})
 		}
@@ -68,7 +68,7 @@ func manyUpdates(t *testing.T, newStores NewStores) {
 			counting.n.Store(0)
 			var failed atomic.Int64
 			atOnce(test.n, func(i int) {
-				if _, err := test.of(i).Update(f.ctx, key.ID, apikey.Changes{Name: new(fmt.Sprint("name ", i))}, ""); err != nil {
+				if _, err := test.of(i).Update(f.ctx, key.ID, apikey.Changes{Name: new(fmt.Sprint("name ", i))}); err != nil {
 					t.Error(err)
 					failed.Add(1)
 				}
@@ -82,7 +82,7 @@ func manyUpdates(t *testing.T, newStores NewStores) {
 			}
 			counting.n.Store(0)
 			atOnce(few, func(i int) {
-				if _, err := test.of(i).SetOwnerScopes(f.ctx, owner, []string{fmt.Sprint("a:", i)}, ""); err != nil {
+				if _, err := test.of(i).SetOwnerScopes(f.ctx, owner, []string{fmt.Sprint("a:", i)}); err != nil {
 					t.Error(err)
 				}
 			})

@@ -89,7 +89,7 @@ func dailyUsage(t *testing.T, newStore NewStore) {
 
 	f.clock.Set(midnight.Add(2 * day)) // the first instant of a day
 	use(f.m, old.Token, 1)
-	rotated, err := f.m.Rotate(f.ctx, id, 100*day, "")
+	rotated, err := f.m.Rotate(f.ctx, id, 100*day)
 	f.no(err)
 	use(f.m, old.Token, 4)
 	use(f.m, rotated.Token, 6)
@@ -127,17 +127,17 @@ func dailyUsage(t *testing.T, newStore NewStore) {
 	}
 
 	// A disabled owner can look; so it is until the key is purged.
-	_, err = f.m.DisableOwner(f.ctx, owner, "")
+	_, err = f.m.DisableOwner(f.ctx, owner)
 	f.no(err)
 	expect("the owner is disabled", first, nil, third, nil, fifth)
-	_, err = f.m.FinishRotation(f.ctx, id, "")
+	_, err = f.m.FinishRotation(f.ctx, id)
 	f.no(err)
 	f.clock.Add(91 * day)
 	_, err = f.m.Sweep(f.ctx)
 	f.no(err)
 	third = map[string]int64{rotated.Key.CredentialID: 14}
 	expect("the old credential was swept", nil, nil, third, nil, fifth)
-	_, err = f.m.Delete(f.ctx, id, "")
+	_, err = f.m.Delete(f.ctx, id)
 	f.no(err)
 	expect("deleted", nil, nil, third, nil, fifth)
 	f.clock.Add(91 * day)

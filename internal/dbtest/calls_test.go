@@ -37,8 +37,8 @@ type namedCall struct {
 var cycle = []namedCall{
 	{"issue", func(ctx context.Context, c *client) error {
 		issued, err := c.m.Issue(ctx, apikey.IssueParams{
-			Owner: c.owner, Name: "näme", Scopes: []string{"orders:read"}, Metadata: map[string]string{"tier": "gold"}, Reason: "why",
-		})
+			Owner: c.owner, Name: "näme", Scopes: []string{"orders:read"}, Metadata: map[string]string{"tier": "gold"},
+		}, apikey.Reason("why"))
 		c.key, c.token = issued.Key, issued.Token
 		return err
 	}},
@@ -52,13 +52,19 @@ var cycle = []namedCall{
 		return err
 	}},
 	{"update", func(ctx context.Context, c *client) error {
-		_, err := c.m.Update(ctx, c.key.ID, apikey.Changes{Name: new("other")}, "why")
+		_, err := c.m.Update(ctx, c.key.ID, apikey.Changes{Name: new("other")}, apikey.Reason("why"))
 		return err
 	}},
-	{"disable", func(ctx context.Context, c *client) error { _, err := c.m.Disable(ctx, c.key.ID, "why"); return err }},
-	{"enable", func(ctx context.Context, c *client) error { _, err := c.m.Enable(ctx, c.key.ID, "why"); return err }},
+	{"disable", func(ctx context.Context, c *client) error {
+		_, err := c.m.Disable(ctx, c.key.ID, apikey.Reason("why"))
+		return err
+	}},
+	{"enable", func(ctx context.Context, c *client) error {
+		_, err := c.m.Enable(ctx, c.key.ID, apikey.Reason("why"))
+		return err
+	}},
 	{"disable owner", func(ctx context.Context, c *client) error {
-		_, err := c.m.DisableOwner(ctx, c.owner, "why")
+		_, err := c.m.DisableOwner(ctx, c.owner, apikey.Reason("why"))
 		return err
 	}},
 	{"owner", func(ctx context.Context, c *client) error {
@@ -68,7 +74,10 @@ var cycle = []namedCall{
 		}
 		return err
 	}},
-	{"enable owner", func(ctx context.Context, c *client) error { _, err := c.m.EnableOwner(ctx, c.owner, "why"); return err }},
+	{"enable owner", func(ctx context.Context, c *client) error {
+		_, err := c.m.EnableOwner(ctx, c.owner, apikey.Reason("why"))
+		return err
+	}},
 	{"validate", validateKey},
 	{"flush", func(ctx context.Context, c *client) error { return c.m.Flush(ctx) }},
 	{"daily usage", func(ctx context.Context, c *client) error {
@@ -76,22 +85,22 @@ var cycle = []namedCall{
 		return err
 	}},
 	{"rotate", func(ctx context.Context, c *client) error {
-		issued, err := c.m.Rotate(ctx, c.key.ID, time.Hour, "why")
+		issued, err := c.m.Rotate(ctx, c.key.ID, time.Hour, apikey.Reason("why"))
 		c.token = issued.Token
 		return err
 	}},
 	{"validate", validateKey},
 	{"extend rotation", func(ctx context.Context, c *client) error {
-		_, err := c.m.ExtendRotation(ctx, c.key.ID, 2*time.Hour, "why")
+		_, err := c.m.ExtendRotation(ctx, c.key.ID, 2*time.Hour, apikey.Reason("why"))
 		return err
 	}},
 	{"credentials", func(ctx context.Context, c *client) error { _, err := c.m.Credentials(ctx, c.key.ID); return err }},
 	{"finish rotation", func(ctx context.Context, c *client) error {
-		_, err := c.m.FinishRotation(ctx, c.key.ID, "why")
+		_, err := c.m.FinishRotation(ctx, c.key.ID, apikey.Reason("why"))
 		return err
 	}},
 	{"regenerate", func(ctx context.Context, c *client) error {
-		issued, err := c.m.Regenerate(ctx, c.key.ID, "why")
+		issued, err := c.m.Regenerate(ctx, c.key.ID, apikey.Reason("why"))
 		c.token = issued.Token
 		return err
 	}},
@@ -115,7 +124,10 @@ var cycle = []namedCall{
 		_, err = c.store.Commit(ctx, apikey.Commit{Records: []apikey.Record{r}})
 		return err
 	}},
-	{"delete", func(ctx context.Context, c *client) error { _, err := c.m.Delete(ctx, c.key.ID, "why"); return err }},
+	{"delete", func(ctx context.Context, c *client) error {
+		_, err := c.m.Delete(ctx, c.key.ID, apikey.Reason("why"))
+		return err
+	}},
 	{"purge", func(ctx context.Context, c *client) error {
 		r, err := c.store.Get(ctx, c.key.ID, "")
 		if err != nil {

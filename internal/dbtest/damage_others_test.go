@@ -73,9 +73,9 @@ func newDamaged(t *testing.T, e Engine) *damaged {
 		d.good = append(d.good, d.issue("acme"))
 	}
 	d.bad = d.issue("damaged")
-	_, err = d.m.DisableOwner(t.Context(), "damaged", "")
+	_, err = d.m.DisableOwner(t.Context(), "damaged")
 	d.no(err)
-	_, err = d.m.EnableOwner(t.Context(), "damaged", "")
+	_, err = d.m.EnableOwner(t.Context(), "damaged")
 	d.no(err)
 	_, err = d.m.Validate(t.Context(), d.bad.Token.Reveal())
 	d.no(err)
@@ -218,7 +218,7 @@ func (d *damaged) others(t *testing.T) {
 
 	// Sweep, with a key of another that is to be purged.
 	victim := d.issue("acme")
-	_, err = d.m.Delete(ctx, victim.Key.ID, "")
+	_, err = d.m.Delete(ctx, victim.Key.ID)
 	d.no(err)
 	d.now = start.AddDate(0, 0, 91)
 	swept, err := d.m.Sweep(ctx)

@@ -72,7 +72,7 @@ func TestListReadsSums(t *testing.T) {
 		issued, err := m.Issue(t.Context(), p)
 		for range 60 {
 			if err == nil {
-				issued, err = m.Regenerate(t.Context(), issued.Key.ID, "")
+				issued, err = m.Regenerate(t.Context(), issued.Key.ID)
 			}
 		}
 		if err != nil {

@@ -352,8 +352,8 @@ func TestRefusedTexts(t *testing.T) {
 					return err
 				}
 			}
-			reason := func(change func(context.Context, string, string, ...apikey.Condition) (apikey.Key, error)) func(context.Context) error {
-				return func(ctx context.Context) error { _, err := change(ctx, id, bad); return err }
+			reason := func(change func(context.Context, string, ...apikey.ChangeOption) (apikey.Key, error)) func(context.Context) error {
+				return func(ctx context.Context) error { _, err := change(ctx, id, apikey.Reason(bad)); return err }
 			}
 			for _, call := range []struct {
 				field string
@@ -364,7 +364,10 @@ func TestRefusedTexts(t *testing.T) {
 				{"scopes", issue(func(p *apikey.IssueParams) { p.Scopes = []string{bad} })},
 				{"metadata", issue(func(p *apikey.IssueParams) { p.Metadata = map[string]string{bad: ""} })},
 				{"metadata", issue(func(p *apikey.IssueParams) { p.Metadata = map[string]string{"a": bad} })},
-				{"reason", issue(func(p *apikey.IssueParams) { p.Reason = bad })},
+				{"reason", func(ctx context.Context) error {
+					_, err := m.Issue(ctx, apikey.IssueParams{Owner: "acme", Name: "test"}, apikey.Reason(bad))
+					return err
+				}},
 				{"idempotency_key", issue(func(p *apikey.IssueParams) { p.IdempotencyKey = bad })},
 				{"actor", func(ctx context.Context) error {
 					return issue(func(*apikey.IssueParams) {})(apikey.WithActor(ctx, bad))
@@ -372,22 +375,25 @@ func TestRefusedTexts(t *testing.T) {
 				{"reason", reason(m.Disable)},
 				{"reason", reason(m.Enable)},
 				{"reason", reason(m.Delete)},
-				{"reason", func(ctx context.Context) error { _, err := m.Regenerate(ctx, id, bad); return err }},
-				{"reason", func(ctx context.Context) error { _, err := m.Rotate(ctx, id, time.Hour, bad); return err }},
+				{"reason", func(ctx context.Context) error { _, err := m.Regenerate(ctx, id, apikey.Reason(bad)); return err }},
+				{"reason", func(ctx context.Context) error {
+					_, err := m.Rotate(ctx, id, time.Hour, apikey.Reason(bad))
+					return err
+				}},
 				{"name", func(ctx context.Context) error {
-					_, err := m.Update(ctx, id, apikey.Changes{Name: &bad}, "")
+					_, err := m.Update(ctx, id, apikey.Changes{Name: &bad})
 					return err
 				}},
 				{"id", func(ctx context.Context) error { _, err := m.Get(ctx, bad); return err }},
-				{"id", func(ctx context.Context) error { _, err := m.Disable(ctx, bad, ""); return err }},
+				{"id", func(ctx context.Context) error { _, err := m.Disable(ctx, bad); return err }},
 				{"id", func(ctx context.Context) error { _, err := m.Credentials(ctx, bad); return err }},
 				{"id", func(ctx context.Context) error {
 					_, err := m.DailyUsage(ctx, bad, start, start.Add(time.Hour))
 					return err
 				}},
 				{"owner", func(ctx context.Context) error { _, err := m.Owner(ctx, bad); return err }},
-				{"owner", func(ctx context.Context) error { _, err := m.DisableOwner(ctx, bad, ""); return err }},
-				{"reason", func(ctx context.Context) error { _, err := m.DisableOwner(ctx, "acme", bad); return err }},
+				{"owner", func(ctx context.Context) error { _, err := m.DisableOwner(ctx, bad); return err }},
+				{"reason", func(ctx context.Context) error { _, err := m.DisableOwner(ctx, "acme", apikey.Reason(bad)); return err }},
 				{"owner", func(ctx context.Context) error { _, err := m.List(ctx, apikey.Query{Owner: bad}); return err }},
 				{"after", func(ctx context.Context) error { _, err := m.List(ctx, apikey.Query{After: bad}); return err }},
 				{"id", func(ctx context.Context) error { _, err := m.Events(ctx, apikey.EventQuery{KeyID: bad}); return err }},

@@ -110,10 +110,10 @@ func changeKey(ctx context.Context, m *apikey.Manager, owner string, n int, ackn
 	for i := 0; err == nil && i < n%4; i++ {
 		if (n+i)%2 == 0 {
 			var key apikey.Key
-			if key, err = m.Disable(ctx, issued.Key.ID, "kill"); err == nil {
+			if key, err = m.Disable(ctx, issued.Key.ID, apikey.Reason("kill")); err == nil {
 				err = made("disable", key, issued.Token)
 			}
-		} else if issued, err = m.Regenerate(ctx, issued.Key.ID, "kill"); err == nil {
+		} else if issued, err = m.Regenerate(ctx, issued.Key.ID, apikey.Reason("kill")); err == nil {
 			err = made("regenerate", issued.Key, issued.Token)
 		}
 	}

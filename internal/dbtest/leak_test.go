@@ -77,8 +77,8 @@ func nothingLeaks(t *testing.T, e Engine) {
 		"network": func() (any, error) { return apikey.ParseNetworks(text) },
 		"id":      func() (any, error) { return m.Get(ctx, text) },
 		"access":  func() (any, error) { return m.Find(ctx, text) },
-		"reason":  func() (any, error) { return m.Disable(ctx, id, text+"\n") },
-		"actor":   func() (any, error) { return m.Disable(apikey.WithActor(ctx, text+"\n"), id, "") },
+		"reason":  func() (any, error) { return m.Disable(ctx, id, apikey.Reason(text+"\n")) },
+		"actor":   func() (any, error) { return m.Disable(apikey.WithActor(ctx, text+"\n"), id) },
 		"days":    func() (any, error) { return m.DailyUsage(ctx, text, clock.Now().Add(-time.Hour), clock.Now()) },
 		"after":   func() (any, error) { return m.List(ctx, apikey.Query{After: text}) },
 		"need":    func() (any, error) { return m.Validate(ctx, text, apikey.Scope(text+"\n")) },
@@ -126,21 +126,21 @@ func nothingLeaks(t *testing.T, e Engine) {
 		out.add2("daily usage")(m.DailyUsage(ctx, id, clock.Now().Add(-time.Hour), clock.Now()))
 		out.add2("owner's daily usage")(o.DailyUsage(ctx, id, clock.Now().Add(-time.Hour), clock.Now()))
 		out.add2("owner")(m.Owner(ctx, "acme"))
-		issued("rotate")(o.Rotate(ctx, id, time.Hour, "reason"))
+		issued("rotate")(o.Rotate(ctx, id, time.Hour, apikey.Reason("reason")))
 		validate()
-		out.add2("extend")(o.ExtendRotation(ctx, id, time.Hour, ""))
-		out.add2("finish")(o.FinishRotation(ctx, id, ""))
-		issued("regenerate")(m.Regenerate(ctx, id, "reason", apikey.IfRevision(1)))
-		issued("regenerate by owner")(o.Regenerate(ctx, id, "reason"))
-		out.add2("update")(m.Update(ctx, id, apikey.Changes{Name: new("other")}, ""))
-		out.add2("update by owner")(o.Update(ctx, id, apikey.Changes{Name: new("more")}, ""))
-		out.add2("disable")(m.Disable(ctx, id, ""))
+		out.add2("extend")(o.ExtendRotation(ctx, id, time.Hour))
+		out.add2("finish")(o.FinishRotation(ctx, id))
+		issued("regenerate")(m.Regenerate(ctx, id, apikey.Reason("reason"), apikey.IfRevision(1)))
+		issued("regenerate by owner")(o.Regenerate(ctx, id, apikey.Reason("reason")))
+		out.add2("update")(m.Update(ctx, id, apikey.Changes{Name: new("other")}))
+		out.add2("update by owner")(o.Update(ctx, id, apikey.Changes{Name: new("more")}))
+		out.add2("disable")(m.Disable(ctx, id))
 		validate()
-		out.add2("enable by owner")(o.Enable(ctx, id, ""))
-		out.add2("enable")(m.Enable(ctx, id, ""))
-		out.add2("disable owner")(m.DisableOwner(ctx, "acme", ""))
+		out.add2("enable by owner")(o.Enable(ctx, id))
+		out.add2("enable")(m.Enable(ctx, id))
+		out.add2("disable owner")(m.DisableOwner(ctx, "acme"))
 		validate()
-		out.add2("enable owner")(m.EnableOwner(ctx, "acme", ""))
+		out.add2("enable owner")(m.EnableOwner(ctx, "acme"))
 		out.add("flush", nil, m.Flush(ctx))
 		out.add("check", nil, m.Check(ctx))
 	}
@@ -164,7 +164,7 @@ func nothingLeaks(t *testing.T, e Engine) {
 	out.add2("check without the pepper")(nil, wrong.Check(ctx))
 	out.add2("validate without the pepper")(wrong.Validate(ctx, tokens[len(tokens)-1].Reveal()))
 	outputs := contents(t, d, "keys", "credentials", "owners", "events", "usage", "usage_days")
-	out.add2("delete")(m.Delete(ctx, id, ""))
+	out.add2("delete")(m.Delete(ctx, id))
 	validate()
 	clock.Advance(100 * 24 * time.Hour)
 	out.add2("sweep")(m.Sweep(ctx))

@@ -49,7 +49,7 @@ func newLearner(t testing.TB, e Engine) *learner {
 		t.Fatal(err)
 	}
 	for range 60 {
-		if l.heavy, err = m.Regenerate(ctx, l.heavy.Key.ID, ""); err != nil {
+		if l.heavy, err = m.Regenerate(ctx, l.heavy.Key.ID); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -117,8 +117,8 @@ func TestForeignKeyReadsNothing(t *testing.T) {
 				_, err := other.DailyUsage(ctx, id, start, start.AddDate(0, 0, 1))
 				return err
 			},
-			"Disable":    func(id, _ string) error { _, err := other.Disable(ctx, id, ""); return err },
-			"Regenerate": func(id, _ string) error { _, err := other.Regenerate(ctx, id, ""); return err },
+			"Disable":    func(id, _ string) error { _, err := other.Disable(ctx, id); return err },
+			"Regenerate": func(id, _ string) error { _, err := other.Regenerate(ctx, id); return err },
 		} {
 			t.Run(name, func(t *testing.T) {
 				of := func(id, accessKey string) float64 {
@@ -188,12 +188,12 @@ func TestSweepPassesDamagedKeys(t *testing.T) {
 		for range 5 {
 			issued, err := m.Issue(ctx, apikey.IssueParams{Owner: "acme", Name: "n"})
 			is.NoErr(err)
-			_, err = m.Delete(ctx, issued.Key.ID, "")
+			_, err = m.Delete(ctx, issued.Key.ID)
 			is.NoErr(err)
 			deleted = append(deleted, issued.Key.ID)
 			issued, err = m.Issue(ctx, apikey.IssueParams{Owner: "acme", Name: "n"})
 			is.NoErr(err)
-			_, err = m.Regenerate(ctx, issued.Key.ID, "")
+			_, err = m.Regenerate(ctx, issued.Key.ID)
 			is.NoErr(err)
 			replaced = append(replaced, issued.Key.ID)
 		}

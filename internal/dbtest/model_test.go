@@ -185,9 +185,9 @@ func (x *machine) step() {
 	case "disable":
 		if x.both(op, refusal(false), change(func(m *apikey.Manager, o *apikey.OwnerManager, id string) (apikey.Key, error) {
 			if byOwner {
-				return o.Disable(x.ctx, id, "")
+				return o.Disable(x.ctx, id)
 			}
-			return m.Disable(x.ctx, id, "")
+			return m.Disable(x.ctx, id)
 		})) {
 			k.disabled, k.locked = true, k.locked || !byOwner
 		}
@@ -198,18 +198,18 @@ func (x *machine) step() {
 		}
 		if x.both(op, want, change(func(m *apikey.Manager, o *apikey.OwnerManager, id string) (apikey.Key, error) {
 			if byOwner {
-				return o.Enable(x.ctx, id, "")
+				return o.Enable(x.ctx, id)
 			}
-			return m.Enable(x.ctx, id, "")
+			return m.Enable(x.ctx, id)
 		})) {
 			k.disabled, k.locked = false, false
 		}
 	case "regenerate":
 		if x.both(op, refusal(true), reissue(func(m *apikey.Manager, o *apikey.OwnerManager, id string) (apikey.Issued, error) {
 			if byOwner {
-				return o.Regenerate(x.ctx, id, "")
+				return o.Regenerate(x.ctx, id)
 			}
-			return m.Regenerate(x.ctx, id, "")
+			return m.Regenerate(x.ctx, id)
 		})) {
 			k.disabled, k.locked, k.retiring = false, false, false
 			k.reissue(x.now, x.now.AddDate(1, 0, 0))
@@ -225,9 +225,9 @@ func (x *machine) step() {
 		}
 		if x.both(op, want, reissue(func(m *apikey.Manager, o *apikey.OwnerManager, id string) (apikey.Issued, error) {
 			if byOwner {
-				return o.Rotate(x.ctx, id, hours, "")
+				return o.Rotate(x.ctx, id, hours)
 			}
-			return m.Rotate(x.ctx, id, hours, "")
+			return m.Rotate(x.ctx, id, hours)
 		})) {
 			old := &k.tokens[current]
 			if end := x.now.Add(hours); end.Before(old.end) {
@@ -245,13 +245,13 @@ func (x *machine) step() {
 		if x.both(op, want, change(func(m *apikey.Manager, o *apikey.OwnerManager, id string) (apikey.Key, error) {
 			switch {
 			case op == "finish" && byOwner:
-				return o.FinishRotation(x.ctx, id, "")
+				return o.FinishRotation(x.ctx, id)
 			case op == "finish":
-				return m.FinishRotation(x.ctx, id, "")
+				return m.FinishRotation(x.ctx, id)
 			case byOwner:
-				return o.ExtendRotation(x.ctx, id, hours, "")
+				return o.ExtendRotation(x.ctx, id, hours)
 			}
-			return m.ExtendRotation(x.ctx, id, hours, "")
+			return m.ExtendRotation(x.ctx, id, hours)
 		})) {
 			old := &k.tokens[current-1]
 			if op == "finish" {
@@ -270,7 +270,7 @@ func (x *machine) step() {
 		if _, bad := want.(*apikey.FieldError); bad {
 			for side, m := range x.managers {
 				var field *apikey.FieldError
-				if _, err := m.Update(x.ctx, x.ids[i][side], apikey.Changes{ExpiresAt: &end}, ""); !errors.As(err, &field) {
+				if _, err := m.Update(x.ctx, x.ids[i][side], apikey.Changes{ExpiresAt: &end}); !errors.As(err, &field) {
 					x.t.Fatalf("past the longest lifetime: %v", err)
 				}
 			}
@@ -278,9 +278,9 @@ func (x *machine) step() {
 		}
 		if x.both(op, want, change(func(m *apikey.Manager, o *apikey.OwnerManager, id string) (apikey.Key, error) {
 			if byOwner {
-				return o.Update(x.ctx, id, apikey.Changes{ExpiresAt: &end}, "")
+				return o.Update(x.ctx, id, apikey.Changes{ExpiresAt: &end})
 			}
-			return m.Update(x.ctx, id, apikey.Changes{ExpiresAt: &end}, "")
+			return m.Update(x.ctx, id, apikey.Changes{ExpiresAt: &end})
 		})) {
 			k.tokens[current].end, k.tokens[current].ownEnd = end, end
 			if expired {
@@ -294,9 +294,9 @@ func (x *machine) step() {
 		}
 		if x.both(op, want, change(func(m *apikey.Manager, o *apikey.OwnerManager, id string) (apikey.Key, error) {
 			if byOwner {
-				return o.Delete(x.ctx, id, "")
+				return o.Delete(x.ctx, id)
 			}
-			return m.Delete(x.ctx, id, "")
+			return m.Delete(x.ctx, id)
 		})) {
 			k.deleted = true
 		}
@@ -304,9 +304,9 @@ func (x *machine) step() {
 		x.both(op, nil, func(_ int, m *apikey.Manager, _ *apikey.OwnerManager) error {
 			var err error
 			if op == "disable owner" {
-				_, err = m.DisableOwner(x.ctx, x.owner, "")
+				_, err = m.DisableOwner(x.ctx, x.owner)
 			} else {
-				_, err = m.EnableOwner(x.ctx, x.owner, "")
+				_, err = m.EnableOwner(x.ctx, x.owner)
 			}
 			return err
 		})

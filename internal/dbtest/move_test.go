@@ -42,16 +42,16 @@ func TestMove(t *testing.T) {
 		tokens = append(tokens, issued.Token)
 	}
 	issue("active")
-	_, err := m.Disable(ctx, issue("disabled").Key.ID, "why")
+	_, err := m.Disable(ctx, issue("disabled").Key.ID, apikey.Reason("why"))
 	is.NoErr(err)
-	_, err = m.Delete(ctx, issue("deleted").Key.ID, "")
+	_, err = m.Delete(ctx, issue("deleted").Key.ID)
 	is.NoErr(err)
-	again(m.Regenerate(ctx, issue("regenerated").Key.ID, ""))
-	again(m.Rotate(ctx, issue("rotating").Key.ID, 48*time.Hour, ""))
+	again(m.Regenerate(ctx, issue("regenerated").Key.ID))
+	again(m.Rotate(ctx, issue("rotating").Key.ID, 48*time.Hour))
 	closed, err := m.Issue(ctx, apikey.IssueParams{Owner: "closed", Name: "n"})
 	is.NoErr(err)
 	tokens = append(tokens, closed.Token)
-	_, err = m.DisableOwner(ctx, "closed", "left")
+	_, err = m.DisableOwner(ctx, "closed", apikey.Reason("left"))
 	is.NoErr(err)
 
 	answers := func(m *apikey.Manager) (all []error) {

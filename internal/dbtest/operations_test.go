@@ -28,14 +28,14 @@ var operations = append(managed(), stored()...)
 
 // issue makes the key that an operation works on.
 func issue(ctx context.Context, s *subject) error {
-	issued, err := s.clean.Issue(ctx, params(s, "first"))
+	issued, err := s.clean.Issue(ctx, params(s, "first"), apikey.Reason("why"))
 	s.key, s.token = issued.Key, issued.Token
 	return err
 }
 
 func params(s *subject, name string) apikey.IssueParams {
 	return apikey.IssueParams{
-		Owner: s.owner, Name: name, Scopes: []string{"orders:read"}, Metadata: map[string]string{"tier": "gold"}, Reason: "why",
+		Owner: s.owner, Name: name, Scopes: []string{"orders:read"}, Metadata: map[string]string{"tier": "gold"},
 	}
 }
 
@@ -48,7 +48,7 @@ func after(more func(context.Context, *subject) error) func(context.Context, *su
 
 var rotating = after(func(ctx context.Context, s *subject) error {
 	s.now = s.now.Add(time.Hour)
-	_, err := s.clean.Rotate(ctx, s.key.ID, time.Hour, "why")
+	_, err := s.clean.Rotate(ctx, s.key.ID, time.Hour, apikey.Reason("why"))
 	return err
 })
 
@@ -56,7 +56,7 @@ var rotating = after(func(ctx context.Context, s *subject) error {
 var used = after(func(ctx context.Context, s *subject) error {
 	_, first := s.clean.Validate(ctx, s.token.Reveal())
 	s.now = s.now.Add(24 * time.Hour)
-	fresh, err := s.clean.Rotate(ctx, s.key.ID, time.Hour, "why")
+	fresh, err := s.clean.Rotate(ctx, s.key.ID, time.Hour, apikey.Reason("why"))
 	_, second := s.clean.Validate(ctx, s.token.Reveal())
 	_, third := s.clean.Validate(ctx, fresh.Token.Reveal())
 	return errors.Join(first, err, second, third, s.clean.Flush(ctx))
@@ -67,59 +67,59 @@ func managed() []operation {
 	const day = 24 * time.Hour
 	return []operation{
 		{name: "issue", prepare: issue, run: func(ctx context.Context, s *subject) (any, error) {
-			return s.m.Issue(ctx, params(s, "second"))
+			return s.m.Issue(ctx, params(s, "second"), apikey.Reason("why"))
 		}},
 		{name: "issue, limited", limit: 2, prepare: issue, again: apikey.ErrLimit,
 			run: func(ctx context.Context, s *subject) (any, error) {
-				return s.m.Issue(ctx, params(s, "second"))
+				return s.m.Issue(ctx, params(s, "second"), apikey.Reason("why"))
 			}},
 		{name: "issue once", limit: 2, prepare: issue, again: apikey.ErrExists,
 			run: func(ctx context.Context, s *subject) (any, error) {
 				p := params(s, "second")
 				p.IdempotencyKey = "order 7"
-				return s.m.Issue(ctx, p)
+				return s.m.Issue(ctx, p, apikey.Reason("why"))
 			}},
 		{name: "update", prepare: issue, run: func(ctx context.Context, s *subject) (any, error) {
-			return s.m.Update(ctx, s.key.ID, apikey.Changes{Name: new("other"), ExpiresAt: new(s.now.Add(day))}, "why")
+			return s.m.Update(ctx, s.key.ID, apikey.Changes{Name: new("other"), ExpiresAt: new(s.now.Add(day))}, apikey.Reason("why"))
 		}},
 		{name: "disable", prepare: issue, run: func(ctx context.Context, s *subject) (any, error) {
-			return s.m.Disable(ctx, s.key.ID, "why")
+			return s.m.Disable(ctx, s.key.ID, apikey.Reason("why"))
 		}},
 		{name: "enable", prepare: after(func(ctx context.Context, s *subject) error {
-			_, err := s.clean.Disable(ctx, s.key.ID, "")
+			_, err := s.clean.Disable(ctx, s.key.ID)
 			return err
 		}), run: func(ctx context.Context, s *subject) (any, error) {
-			return s.m.Enable(ctx, s.key.ID, "why")
+			return s.m.Enable(ctx, s.key.ID, apikey.Reason("why"))
 		}},
 		{name: "regenerate", prepare: rotating, run: func(ctx context.Context, s *subject) (any, error) {
 			s.now = start.Add(90 * time.Minute) // a new credential comes after the others
-			return s.m.Regenerate(ctx, s.key.ID, "why")
+			return s.m.Regenerate(ctx, s.key.ID, apikey.Reason("why"))
 		}},
 		{name: "rotate", prepare: rotating, run: func(ctx context.Context, s *subject) (any, error) {
 			s.now = start.Add(90 * time.Minute)
-			return s.m.Rotate(ctx, s.key.ID, time.Hour, "why")
+			return s.m.Rotate(ctx, s.key.ID, time.Hour, apikey.Reason("why"))
 		}},
 		{name: "finish rotation", prepare: rotating, again: apikey.ErrNotRotating,
 			run: func(ctx context.Context, s *subject) (any, error) {
-				return s.m.FinishRotation(ctx, s.key.ID, "why")
+				return s.m.FinishRotation(ctx, s.key.ID, apikey.Reason("why"))
 			}},
 		{name: "extend rotation", prepare: rotating, run: func(ctx context.Context, s *subject) (any, error) {
-			return s.m.ExtendRotation(ctx, s.key.ID, 2*time.Hour, "why")
+			return s.m.ExtendRotation(ctx, s.key.ID, 2*time.Hour, apikey.Reason("why"))
 		}},
 		{name: "delete", prepare: rotating, run: func(ctx context.Context, s *subject) (any, error) {
-			return s.m.Delete(ctx, s.key.ID, "why")
+			return s.m.Delete(ctx, s.key.ID, apikey.Reason("why"))
 		}},
 		{name: "disable owner", prepare: issue, run: func(ctx context.Context, s *subject) (any, error) {
-			return s.m.DisableOwner(ctx, s.owner, "why")
+			return s.m.DisableOwner(ctx, s.owner, apikey.Reason("why"))
 		}},
 		{name: "enable owner", prepare: after(func(ctx context.Context, s *subject) error {
-			_, err := s.clean.DisableOwner(ctx, s.owner, "")
+			_, err := s.clean.DisableOwner(ctx, s.owner)
 			return err
 		}), run: func(ctx context.Context, s *subject) (any, error) {
-			return s.m.EnableOwner(ctx, s.owner, "why")
+			return s.m.EnableOwner(ctx, s.owner, apikey.Reason("why"))
 		}},
 		{name: "sweep a key", steps: true, prepare: after(func(ctx context.Context, s *subject) error {
-			_, err := s.clean.Delete(ctx, s.key.ID, "")
+			_, err := s.clean.Delete(ctx, s.key.ID)
 			return err
 		}), run: func(ctx context.Context, s *subject) (any, error) {
 			s.now = start.Add(100 * day)

@@ -111,11 +111,11 @@ func (l *load) makeCallers(t *testing.T) {
 	}
 	add("without the scope", issue(l.manager, "acme", "stock:read"), answer{403, "insufficient_scope", false, true}, nil)
 	disabled := issue(l.manager, "acme", "orders:read")
-	_, err := l.manager.Disable(ctx, disabled.Key.ID, "")
+	_, err := l.manager.Disable(ctx, disabled.Key.ID)
 	is.NoErr(err)
 	add("disabled", disabled, refused("disabled"), apikey.ErrDisabled)
 	add("owner disabled", issue(l.manager, "gone", "orders:read"), refused("owner_disabled"), apikey.ErrOwnerDisabled)
-	_, err = l.manager.DisableOwner(ctx, "gone", "")
+	_, err = l.manager.DisableOwner(ctx, "gone")
 	is.NoErr(err)
 
 	// Two tokens of another program. The database knows the access key of one.

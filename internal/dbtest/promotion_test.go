@@ -268,7 +268,7 @@ func TestPromotion(t *testing.T) {
 			// Some sessions are with the standby still. None is used.
 			t.Logf("%d of %d idle sessions are with the standby", standbySessions(t, db), db.Stats().Idle)
 			pair.run("sql", "0", "SELECT pg_wal_replay_pause()")
-			_, err = m.Disable(t.Context(), c.key, "")
+			_, err = m.Disable(t.Context(), c.key)
 			is.NoErr(err)
 			noneFailed(t, "validate a disabled key", 200, repeated(200, true, func() error {
 				if _, err := m.Validate(t.Context(), c.token); !errors.Is(err, apikey.ErrDisabled) {

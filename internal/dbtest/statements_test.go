@@ -74,7 +74,7 @@ func TestNUL(t *testing.T) {
 				return err
 			},
 			"reason": func() error {
-				_, err := m.Issue(ctx, apikey.IssueParams{Owner: "o", Name: "n", Reason: text})
+				_, err := m.Issue(ctx, apikey.IssueParams{Owner: "o", Name: "n"}, apikey.Reason(text))
 				return err
 			},
 			"idempotency key": func() error {
@@ -85,7 +85,7 @@ func TestNUL(t *testing.T) {
 				_, err := m.Issue(apikey.WithActor(ctx, text), apikey.IssueParams{Owner: "o", Name: "n"})
 				return err
 			},
-			"disabled owner": func() error { _, err := m.DisableOwner(ctx, text, ""); return err },
+			"disabled owner": func() error { _, err := m.DisableOwner(ctx, text); return err },
 			"owner read":     func() error { _, err := m.Owner(ctx, text); return err },
 			"owner listed":   func() error { _, err := m.List(ctx, apikey.Query{Owner: text}); return err },
 			"id":             func() error { _, err := m.Get(ctx, text); return err },
@@ -132,11 +132,11 @@ func lifeOf(t *testing.T, e Engine, text string) []string {
 	owner := "owner " + text
 	params := apikey.IssueParams{
 		Owner: owner, Name: "name " + text, Scopes: []string{"a:b"}, Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},
-		Metadata: map[string]string{"data": text, "more": text + text}, Reason: "reason " + text, IdempotencyKey: text,
+		Metadata: map[string]string{"data": text, "more": text + text}, IdempotencyKey: text,
 	}
-	issued, err := m.Issue(ctx, params)
+	issued, err := m.Issue(ctx, params, apikey.Reason("reason "+text))
 	must("issue", err)
-	if _, err := m.Issue(ctx, params); !errors.Is(err, apikey.ErrExists) {
+	if _, err := m.Issue(ctx, params, apikey.Reason("reason "+text)); !errors.Is(err, apikey.ErrExists) {
 		t.Fatalf("issue again: %v", err)
 	}
 	id := issued.Key.ID
@@ -148,9 +148,9 @@ func lifeOf(t *testing.T, e Engine, text string) []string {
 	if len(days) != 1 || days[0].Uses != 1 {
 		t.Errorf("other days came back: %+v", days)
 	}
-	_, err = m.Update(ctx, id, apikey.Changes{Name: new("new " + text), Metadata: new(map[string]string{"data": "new " + text})}, text)
+	_, err = m.Update(ctx, id, apikey.Changes{Name: new("new " + text), Metadata: new(map[string]string{"data": "new " + text})}, apikey.Reason(text))
 	must("update", err)
-	_, err = m.Disable(ctx, id, "why "+text)
+	_, err = m.Disable(ctx, id, apikey.Reason("why "+text))
 	must("disable", err)
 	key, err := m.Get(ctx, id)
 	must("get", err)
@@ -160,22 +160,22 @@ func lifeOf(t *testing.T, e Engine, text string) []string {
 	if data, _ := key.Metadata.Get("data"); data != "new "+text {
 		t.Errorf("other metadata came back: %q", data)
 	}
-	_, err = m.Enable(ctx, id, text)
+	_, err = m.Enable(ctx, id, apikey.Reason(text))
 	must("enable", err)
-	_, err = m.Rotate(ctx, id, time.Hour, text)
+	_, err = m.Rotate(ctx, id, time.Hour, apikey.Reason(text))
 	must("rotate", err)
-	_, err = m.FinishRotation(ctx, id, text)
+	_, err = m.FinishRotation(ctx, id, apikey.Reason(text))
 	must("finish rotation", err)
-	_, err = m.Regenerate(ctx, id, text)
+	_, err = m.Regenerate(ctx, id, apikey.Reason(text))
 	must("regenerate", err)
-	_, err = m.DisableOwner(ctx, owner, text)
+	_, err = m.DisableOwner(ctx, owner, apikey.Reason(text))
 	must("disable owner", err)
 	state, err := m.Owner(ctx, owner)
 	must("owner", err)
 	if state.DisabledReason != text || state.DisabledBy != "actor "+text {
 		t.Errorf("other texts came back: %+v", state)
 	}
-	_, err = m.EnableOwner(ctx, owner, text)
+	_, err = m.EnableOwner(ctx, owner, apikey.Reason(text))
 	must("enable owner", err)
 	keys, err := m.List(ctx, apikey.Query{Owner: owner})
 	must("list", err)
@@ -184,7 +184,7 @@ func lifeOf(t *testing.T, e Engine, text string) []string {
 	if len(keys) != 1 || len(events) != 7 || events[0].Reason != "reason "+text || events[0].Actor != "actor "+text {
 		t.Errorf("%d keys and %d events came back", len(keys), len(events))
 	}
-	_, err = m.Delete(ctx, id, text)
+	_, err = m.Delete(ctx, id, apikey.Reason(text))
 	must("delete", err)
 	now = now.AddDate(1, 0, 0)
 	swept, err := m.Sweep(ctx)

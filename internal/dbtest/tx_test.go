@@ -176,7 +176,7 @@ func TestTx(t *testing.T) {
 			key, err := m.Validate(h.ctx, issued.Token.Reveal()) // seen inside
 			h.NoErr(err)
 			h.Equal(key.ID, issued.Key.ID)
-			_, err = m.Disable(h.ctx, key.ID, "")
+			_, err = m.Disable(h.ctx, key.ID)
 			h.NoErr(err)
 			_, err = h.m.Validate(h.ctx, issued.Token.Reveal()) // not outside
 			h.Equal(err, apikey.ErrInvalid)

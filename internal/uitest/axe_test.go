@@ -64,7 +64,7 @@ func accessible(t *testing.T, l look) {
 		t.Fatal(err)
 	}
 	s.keys.Advance(time.Minute)
-	rotated, err := s.keys.Rotate(ctx, used.Key.ID, 7*24*time.Hour, "planned")
+	rotated, err := s.keys.Rotate(ctx, used.Key.ID, 7*24*time.Hour, apikey.Reason("planned"))
 	for _, token := range []string{used.Token.Reveal(), rotated.Token.Reveal()} {
 		if err == nil {
 			s.keys.Advance(time.Minute)
@@ -76,10 +76,10 @@ func accessible(t *testing.T, l look) {
 	}
 	locked, soon := s.issue("locked").Key, s.issue("soon").Key
 	if err == nil {
-		_, err = s.keys.Disable(apikey.WithActor(ctx, "support"), locked.ID, "seen in public")
+		_, err = s.keys.Disable(apikey.WithActor(ctx, "support"), locked.ID, apikey.Reason("seen in public"))
 	}
 	if err == nil {
-		_, err = s.keys.Update(ctx, soon.ID, apikey.Changes{ExpiresAt: new(s.keys.Now().AddDate(0, 0, 3))}, "")
+		_, err = s.keys.Update(ctx, soon.ID, apikey.Changes{ExpiresAt: new(s.keys.Now().AddDate(0, 0, 3))})
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -93,7 +93,7 @@ func accessible(t *testing.T, l look) {
 	b.open("key/" + used.Key.ID)
 	b.click("summary")
 	b.accessible("rotating key with a plot")
-	if _, err := s.keys.ForOwner(ada, nil).Disable(ctx, used.Key.ID, ""); err != nil {
+	if _, err := s.keys.ForOwner(ada, nil).Disable(ctx, used.Key.ID); err != nil {
 		t.Fatal(err)
 	}
 	look("key/"+used.Key.ID, "rotating key that is disabled")
@@ -101,7 +101,7 @@ func accessible(t *testing.T, l look) {
 	s.keys.Advance(time.Minute)
 	look("key/"+ended.ID, "expired key")
 	long := s.issue("long").Key
-	if _, err := s.keys.Rotate(ctx, long.ID, 365*24*time.Hour, ""); err != nil {
+	if _, err := s.keys.Rotate(ctx, long.ID, 365*24*time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	look("key/"+long.ID+"/extend", "nothing to extend to")
@@ -160,7 +160,7 @@ func accessible(t *testing.T, l look) {
 	b.token()
 	b.accessible("page with a token")
 	b.open("key/" + ids["rotating"] + "/edit")
-	if _, err := s.keys.Update(ctx, ids["rotating"], apikey.Changes{Name: new("renamed")}, ""); err != nil {
+	if _, err := s.keys.Update(ctx, ids["rotating"], apikey.Changes{Name: new("renamed")}); err != nil {
 		t.Fatal(err)
 	}
 	b.submit()
@@ -173,7 +173,7 @@ func accessible(t *testing.T, l look) {
 	b.notice("disabled")
 	b.accessible("done")
 
-	if _, err := s.keys.DisableOwner(ctx, ada, "unpaid"); err != nil {
+	if _, err := s.keys.DisableOwner(ctx, ada, apikey.Reason("unpaid")); err != nil {
 		t.Fatal(err)
 	}
 	look("", "owner disabled, list")

@@ -30,10 +30,10 @@ func (s *site) states() map[string]string {
 	ctx := apikey.WithActor(s.t.Context(), ada)
 	mine := s.keys.ForOwner(ada, &apikey.OwnerOptions{Scopes: []string{"orders:*"}})
 	active, disabled, rotating := s.issue("active"), s.issue("disabled"), s.issue("rotating")
-	if _, err := mine.Disable(ctx, disabled.Key.ID, "holiday"); err != nil {
+	if _, err := mine.Disable(ctx, disabled.Key.ID, apikey.Reason("holiday")); err != nil {
 		s.t.Fatal(err)
 	}
-	if _, err := mine.Rotate(ctx, rotating.Key.ID, time.Hour, ""); err != nil {
+	if _, err := mine.Rotate(ctx, rotating.Key.ID, time.Hour); err != nil {
 		s.t.Fatal(err)
 	}
 	return map[string]string{"active": active.Key.ID, "disabled": disabled.Key.ID, "rotating": rotating.Key.ID}

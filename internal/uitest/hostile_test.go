@@ -49,15 +49,15 @@ func (b *tab) walk(owner, name string, views []string) map[string]map[string]int
 	mine := s.keys.ForOwner(owner, nil)
 	key := s.keys.MustIssue(b.t, apikey.IssueParams{Owner: owner, Name: name}).Key
 	other := s.keys.MustIssue(b.t, apikey.IssueParams{Owner: owner, Name: name}).Key
-	_, err := mine.Disable(ctx, key.ID, name)
+	_, err := mine.Disable(ctx, key.ID, apikey.Reason(name))
 	if err == nil {
-		_, err = mine.Enable(ctx, key.ID, name)
+		_, err = mine.Enable(ctx, key.ID, apikey.Reason(name))
 	}
 	if err == nil {
-		_, err = mine.Rotate(ctx, key.ID, time.Hour, name)
+		_, err = mine.Rotate(ctx, key.ID, time.Hour, apikey.Reason(name))
 	}
 	if err == nil {
-		_, err = mine.Disable(ctx, other.ID, name)
+		_, err = mine.Disable(ctx, other.ID, apikey.Reason(name))
 	}
 	if err != nil {
 		b.t.Fatal(err)
@@ -99,7 +99,7 @@ func (b *tab) walk(owner, name string, views []string) map[string]map[string]int
 			b.wait("the mistake", `document.readyState === "complete" && document.querySelector("#f-typed[aria-invalid]") !== null`)
 			note(view)
 		case "deleted":
-			if _, err := mine.Delete(ctx, key.ID, name); err != nil {
+			if _, err := mine.Delete(ctx, key.ID, apikey.Reason(name)); err != nil {
 				b.t.Fatal(err)
 			}
 			b.open("?done=deleted&key=" + key.ID)

@@ -163,7 +163,7 @@ func TestLocked(t *testing.T) {
 			is := is.New(t)
 			s := newSite(t)
 			key := s.issue("billing").Key
-			_, err := s.keys.Disable(apikey.WithActor(t.Context(), "support"), key.ID, "seen in public")
+			_, err := s.keys.Disable(apikey.WithActor(t.Context(), "support"), key.ID, apikey.Reason("seen in public"))
 			is.NoErr(err)
 			b := s.tab(t, l)
 			for _, address := range []string{"", "key/" + key.ID} {

@@ -314,7 +314,7 @@ func TestBackFromDialog(t *testing.T) {
 	b.open("key/" + key.ID)
 	b.click(`a[href$="/edit"]`)
 	b.at(text("edit.title"))
-	_, err := s.keys.Update(t.Context(), key.ID, apikey.Changes{Name: new("renamed")}, "")
+	_, err := s.keys.Update(t.Context(), key.ID, apikey.Changes{Name: new("renamed")})
 	is.NoErr(err)
 	b.submit()
 	b.at(text("problem.conflict.title"))

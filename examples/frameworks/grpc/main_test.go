@@ -103,10 +103,10 @@ func TestGRPC(t *testing.T) {
 	elsewhere := issue(apikey.IssueParams{Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}})
 	stranger := apikeytest.New(t).MustIssue(t, apikey.IssueParams{Scopes: read})
 	closed := keys.MustIssue(t, apikey.IssueParams{Owner: "closed", Scopes: read})
-	_, err1 := keys.Disable(t.Context(), disabled.Key.ID, "")
-	_, err2 := keys.Regenerate(t.Context(), replaced.Key.ID, "")
-	_, err3 := keys.Delete(t.Context(), deleted.Key.ID, "")
-	_, err4 := keys.DisableOwner(t.Context(), "closed", "")
+	_, err1 := keys.Disable(t.Context(), disabled.Key.ID)
+	_, err2 := keys.Regenerate(t.Context(), replaced.Key.ID)
+	_, err3 := keys.Delete(t.Context(), deleted.Key.ID)
+	_, err4 := keys.DisableOwner(t.Context(), "closed")
 	for _, err := range []error{err1, err2, err3, err4} {
 		if err != nil {
 			t.Fatal(err)

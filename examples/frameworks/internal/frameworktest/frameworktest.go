@@ -254,11 +254,11 @@ func newFixture(t *testing.T) *fixture {
 	add("LOCAL", f.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Scopes: read, Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}))
 	add("ELSEWHERE", f.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Scopes: read, Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}))
 	disabled := add("DISABLED", f.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Scopes: read}))
-	if _, err := f.keys.Disable(t.Context(), disabled.Key.ID, ""); err != nil {
+	if _, err := f.keys.Disable(t.Context(), disabled.Key.ID); err != nil {
 		t.Fatal(err)
 	}
 	replaced := add("REPLACED", f.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Scopes: read}))
-	if _, err := f.keys.Regenerate(t.Context(), replaced.Key.ID, ""); err != nil {
+	if _, err := f.keys.Regenerate(t.Context(), replaced.Key.ID); err != nil {
 		t.Fatal(err)
 	}
 	pair := reader.AccessKey() + ":" + reader.AccessSecret().Reveal()

@@ -11,18 +11,22 @@ import (
 const module = "github.com/keyturn/apikey"
 
 // TestDependencies is the policy: the packages that hosts import need the
-// standard library and, of this module, only what stands here.
+// standard library and, of this module, the root package and only what is
+// listed here.
 func TestDependencies(t *testing.T) {
 	for pkg, allowed := range map[string][]string{
 		"":            {},
-		"/memstore":   {"", "/internal/micros"},
-		"/sqlstore":   {"", "/internal/micros"},
-		"/apikeyhttp": {"", "/internal/crossorigin", "/internal/cursor", "/internal/eventpage"},
-		"/apikeyui":   {"", "/internal/crossorigin", "/internal/cursor", "/internal/eventpage"},
-		"/storetest":  {""},
-		"/apikeytest": {"", "/memstore", "/internal/micros"},
+		"/memstore":   {},
+		"/sqlstore":   {},
+		"/apikeyhttp": {"/internal/crossorigin", "/internal/cursor", "/internal/eventpage"},
+		"/apikeyui":   {"/internal/crossorigin", "/internal/cursor", "/internal/eventpage"},
+		"/storetest":  {},
+		"/apikeytest": {"/memstore"},
 	} {
-		want := map[string]bool{module + pkg: true}
+		want := map[string]bool{
+			module + pkg: true, module: true,
+			module + "/internal/micros": true, module + "/internal/pepper": true,
+		}
 		for _, a := range allowed {
 			want[module+a] = true
 		}

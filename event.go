@@ -2,6 +2,7 @@ package apikey
 
 import (
 	"context"
+	"crypto/rand"
 	"time"
 )
 
@@ -72,6 +73,11 @@ const (
 	EventRestored      EventKind = "key.restored"   // written by Restore
 	EventOwnerRestored EventKind = "owner.restored" // written by Restore
 )
+
+func newNonce() (n Nonce) {
+	rand.Read(n[:]) // never fails: it ends the program instead
+	return n
+}
 
 type actorKey struct{}
 

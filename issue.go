@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/netip"
 	"time"
+
+	"github.com/keyturn/apikey/internal/pepper"
 )
 
 // IssueParams say what key to issue.
@@ -232,6 +234,6 @@ func (m *Manager) newCredential(now, expiry time.Time) (Credential, Secret) {
 	hash := m.peppers[0]
 	return Credential{
 		ID: id, Prefix: m.options.Prefix, CreatedAt: now, ExpiresAt: expiry,
-		Scheme: digestScheme, PepperID: hash.id, Digest: hash.digest(id, secret),
+		Scheme: pepper.Scheme, PepperID: hash.ID, Digest: Digest(hash.Digest(id, secret)),
 	}, NewSecret(formatToken(token{m.options.Prefix, id, secret}))
 }

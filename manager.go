@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/keyturn/apikey/internal/pepper"
 )
 
 // Manager issues keys, validates them and carries them through their life. It
@@ -15,7 +17,7 @@ import (
 type Manager struct {
 	store   Store
 	options Options
-	peppers ring
+	peppers pepper.Ring
 	reissue ReissueLimit
 	tokens  ReissueLimit
 	scopes  *Scopes // that exist; nil: any
@@ -256,9 +258,9 @@ func (m *Manager) check(ctx context.Context) error {
 	}
 	var missing []string
 	for _, id := range ids {
-		if m.peppers.find(id) == nil {
-			name := pepperName(id)
-			if id == newPepper(NoPepper()).id {
+		if m.peppers.Find(id) == nil {
+			name := pepper.Name(id)
+			if id == pepper.New(noPepper).ID {
 				name += " (of NoPepper; list it as well)"
 			}
 			missing = append(missing, name)

@@ -12,6 +12,8 @@ import (
 	"log/slog"
 	"strings"
 	"unsafe"
+
+	"github.com/keyturn/apikey/internal/pepper"
 )
 
 // A token is prefix + "_" + credential id + "_" + secret + checksum. It is
@@ -25,9 +27,9 @@ import (
 // is the one of GitHub's tokens.
 const (
 	keyIDLen        = 20
-	credentialIDLen = 16
-	secretLen       = 32 // log2(62^32) = 190.5 bits
-	checksumLen     = 6  // 62^6 > 2^32
+	credentialIDLen = pepper.CredentialIDLen
+	secretLen       = pepper.SecretLen
+	checksumLen     = 6 // 62^6 > 2^32
 	maxPrefixLen    = 20
 
 	// tailLen is what follows the prefix.

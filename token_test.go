@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/matryer/is"
+
+	"github.com/keyturn/apikey/internal/pepper"
 )
 
 // Frozen: what these files say has been handed out and stored.
@@ -38,14 +40,14 @@ func TestRefusedTokenVectors(t *testing.T) {
 func TestDigestVectors(t *testing.T) {
 	for _, v := range vectors(t, "testdata/vectors/digests.txt", 5) {
 		is := is.New(t)
-		p := newPepper(NewSecret(strings.ReplaceAll(v[0], "~", " ")))
-		is.Equal(hex.EncodeToString([]byte(p.id)), v[1])
-		d := p.digest(v[2], v[3])
+		p := pepper.New(strings.ReplaceAll(v[0], "~", " "))
+		is.Equal(hex.EncodeToString([]byte(p.ID)), v[1])
+		d := p.Digest(v[2], v[3])
 		is.Equal(hex.EncodeToString([]byte(d)), v[4])
-		is.True(p.verify(v[2], v[3], d))
-		is.True(!p.verify(v[2], v[3], d[:31]))
-		is.True(!p.verify(v[2], v[3], d+"\x00"))
-		is.True(!p.verify(v[2], v[3], ""))
+		is.True(p.Verify(v[2], v[3], d))
+		is.True(!p.Verify(v[2], v[3], d[:31]))
+		is.True(!p.Verify(v[2], v[3], d+"\x00"))
+		is.True(!p.Verify(v[2], v[3], ""))
 	}
 }
 

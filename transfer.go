@@ -80,10 +80,10 @@ func (m *Manager) Export(ctx context.Context, w io.Writer, options ...TransferOp
 		return failed("export", "", err)
 	}
 	x := &exporter{
-		m: m, out: bufio.NewWriterSize(w, 1<<16), mac: m.peppers[0].export(),
+		m: m, out: bufio.NewWriterSize(w, 1<<16), mac: m.peppers[0].BackupMAC(),
 		report: reporter(options), owners: map[string]bool{},
 	}
-	if err := x.run(ctx, header{pepper: m.peppers[0].id, exportedAt: now}); err != nil {
+	if err := x.run(ctx, header{pepper: m.peppers[0].ID, exportedAt: now}); err != nil {
 		return transferFailed("export", err)
 	}
 	return nil

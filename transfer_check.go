@@ -3,6 +3,8 @@ package apikey
 import (
 	"crypto/sha256"
 	"time"
+
+	"github.com/keyturn/apikey/internal/pepper"
 )
 
 // This file says what a line of an export may hold: what a Manager writes and
@@ -103,9 +105,9 @@ func (c *Credential) check() error {
 		return err
 	}
 	switch {
-	case len(c.PepperID) > maxOpaqueLen || c.Scheme == digestScheme && len(c.PepperID) != pepperIDLen:
+	case len(c.PepperID) > maxOpaqueLen || c.Scheme == pepper.Scheme && len(c.PepperID) != pepper.IDLen:
 		return &FieldError{Field: "pepper_id", Problem: "must be that of a pepper"}
-	case len(c.Digest) > maxOpaqueLen || c.Scheme == digestScheme && len(c.Digest) != sha256.Size:
+	case len(c.Digest) > maxOpaqueLen || c.Scheme == pepper.Scheme && len(c.Digest) != pepper.DigestLen:
 		return &FieldError{Field: "digest", Problem: "must have the length of a digest"}
 	case c.Uses < 0 || c.Uses > maxUses || c.Uses == 0 && !c.LastUsedAt.IsZero():
 		return &FieldError{Field: "uses", Problem: "must not be negative, more than 2^53, nor 0 with last_used_at"}

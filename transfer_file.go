@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"time"
+
+	"github.com/keyturn/apikey/internal/pepper"
 )
 
 // An export is lines of JSON, each of them one object and a line feed:
@@ -228,7 +230,7 @@ func (l *lineEncoder) encode(line any) []byte {
 }
 
 func (l *lineEncoder) header(h header) []byte {
-	return l.encode(fileHeader{fileFormat, fileVersion, pepperName(h.pepper), toMicros(h.exportedAt)})
+	return l.encode(fileHeader{fileFormat, fileVersion, pepper.Name(h.pepper), toMicros(h.exportedAt)})
 }
 
 func (l *lineEncoder) end(c lineCounts, mac []byte) []byte {

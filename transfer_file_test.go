@@ -111,7 +111,7 @@ func TestUnsignedFileTakesNoMemory(t *testing.T) {
 	}
 	var lines lineEncoder
 	for _, line := range []string{`{"owner":` + "\n", `{"event":` + "\n", `{"purged":"%020d"}` + "\n"} {
-		file := bytes.NewBuffer(bytes.Clone(lines.header(header{peppers[0].id, time.Unix(1, 0)})))
+		file := bytes.NewBuffer(bytes.Clone(lines.header(header{peppers[0].ID, time.Unix(1, 0)})))
 		for i := 0; file.Len() < 10<<20; i++ {
 			if strings.Contains(line, "%") {
 				fmt.Fprintf(file, line, i)

@@ -12,6 +12,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/keyturn/apikey/internal/pepper"
 )
 
 var (
@@ -46,7 +48,7 @@ func badLine(line int, problem string) error { return &ExportError{line, problem
 
 // exportFile is an export that is being read.
 type exportFile struct {
-	peppers ring
+	peppers pepper.Ring
 	r       io.ReadSeeker
 	begin   int64 // where the export begins in r
 	in      *bufio.Reader
@@ -78,7 +80,7 @@ func (f *exportFile) purged(keyID string) bool {
 	return known && line == 0
 }
 
-func openExport(peppers ring, r io.ReadSeeker) (*exportFile, error) {
+func openExport(peppers pepper.Ring, r io.ReadSeeker) (*exportFile, error) {
 	begin, err := r.Seek(0, io.SeekCurrent)
 	return &exportFile{
 		peppers: peppers, r: r, begin: begin, in: bufio.NewReaderSize(nil, 1<<16),
@@ -124,7 +126,7 @@ func (f *exportFile) pass(ctx context.Context, visit func(line int, kind lineKin
 	} else if string(text) != f.first {
 		return badLine(1, "was changed while it was read")
 	}
-	pepper, err := f.header(text)
+	under, err := f.header(text)
 	if err != nil {
 		return err
 	}
@@ -133,7 +135,7 @@ func (f *exportFile) pass(ctx context.Context, visit func(line int, kind lineKin
 		want[kind] = true
 	}
 	var counts lineCounts
-	mac := pepper.export()
+	mac := under.BackupMAC()
 	mac.Write(text)
 	var b block
 	blocks := 0
@@ -224,7 +226,7 @@ func (f *exportFile) next(line int) ([]byte, error) {
 
 // header reads the first line and returns the pepper that the file is under.
 // Of a later version it needs no more than the first two fields.
-func (f *exportFile) header(text []byte) (*pepper, error) {
+func (f *exportFile) header(text []byte) (*pepper.Pepper, error) {
 	var h fileHeader
 	var version struct {
 		Format  string `json:"format"`
@@ -241,15 +243,15 @@ func (f *exportFile) header(text []byte) (*pepper, error) {
 	}
 	id, err := hex.DecodeString(h.Pepper)
 	read := header{string(id), fromMicros(h.ExportedAt)}
-	if err != nil || len(id) != pepperIDLen || !storable(read.exportedAt) ||
+	if err != nil || len(id) != pepper.IDLen || !storable(read.exportedAt) ||
 		!bytes.Equal(text, f.lines.header(read)) {
 		return nil, badLine(1, "is not the header of an export")
 	}
-	pepper := f.peppers.find(read.pepper)
-	if pepper == nil {
-		return nil, fmt.Errorf("%w: the export was made under %s", ErrPepper, pepperName(read.pepper))
+	found := f.peppers.Find(read.pepper)
+	if found == nil {
+		return nil, fmt.Errorf("%w: the export was made under %s", ErrPepper, pepper.Name(read.pepper))
 	}
-	return pepper, nil
+	return found, nil
 }
 
 // verify is the first two passes. The first one keeps nothing of what could be

@@ -122,7 +122,7 @@ func (a access) cause(ctx context.Context, opts []ChangeOption) (cause, error) {
 	if err := checkText("reason", reason, maxReasonLen); err != nil {
 		return cause{}, err
 	}
-	actor := actorOf(ctx)
+	actor := ActorFrom(ctx)
 	if err := checkActor("actor", actor); err != nil {
 		return cause{}, err
 	}

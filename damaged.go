@@ -20,7 +20,8 @@ type DamagedError struct {
 	Owners []string // ascending; not in the text of the error
 	Events []int64  // positions, ascending
 
-	first error
+	// Err is what the Store returned for the first of them that was read.
+	Err error
 }
 
 // maxNamed bounds how much the text of a DamagedError names.
@@ -37,8 +38,8 @@ func (e *DamagedError) Error() string {
 	list("owners", len(e.Owners), "")
 	list("events", len(e.Events), named(e.Events))
 	text := ErrDamaged.Error() + ": " + strings.Join(parts, ", ")
-	if e.first != nil {
-		text += "; the first: " + strings.TrimPrefix(e.first.Error(), "apikey: ")
+	if e.Err != nil {
+		text += "; the first: " + strings.TrimPrefix(e.Err.Error(), "apikey: ")
 	}
 	return text
 }
@@ -53,7 +54,7 @@ func named[T any](list []T) string {
 	return " (" + strings.Trim(fmt.Sprint(list), "[]") + more + ")"
 }
 
-func (e *DamagedError) Unwrap() []error { return []error{ErrDamaged, e.first} }
+func (e *DamagedError) Unwrap() []error { return []error{ErrDamaged, e.Err} }
 
 // readable returns why a record of a list cannot be used, or nil.
 func (r *Record) readable() error {
@@ -89,8 +90,8 @@ func (e *DamagedError) event(seq int64, err error) {
 }
 
 func (e *DamagedError) because(err error) {
-	if e.first == nil {
-		e.first = err
+	if e.Err == nil {
+		e.Err = err
 	}
 }
 
@@ -98,7 +99,7 @@ func (e *DamagedError) because(err error) {
 // found to be damaged before; nil if there is neither.
 func (e *DamagedError) with(err error) error {
 	switch {
-	case e.first == nil:
+	case e.Err == nil:
 		return err
 	case err == nil:
 		return e

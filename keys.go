@@ -2,6 +2,8 @@ package apikey
 
 import (
 	"time"
+
+	"github.com/keyturn/apikey/internal/micros"
 )
 
 // Key is what an owner holds and names. Its ID never changes, whatever
@@ -150,13 +152,8 @@ func (p Period) SubtractFrom(t time.Time) time.Time {
 	return t.UTC().AddDate(-p.Years, -p.Months, -p.Days)
 }
 
-var (
-	firstInstant = time.UnixMicro(1)
-	endOfTime    = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
-
-	// lastExpiry is the latest instant at which a key can end.
-	lastExpiry = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
-)
+// lastExpiry is the latest instant at which a key can end.
+var lastExpiry = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
 
 // microseconds cuts a time to what stores keep: microseconds, in UTC, without
 // a monotonic reading.
@@ -164,8 +161,4 @@ func microseconds(t time.Time) time.Time {
 	return time.UnixMicro(t.UnixMicro()).UTC()
 }
 
-// storable reports whether a time can be told from "unset" and written with a
-// year of four digits.
-func storable(t time.Time) bool {
-	return !t.Before(firstInstant) && t.Before(endOfTime)
-}
+func storable(t time.Time) bool { return micros.Storable(t) }

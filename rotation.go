@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/keyturn/apikey/internal/micros"
 )
 
 // Regenerate replaces the token of a key: every older one is refused before
@@ -138,7 +140,7 @@ func (m *Manager) RotationDue(ctx context.Context, q Query) ([]Key, error) {
 	return m.due(ctx, "rotation due", func(now time.Time) (Query, error) {
 		issued := m.options.RotateAfter.SubtractFrom(now).Add(time.Microsecond)
 		if !storable(issued) {
-			issued = firstInstant
+			issued = micros.First
 		}
 		return Query{ExpiresFrom: now, IssuedBefore: issued, Owner: q.Owner, After: q.After, Limit: q.Limit}, nil
 	})

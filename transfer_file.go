@@ -35,12 +35,6 @@ const (
 	fileFormat  = "apikey-export"
 	fileVersion = 1
 	maxLine     = 1 << 20 // bytes, with the line feed
-
-	maxEventKindLen = 64
-	maxOnceLen      = 255     // of a name in Commit.Once
-	maxOpaqueLen    = 255     // of a digest and a pepper's id
-	maxSealLen      = 1000    // what a column of sqlstore takes in MySQL, so that every Store can hold it
-	maxUses         = 1 << 53 // far from where adding to it would overflow
 )
 
 // lineKind is what a line holds.
@@ -203,6 +197,21 @@ type fileEntry struct {
 	owner  Owner
 	once   OnceName
 	id     string // of a purged key
+}
+
+// check refuses what no Manager would have written.
+func (e *fileEntry) check() error {
+	switch e.kind {
+	case kindEvent:
+		return e.event.Check()
+	case kindRecord, kindChangedRecord:
+		return e.record.Check()
+	case kindOwner, kindChangedOwner:
+		return e.owner.Check()
+	case kindOnce:
+		return e.once.Check()
+	}
+	return checkID(e.id)
 }
 
 // keyID returns the key that the line is of, if it is a key's.

@@ -19,3 +19,12 @@ func Time(micros int64) time.Time {
 	}
 	return time.UnixMicro(micros).UTC()
 }
+
+// First is the first instant that differs from "unset".
+var First = time.UnixMicro(1).UTC()
+
+var end = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// Storable reports whether a time differs from "unset" and can be written with
+// a year of four digits.
+func Storable(t time.Time) bool { return !t.Before(First) && t.Before(end) }

@@ -7,26 +7,25 @@ import (
 	"github.com/keyturn/apikey/internal/pepper"
 )
 
-// This file says what a line of an export may hold: what a Manager writes and
-// nothing else. Export and Restore ask the same, so that no file is made that
-// cannot be restored.
+// What a stored row may contain is decided here, by the rules that apply to
+// what a Manager is given. A backup asks before it writes a row to a file, and
+// again before it restores one.
 
-// check refuses what no Manager would have written.
-func (e *fileEntry) check() error {
-	switch e.kind {
-	case kindEvent:
-		return e.event.check()
-	case kindRecord, kindChangedRecord:
-		return e.record.check()
-	case kindOwner, kindChangedOwner:
-		return e.owner.check()
-	case kindOnce:
-		return e.once.check()
-	}
-	return checkID(e.id)
-}
+const (
+	maxEventKindLen = 64
+	maxEventDataLen = 1 << 20 // bytes of one name or value
+	maxOnceLen      = 255     // of a name in Commit.Once
+	maxOpaqueLen    = 255     // of a digest and a pepper's id
+	maxSealLen      = 1000    // what a column of sqlstore takes in MySQL, so that every Store can hold it
+	maxUses         = 1 << 53 // far from where adding to it would overflow
+)
 
-func (r *Record) check() error {
+// Check returns a *FieldError for the first field of the Record, or of one of
+// its Credentials, that contains what a Manager never writes. It checks texts,
+// times, lengths and counts, and that the Key names Credentials of the Record.
+// It does not look at Key.Revision, the Nonce and Err, nor at what a Store
+// computes: Key.RetiringUntil, Key.LastUsedAt and Key.Uses.
+func (r Record) Check() error {
 	k := &r.Key
 	if err := checkID(k.ID); err != nil {
 		return err
@@ -82,7 +81,9 @@ func (r *Record) check() error {
 	return checkSeal(r.Seal)
 }
 
-func (n *OnceName) check() error {
+// Check returns a *FieldError if the Name is not 1 to 255 bytes of printable
+// text, or if KeyID is neither empty nor the id of a key.
+func (n OnceName) Check() error {
 	if n.KeyID != "" {
 		if err := checkID(n.KeyID); err != nil {
 			return err
@@ -122,7 +123,9 @@ func checkSeal(seal string) error {
 	return nil
 }
 
-func (o *Owner) check() error {
+// Check returns a *FieldError for the first field of the Owner that contains
+// what a Manager never writes. It does not look at the Revision and the Nonce.
+func (o Owner) Check() error {
 	if err := checkOwner(o.ID); err != nil {
 		return err
 	}
@@ -138,8 +141,10 @@ func (o *Owner) check() error {
 	return checkSeal(o.Seal)
 }
 
-// check accepts kinds that this version does not know.
-func (e *Event) check() error {
+// Check returns a *FieldError for the first field of the Event that contains
+// what a Manager never writes. It accepts kinds that this version does not
+// know. It does not look at the Position and Err.
+func (e Event) Check() error {
 	if e.Revision < 0 {
 		return &FieldError{Field: "revision", Problem: "must not be negative"}
 	}
@@ -170,11 +175,11 @@ func (e *Event) check() error {
 	if err := checkText("reason", e.Reason, maxReasonLen); err != nil {
 		return err
 	}
-	for key, value := range e.Data.All() { // as long as the line allows
-		if err := checkRequired("data", key, maxLine); err != nil {
+	for key, value := range e.Data.All() {
+		if err := checkRequired("data", key, maxEventDataLen); err != nil {
 			return err
 		}
-		if err := checkText("data", value, maxLine); err != nil {
+		if err := checkText("data", value, maxEventDataLen); err != nil {
 			return err
 		}
 	}

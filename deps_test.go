@@ -16,6 +16,7 @@ const module = "github.com/keyturn/apikey"
 func TestDependencies(t *testing.T) {
 	for pkg, allowed := range map[string][]string{
 		"":            {},
+		"/backup":     {},
 		"/memstore":   {},
 		"/sqlstore":   {},
 		"/apikeyhttp": {"/internal/crossorigin", "/internal/cursor", "/internal/eventpage"},

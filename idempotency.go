@@ -7,6 +7,8 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+
+	"github.com/keyturn/apikey/internal/micros"
 )
 
 // derivedID returns the id of the key that a caller issues with an idempotency
@@ -47,7 +49,7 @@ func issueHash(id string, p IssueParams) string {
 	parts := []string{
 		"apikey issue 1", id, visible(p.Name), scopes.String(), networks.String(),
 		strconv.Itoa(p.Rate.Requests), strconv.FormatInt(int64(p.Rate.Period), 10),
-		strconv.FormatInt(int64(p.Lifetime), 10), strconv.FormatInt(toMicros(p.ExpiresAt), 10),
+		strconv.FormatInt(int64(p.Lifetime), 10), strconv.FormatInt(micros.Of(p.ExpiresAt), 10),
 	}
 	for key, value := range NewMetadata(p.Metadata).All() {
 		parts = append(parts, key, visible(value))

@@ -1,7 +1,6 @@
 package apikey_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"net/netip"
@@ -127,8 +126,8 @@ func TestIdempotencyKeyAuthorize(t *testing.T) {
 	}
 }
 
-// TestIdempotencyKeyAfterSweep checks that an id never returns: not after Sweep,
-// at the limit, or in a store that was restored.
+// TestIdempotencyKeyAfterSweep checks that an id never returns: not after Sweep
+// and not at the limit.
 func TestIdempotencyKeyAfterSweep(t *testing.T) {
 	is := is.New(t)
 	ctx := t.Context()
@@ -159,15 +158,6 @@ func TestIdempotencyKeyAfterSweep(t *testing.T) {
 	}
 	repeat(keys.Manager)
 
-	var file bytes.Buffer
-	is.NoErr(keys.Export(ctx, &file))
-	to := apikeytest.New(t)
-	to.Clock.Set(keys.Now())
-	is.NoErr(to.Restore(ctx, bytes.NewReader(file.Bytes())))
-	repeat(to.Manager)
-	is.NoErr(to.Restore(ctx, bytes.NewReader(file.Bytes())))
-	repeat(to.Manager)
-
 	limited, err := apikey.New(keys.Store, &apikey.Options{
 		Peppers: []apikey.Secret{apikey.NoPepper()}, MaxKeysPerOwner: 1, Now: keys.Now,
 	})
@@ -177,58 +167,4 @@ func TestIdempotencyKeyAfterSweep(t *testing.T) {
 	repeat(limited)
 	_, err = limited.Issue(ctx, apikey.IssueParams{Owner: "acme", Name: "n", IdempotencyKey: "order 8"})
 	is.True(errors.Is(err, apikey.ErrLimit))
-}
-
-// TestRestoreOfNames checks that names survive an export while the log grows,
-// and that those of purged keys do not return.
-func TestRestoreOfNames(t *testing.T) {
-	is := is.New(t)
-	ctx := t.Context()
-	keys := apikeytest.New(t)
-	id := keys.MustIssue(t, apikey.IssueParams{}).Key.ID
-	gone := keys.MustIssue(t, apikey.IssueParams{}).Key.ID
-	commit := func(names ...apikey.OnceName) {
-		t.Helper()
-		_, err := keys.Store.Commit(ctx, apikey.Commit{
-			Once:   names,
-			Events: []apikey.Event{{At: keys.Now(), Kind: "key.reminded", KeyID: id, Owner: "acme", Position: apikey.Position{Nonce: apikey.Nonce{1}}}},
-		})
-		is.NoErr(err)
-	}
-	want := map[string]string{"permanent": "", "of a key": id}
-	commit(apikey.OnceName{Name: "permanent"}, apikey.OnceName{Name: "of a key", KeyID: id}, apikey.OnceName{Name: "of one purged", KeyID: gone})
-	for n := range 1200 {
-		name := "name " + string(rune('a'+n%26)) + time.Duration(n).String()
-		want[name] = ""
-		commit(apikey.OnceName{Name: name})
-	}
-	var file bytes.Buffer
-	during := false
-	is.NoErr(keys.Export(ctx, &file, apikey.OnProgress(func(p apikey.Progress) {
-		if !during && p.Owners > 0 || p.Records > 0 && !during {
-			during = true // what was read before is read again
-			want["during"] = ""
-			commit(apikey.OnceName{Name: "during"})
-			record, err := keys.Store.Get(ctx, gone, "")
-			is.NoErr(err)
-			_, err = keys.Store.Commit(ctx, apikey.Commit{
-				Purge:  []apikey.RecordRef{{ID: gone, Revision: record.Key.Revision}},
-				Events: []apikey.Event{{At: keys.Now(), Kind: apikey.EventPurged, KeyID: gone, Owner: "acme", Position: apikey.Position{Nonce: apikey.Nonce{2}}}},
-			})
-			is.NoErr(err)
-		}
-	})))
-	is.True(during)
-
-	to := apikeytest.New(t)
-	to.Store.Fail(apikeytest.Failure{Method: apikeytest.Commit, Nth: 2, Done: true}) // and Restore continues after it
-	is.True(to.Restore(ctx, bytes.NewReader(file.Bytes())) != nil)
-	is.NoErr(to.Restore(ctx, bytes.NewReader(file.Bytes())))
-	names, err := to.Store.OnceNames(ctx, apikey.OnceQuery{Limit: 10_000})
-	is.NoErr(err)
-	got := map[string]string{}
-	for _, n := range names {
-		got[n.Name] = n.KeyID
-	}
-	is.Equal(got, want)
 }

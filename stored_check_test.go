@@ -18,7 +18,7 @@ func storedRecord(t *testing.T) apikey.Record {
 	is := is.New(t)
 	keys := apikeytest.New(t)
 	id := keys.MustIssue(t, apikey.IssueParams{Metadata: map[string]string{"plan": "gold"}}).Key.ID
-	_, err := keys.Rotate(t.Context(), id, time.Hour, "")
+	_, err := keys.Rotate(t.Context(), id, time.Hour)
 	is.NoErr(err)
 	r, err := keys.Store.Get(t.Context(), id, "")
 	is.NoErr(err)

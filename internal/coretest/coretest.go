@@ -38,7 +38,7 @@ func RunShared(t *testing.T, newStores NewStores) {
 		{"OwnerAsAWhole", ownerAsAWhole},
 		{"OwnerCeiling", ownerCeiling},
 		{"OwnerTokens", ownerTokens},
-		{"OwnerTokensInTransfers", ownerTokensInTransfers},
+		{"OwnerTokensInBackups", ownerTokensInBackups},
 		{"ActingKey", actingKey},
 		{"Expiry", expiry},
 		{"ExpiryInEveryZone", expiryZones},
@@ -51,7 +51,7 @@ func RunShared(t *testing.T, newStores NewStores) {
 		{"LostAnswers", lostAnswers},
 		{"Tampering", tampering},
 		{"Check", checkPeppers},
-		{"Transfers", transfers},
+		{"Backups", backups},
 		{"DailyUsage", dailyUsage},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, newStore) })

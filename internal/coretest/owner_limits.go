@@ -1,7 +1,6 @@
 package coretest
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -223,9 +222,9 @@ func ownerTokens(t *testing.T, newStore NewStore) {
 	f.no(err)
 }
 
-// ownerTokensInTransfers checks that an export has what an owner's row counts,
+// ownerTokensInBackups checks that an export has what an owner's row counts,
 // also of tokens that the owner gets while the export is read.
-func ownerTokensInTransfers(t *testing.T, newStore NewStore) {
+func ownerTokensInBackups(t *testing.T, newStore NewStore) {
 	options := apikey.Options{OwnerTokenLimit: &apikey.ReissueLimit{N: 1, Window: time.Hour}}
 	f := newFixture(t, newStore, options)
 	_, err := f.m.SetOwnerScopes(f.ctx, owner, []string{"orders:*"})
@@ -235,8 +234,7 @@ func ownerTokensInTransfers(t *testing.T, newStore NewStore) {
 		_, err := f.m.ForOwner(owner, nil).Issue(f.ctx, apikey.IssueParams{Name: "x"})
 		f.no(err)
 	}
-	var file bytes.Buffer
-	f.no(f.managerOn(late, options).Export(f.ctx, &file))
+	file := f.exportOf(late)
 	want, err := f.m.Owner(f.ctx, owner)
 	f.no(err)
 	if want.TokensUntil.IsZero() {
@@ -244,7 +242,7 @@ func ownerTokensInTransfers(t *testing.T, newStore NewStore) {
 	}
 
 	to := newFixture(t, newStore, options)
-	f.no(to.m.Restore(f.ctx, bytes.NewReader(file.Bytes())))
+	f.no(to.restore(file))
 	got, err := to.m.Owner(f.ctx, owner)
 	f.no(err)
 	if got.HasCeiling != want.HasCeiling || got.Ceiling != want.Ceiling || !got.TokensUntil.Equal(want.TokensUntil) {

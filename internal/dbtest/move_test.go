@@ -11,6 +11,8 @@ import (
 
 	"github.com/keyturn/apikey"
 	"github.com/keyturn/apikey/apikeytest"
+	"github.com/keyturn/apikey/backup"
+	"github.com/keyturn/apikey/sqlstore"
 )
 
 // TestMove takes keys in every state from each engine to the next, and back to
@@ -19,14 +21,16 @@ func TestMove(t *testing.T) {
 	is := is.New(t)
 	ctx := t.Context()
 	clock := &apikeytest.Clock{}
-	options := &apikey.Options{Now: clock.Now, Peppers: []apikey.Secret{apikey.NewSecret("pepper-0123456789-abcdefghij-ABCDEFGHIJ")}}
-	on := func(e Engine) *apikey.Manager {
-		m, err := apikey.New(e.Database(t).Store(t), options)
+	peppers := []apikey.Secret{apikey.NewSecret("pepper-0123456789-abcdefghij-ABCDEFGHIJ")}
+	options := &backup.Options{Now: clock.Now, Peppers: peppers}
+	on := func(e Engine) (*sqlstore.Store, *apikey.Manager) {
+		store := e.Database(t).Store(t)
+		m, err := apikey.New(store, &apikey.Options{Now: clock.Now, Peppers: peppers})
 		is.NoErr(err)
-		return m
+		return store, m
 	}
 	engines := Engines(t)
-	m := on(engines[0])
+	store, m := on(engines[0])
 
 	var tokens []apikey.Secret
 	issue := func(name string) apikey.Issued {
@@ -69,19 +73,32 @@ func TestMove(t *testing.T) {
 	keys, err := m.List(ctx, apikey.Query{IncludeDeleted: true})
 	is.NoErr(err)
 
+	today := clock.Now().Truncate(24 * time.Hour)
+	days := map[string][]apikey.DayUsage{}
+	for _, key := range keys {
+		days[key.ID], err = m.DailyUsage(ctx, key.ID, today, today.AddDate(0, 0, 1))
+		is.NoErr(err)
+		is.Equal(days[key.ID][0].Uses, key.Uses)
+	}
+
 	for _, e := range append(engines[1:], engines[0]) {
 		t.Run(e.Name, func(t *testing.T) {
 			is := is.New(t)
 			var file bytes.Buffer
-			is.NoErr(m.Export(ctx, &file))
-			next := on(e)
-			is.NoErr(next.Restore(ctx, bytes.NewReader(file.Bytes())))
+			is.NoErr(backup.Export(ctx, store, &file, options))
+			nextStore, next := on(e)
+			is.NoErr(backup.Restore(ctx, nextStore, bytes.NewReader(file.Bytes()), options))
 			got, err := next.List(ctx, apikey.Query{IncludeDeleted: true})
 			is.NoErr(err)
 			is.Equal(cmp.Diff(keys, got, cmpopts.EquateComparable(), cmpopts.IgnoreFields(apikey.Key{}, "Revision")), "")
 			is.Equal(cmp.Diff(answers(next), want, cmpopts.EquateErrors()), "")
-			is.NoErr(next.Restore(ctx, bytes.NewReader(file.Bytes()))) // nothing is left to do
-			m = next
+			for _, key := range keys {
+				got, err := next.DailyUsage(ctx, key.ID, today, today.AddDate(0, 0, 1))
+				is.NoErr(err)
+				is.Equal(cmp.Diff(days[key.ID], got), "")
+			}
+			is.NoErr(backup.Restore(ctx, nextStore, bytes.NewReader(file.Bytes()), options)) // nothing is left to do
+			store, m = nextStore, next
 		})
 	}
 }

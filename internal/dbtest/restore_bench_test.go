@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/keyturn/apikey"
+	"github.com/keyturn/apikey/backup"
 	"github.com/keyturn/apikey/memstore"
 )
 
@@ -21,12 +22,9 @@ func BenchmarkRestore(b *testing.B) {
 				b.StopTimer()
 				d := e.EmptyDatabase(b)
 				d.Migrate(b)
-				m, err := apikey.New(d.Store(b), &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
-				if err != nil {
-					b.Fatal(err)
-				}
+				store := d.Store(b)
 				b.StartTimer()
-				if err := m.Restore(b.Context(), bytes.NewReader(file)); err != nil {
+				if err := backup.Restore(b.Context(), store, bytes.NewReader(file), withoutPepper); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -35,11 +33,13 @@ func BenchmarkRestore(b *testing.B) {
 	}
 }
 
-// exportOf returns the export of a store with so many keys.
+var withoutPepper = &backup.Options{Peppers: []apikey.Secret{apikey.NoPepper()}}
+
+// exportOf returns the backup of a store with so many keys.
 func exportOf(b *testing.B, keys int) []byte {
 	b.Helper()
 	store := memstore.New()
-	m, err := apikey.New(store, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
+	m, err := apikey.New(store, &apikey.Options{Peppers: withoutPepper.Peppers})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func exportOf(b *testing.B, keys int) []byte {
 		}
 	}
 	var file bytes.Buffer
-	if err := m.Export(b.Context(), &file); err != nil {
+	if err := backup.Export(b.Context(), store, &file, withoutPepper); err != nil {
 		b.Fatal(err)
 	}
 	return file.Bytes()

@@ -52,7 +52,7 @@ func New(secret string) *Pepper {
 	text := []byte(secret)
 	p := &Pepper{
 		ID:        string(mac(text, "apikey pepper id 1")[:IDLen]),
-		backupKey: mac(text, "apikey export 1"),
+		backupKey: mac(text, "apikey backup 1"),
 	}
 	p.hashers.New = func() any { return &hasher{mac: hmac.New(sha256.New, text)} }
 	return p

@@ -1,4 +1,4 @@
-package apikey_test
+package backup_test
 
 import (
 	"context"
@@ -18,6 +18,7 @@ import (
 
 	"github.com/keyturn/apikey"
 	"github.com/keyturn/apikey/apikeytest"
+	"github.com/keyturn/apikey/backup"
 )
 
 // changing is a file that is another one from its n-th reading on.
@@ -40,10 +41,8 @@ func (c *changing) Seek(offset int64, whence int) (int64, error) {
 // restored brings nothing of it into the store.
 func TestRestoreOfAFileThatChanges(t *testing.T) {
 	ctx := t.Context()
-	pepper := func(o *apikey.Options) {
-		o.Peppers = []apikey.Secret{apikey.NewSecret("pepper-0123456789-abcdefghij-ABCDEFGHIJ")}
-	}
-	source := apikeytest.New(t, pepper)
+	pepper := apikey.NewSecret("pepper-0123456789-abcdefghij-ABCDEFGHIJ")
+	source := newSystem(t, pepper)
 	var tokens []apikey.Secret
 	for range 601 { // more than a block
 		tokens = append(tokens, source.MustIssue(t, apikey.IssueParams{Scopes: []string{"orders:read"}}).Token)
@@ -58,7 +57,7 @@ func TestRestoreOfAFileThatChanges(t *testing.T) {
 		"kind of one event":  file[:lastEvent] + "opened" + file[lastEvent+6:],
 		"name of one key":    file[:lastRecord] + "eman" + file[lastRecord+4:],
 		"under another":      strings.Replace(file, `"exported_at":`, `"exported_at":1`, 1),
-		"of a newer version": strings.Replace(file, `"version":1`, `"version":2`, 1),
+		"of a newer version": strings.Replace(file, `"version":2`, `"version":3`, 1),
 		"a line of no kind":  strings.Replace(file, `{"record":`, `{"order":`, 1),
 		"last line":          strings.TrimSuffix(file, "\n"),
 		"lines":              file[:len(file)/2] + file,
@@ -70,13 +69,13 @@ func TestRestoreOfAFileThatChanges(t *testing.T) {
 		for reading := 1; reading <= 5; reading++ {
 			t.Run(fmt.Sprint(name, " in reading ", reading), func(t *testing.T) {
 				is := is.New(t)
-				to := apikeytest.New(t, pepper)
+				to := newSystem(t, pepper)
 				err := to.Restore(ctx, &changing{strings.NewReader(file), other, reading})
 				switch {
 				case reading > 4:
 					is.NoErr(err) // it is read no more
 				case reading > 1 || name != "of a newer version":
-					is.True(errors.Is(err, apikey.ErrExport))
+					is.True(errors.Is(err, backup.ErrFile))
 				}
 				if reading <= 2 {
 					is.Equal(to.Store.Calls(apikeytest.Any), 0)
@@ -101,11 +100,11 @@ func TestRestoreOfAFileThatBecomesAnother(t *testing.T) {
 	lines := linesOf(smallExport(t))
 	file := signed(lines...)
 	for _, other := range []string{signed(lines[0]), signed(lines[:2]...), smallExport(t)} {
-		is.NoErr(apikeytest.New(t).Restore(t.Context(), strings.NewReader(other)))
+		is.NoErr(newSystem(t).Restore(t.Context(), strings.NewReader(other)))
 		for reading := 2; reading <= 4; reading++ {
-			to := apikeytest.New(t)
+			to := newSystem(t)
 			err := to.Restore(t.Context(), &changing{strings.NewReader(file), other, reading})
-			is.True(errors.Is(err, apikey.ErrExport))
+			is.True(errors.Is(err, backup.ErrFile))
 			is.NoErr(to.Restore(t.Context(), strings.NewReader(file)))
 		}
 	}
@@ -118,7 +117,7 @@ func TestRestoreReadsNothingUnsigned(t *testing.T) {
 	lines := linesOf(smallExport(t))
 	lines[1] = `{"event":{}}` + "\n"
 	ours := signed(lines...)
-	var refused *apikey.ExportError
+	var refused *backup.FileError
 	is.True(errors.As(restoreError(t, ours), &refused))
 	is.Equal(refused.Line, 2) // the line itself
 	foreign := strings.Replace(ours, `"mac":"`, `"mac":"0`, 1)
@@ -131,10 +130,10 @@ func TestRestoreReadsNothingUnsigned(t *testing.T) {
 func TestRestoreRevivesNothing(t *testing.T) {
 	is := is.New(t)
 	ctx := t.Context()
-	source := apikeytest.New(t)
+	source := newSystem(t)
 	issued := source.MustIssue(t, apikey.IssueParams{})
 	file := exported(t, source)
-	to := apikeytest.New(t)
+	to := newSystem(t)
 	is.NoErr(to.Restore(ctx, strings.NewReader(file)))
 	is.NoErr(to.Restore(ctx, strings.NewReader(file))) // all is there
 	to.MustIssue(t, apikey.IssueParams{Owner: "newcomer"})
@@ -143,7 +142,7 @@ func TestRestoreRevivesNothing(t *testing.T) {
 	to.Advance(91 * 24 * time.Hour)
 	_, err = to.Sweep(ctx)
 	is.NoErr(err)
-	is.True(errors.Is(to.Restore(ctx, strings.NewReader(file)), apikey.ErrOtherData))
+	is.True(errors.Is(to.Restore(ctx, strings.NewReader(file)), backup.ErrOtherData))
 	_, err = to.Validate(ctx, issued.Token.Reveal())
 	is.Equal(err, apikey.ErrInvalid)
 }
@@ -151,7 +150,7 @@ func TestRestoreRevivesNothing(t *testing.T) {
 var errReplaced = errors.New("the log was replaced")
 
 // follow is a follower as docs/running-many-nodes.md shows it.
-func follow(ctx context.Context, m *apikeytest.Manager, last apikey.Position, handle func(apikey.Event)) (apikey.Position, error) {
+func follow(ctx context.Context, m *system, last apikey.Position, handle func(apikey.Event)) (apikey.Position, error) {
 	for {
 		events, err := m.Events(ctx, apikey.EventQuery{After: apikey.Position{Seq: max(last.Seq-1, 0)}, Limit: 1000})
 		if err != nil {
@@ -178,9 +177,9 @@ func follow(ctx context.Context, m *apikeytest.Manager, last apikey.Position, ha
 func TestFollowerNoticesARestore(t *testing.T) {
 	is := is.New(t)
 	ctx := t.Context()
-	source := apikeytest.New(t)
+	source := newSystem(t)
 	issued := source.MustIssue(t, apikey.IssueParams{})
-	positions := []apikey.Position{apikeytest.Events(t, source)[0].Position} // one that is behind
+	positions := []apikey.Position{apikeytest.Events(t, source.Manager)[0].Position} // one that is behind
 	for range 3 {
 		_, err := source.Regenerate(ctx, issued.Key.ID)
 		is.NoErr(err)
@@ -190,7 +189,7 @@ func TestFollowerNoticesARestore(t *testing.T) {
 	is.Equal(last.Seq, int64(4))
 	positions = append(positions, last)
 
-	to := apikeytest.New(t)
+	to := newSystem(t)
 	is.NoErr(to.Restore(ctx, strings.NewReader(exported(t, source))))
 	_, err = to.Disable(ctx, issued.Key.ID)
 	is.NoErr(err)
@@ -212,7 +211,7 @@ func TestFollowerNoticesARestore(t *testing.T) {
 // nothing else gives.
 func TestRestoredEventsKeepAllElse(t *testing.T) {
 	is := is.New(t)
-	source := apikeytest.New(t)
+	source := newSystem(t)
 	issued := source.MustIssue(t, apikey.IssueParams{Metadata: map[string]string{"plan": "gold"}})
 	_, err := source.Rotate(apikey.WithActor(t.Context(), "ada"), issued.Key.ID, time.Hour, apikey.Reason("90 days"))
 	is.NoErr(err)
@@ -220,10 +219,10 @@ func TestRestoredEventsKeepAllElse(t *testing.T) {
 	_, mac, _ := strings.Cut(file, `"mac":"`)
 	key, err := hex.DecodeString(mac[:64])
 	is.NoErr(err)
-	to := apikeytest.New(t)
+	to := newSystem(t)
 	is.NoErr(to.Restore(t.Context(), strings.NewReader(file)))
-	after := apikeytest.Events(t, to)
-	for i, e := range apikeytest.Events(t, source) {
+	after := apikeytest.Events(t, to.Manager)
+	for i, e := range apikeytest.Events(t, source.Manager) {
 		h := hmac.New(sha256.New, key)
 		fmt.Fprintf(h, "event %d", e.Position.Seq)
 		copy(e.Position.Nonce[:], h.Sum(nil))
@@ -249,16 +248,14 @@ func (s edited) Get(ctx context.Context, id, owner string) (apikey.Record, error
 // the file, stops it.
 func TestRestoreNamesTheKeyThatDiffers(t *testing.T) {
 	is := is.New(t)
-	source := apikeytest.New(t)
+	source := newSystem(t)
 	source.MustIssue(t, apikey.IssueParams{})
 	id := source.MustIssue(t, apikey.IssueParams{}).Key.ID
 	file := exported(t, source)
-	to := apikeytest.New(t)
+	to := newSystem(t)
 	is.NoErr(to.Restore(t.Context(), strings.NewReader(file)))
-	m, err := apikey.New(edited{to.Store, id}, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
-	is.NoErr(err)
-	err = m.Restore(t.Context(), strings.NewReader(file))
-	is.True(errors.Is(err, apikey.ErrOtherData))
+	err := to.on(edited{to.Store, id}).Restore(t.Context(), strings.NewReader(file))
+	is.True(errors.Is(err, backup.ErrOtherData))
 	is.True(strings.Contains(err.Error(), id))
 }
 
@@ -277,7 +274,7 @@ func (s relabelled) Events(ctx context.Context, q apikey.EventQuery) ([]apikey.E
 // but what a Restore of it wrote, however far it came.
 func TestRestoreKnowsItsOwnEvents(t *testing.T) {
 	ctx := t.Context()
-	source := apikeytest.New(t)
+	source := newSystem(t)
 	for range 2 {
 		source.MustIssue(t, apikey.IssueParams{})
 	}
@@ -285,16 +282,16 @@ func TestRestoreKnowsItsOwnEvents(t *testing.T) {
 		t.Fatal(err)
 	}
 	file := exported(t, source)
-	issue := func(m *apikeytest.Manager) error {
+	issue := func(m *system) error {
 		_, err := m.Issue(ctx, apikey.IssueParams{Owner: "newcomer", Name: "name"})
 		return err
 	}
-	disableOwner := func(m *apikeytest.Manager) error {
+	disableOwner := func(m *system) error {
 		_, err := m.DisableOwner(ctx, "newcomer")
 		return err
 	}
-	disableAndEnable := func(m *apikeytest.Manager) error {
-		id := apikeytest.Events(t, m)[0].KeyID
+	disableAndEnable := func(m *system) error {
+		id := apikeytest.Events(t, m.Manager)[0].KeyID
 		_, err := m.Disable(ctx, id)
 		if err == nil {
 			_, err = m.Enable(ctx, id)
@@ -304,7 +301,7 @@ func TestRestoreKnowsItsOwnEvents(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		commits int // before the first Restore is interrupted
-		change  func(*apikeytest.Manager) error
+		change  func(*system) error
 	}{
 		{"a new key, then the owners' states", 1, issue},
 		{"an owner, then the owners' states", 1, disableOwner},
@@ -316,31 +313,29 @@ func TestRestoreKnowsItsOwnEvents(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			is := is.New(t)
-			to := apikeytest.New(t)
+			to := newSystem(t)
 			to.Store.Fail(apikeytest.Failure{Method: apikeytest.Commit, Nth: test.commits + 1, Forever: true})
 			is.Equal(to.Restore(ctx, strings.NewReader(file)) == nil, test.commits == 3)
 			to.Store.Recover()
 			is.NoErr(test.change(to))
 			commits := to.Store.Calls(apikeytest.Commit)
-			is.True(errors.Is(to.Restore(ctx, strings.NewReader(file)), apikey.ErrOtherData))
+			is.True(errors.Is(to.Restore(ctx, strings.NewReader(file)), backup.ErrOtherData))
 			is.Equal(to.Store.Calls(apikeytest.Commit), commits) // nothing was written
 		})
 	}
 
 	is := is.New(t)
-	to := apikeytest.New(t)
+	to := newSystem(t)
 	is.NoErr(to.Restore(ctx, strings.NewReader(file)))
-	m, err := apikey.New(relabelled{to.Store}, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
-	is.NoErr(err)
-	is.True(errors.Is(m.Restore(ctx, strings.NewReader(file)), apikey.ErrOtherData))
+	is.True(errors.Is(to.on(relabelled{to.Store}).Restore(ctx, strings.NewReader(file)), backup.ErrOtherData))
 
 	// Files without a log: what the first one wrote is not of the second.
 	lines := linesOf(file)
 	record := slices.IndexFunc(lines, func(line string) bool { return strings.HasPrefix(line, `{"record":`) })
-	to = apikeytest.New(t)
+	to = newSystem(t)
 	is.NoErr(to.Restore(ctx, strings.NewReader(signed(lines[0], lines[record]))))
-	err = to.Restore(ctx, strings.NewReader(signed(lines[0], lines[record+1])))
-	is.True(errors.Is(err, apikey.ErrOtherData))
+	err := to.Restore(ctx, strings.NewReader(signed(lines[0], lines[record+1])))
+	is.True(errors.Is(err, backup.ErrOtherData))
 	is.Equal(to.Store.Calls(apikeytest.Commit), 1)
 }
 
@@ -348,11 +343,11 @@ func TestRestoreKnowsItsOwnEvents(t *testing.T) {
 func TestRestoredStoreGoesOn(t *testing.T) {
 	is := is.New(t)
 	ctx := t.Context()
-	source := apikeytest.New(t)
+	source := newSystem(t)
 	first := source.MustIssue(t, apikey.IssueParams{Name: "n", IdempotencyKey: "once"})
 	rotated, err := source.Rotate(ctx, first.Key.ID, time.Hour)
 	is.NoErr(err)
-	to := apikeytest.New(t)
+	to := newSystem(t)
 	is.NoErr(to.Restore(ctx, strings.NewReader(exported(t, source))))
 
 	again, err := to.Issue(ctx, apikey.IssueParams{Owner: first.Key.Owner, Name: "n", IdempotencyKey: "once"})

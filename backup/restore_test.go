@@ -1,4 +1,4 @@
-package apikey_test
+package backup_test
 
 import (
 	"bytes"
@@ -15,63 +15,15 @@ import (
 
 	"github.com/keyturn/apikey"
 	"github.com/keyturn/apikey/apikeytest"
+	"github.com/keyturn/apikey/backup"
 	"github.com/keyturn/apikey/memstore"
 )
-
-// exported returns the text of an export.
-func exported(t testing.TB, m interface {
-	Export(context.Context, io.Writer, ...apikey.TransferOption) error
-}) string {
-	t.Helper()
-	var file strings.Builder
-	if err := m.Export(t.Context(), &file); err != nil {
-		t.Fatal(err)
-	}
-	return file.String()
-}
-
-// contentsOf is what a store holds, without what a Restore gives anew and its
-// events.
-func contentsOf(t testing.TB, m *apikeytest.Manager) map[string]any {
-	t.Helper()
-	contents := map[string]any{}
-	q := apikey.Query{IncludeDeleted: true, Limit: 1000}
-	for {
-		page, err := m.Store.List(t.Context(), q)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, r := range page {
-			r.Key.Revision, r.Nonce = 0, apikey.Nonce{}
-			contents[r.Key.ID] = r
-			q.After = r.Key.ID
-		}
-		if len(page) < q.Limit {
-			break
-		}
-	}
-	var log []apikey.Event
-	for _, e := range apikeytest.Events(t, m) {
-		if e.Kind != apikey.EventRestored && e.Kind != apikey.EventOwnerRestored {
-			e.Position.Nonce = apikey.Nonce{}
-			log = append(log, e)
-		}
-		o, err := m.Store.Owner(t.Context(), e.Owner)
-		if err != nil {
-			t.Fatal(err)
-		}
-		o.Revision, o.Nonce = 0, apikey.Nonce{}
-		contents["owner "+e.Owner] = o
-	}
-	contents["log"] = log
-	return contents
-}
 
 // TestInterruptedBatches: as coretest does, with more than one batch and page.
 func TestInterruptedBatches(t *testing.T) {
 	is := is.New(t)
 	ctx := t.Context()
-	keys := apikeytest.New(t)
+	keys := newSystem(t)
 	for i := range 601 {
 		issued := keys.MustIssue(t, apikey.IssueParams{Owner: fmt.Sprint("owner ", i%3)})
 		_, err := keys.Validate(ctx, issued.Token.Reveal())
@@ -87,7 +39,7 @@ func TestInterruptedBatches(t *testing.T) {
 	} {
 		faults := 0
 		for nth := 1; ; nth++ {
-			to := apikeytest.New(t, func(o *apikey.Options) { o.MaxKeysPerOwner = 1 }) // no limit is applied
+			to := newSystem(t)
 			mode.Nth = nth
 			to.Store.Fail(mode)
 			err := to.Restore(ctx, strings.NewReader(file))
@@ -101,7 +53,7 @@ func TestInterruptedBatches(t *testing.T) {
 			if diff := cmp.Diff(want, contentsOf(t, to)); diff != "" {
 				t.Fatalf("call %d: %.1000s", nth, diff)
 			}
-			if events := len(apikeytest.Events(t, to)); events != 602+601+1 {
+			if events := len(apikeytest.Events(t, to.Manager)); events != 602+601+1 {
 				t.Fatalf("call %d: %d events", nth, events)
 			}
 			if !fired {
@@ -115,14 +67,14 @@ func TestInterruptedBatches(t *testing.T) {
 
 func TestRestoreIntoAStoreThatIsNotEmpty(t *testing.T) {
 	ctx := t.Context()
-	source := apikeytest.New(t)
+	source := newSystem(t)
 	for range 3 {
 		source.MustIssue(t, apikey.IssueParams{})
 	}
 	first := exported(t, source)
 	before := contentsOf(t, source)
 	// It is all there, but not from this file.
-	if err := source.Restore(ctx, strings.NewReader(first)); !errors.Is(err, apikey.ErrOtherData) {
+	if err := source.Restore(ctx, strings.NewReader(first)); !errors.Is(err, backup.ErrOtherData) {
 		t.Errorf("into its own store: %v", err)
 	}
 	if diff := cmp.Diff(before, contentsOf(t, source)); diff != "" {
@@ -130,8 +82,8 @@ func TestRestoreIntoAStoreThatIsNotEmpty(t *testing.T) {
 	}
 	fourth := source.MustIssue(t, apikey.IssueParams{})
 	second := exported(t, source)
-	empty := exported(t, apikeytest.New(t))
-	disabled := apikeytest.New(t)
+	empty := exported(t, newSystem(t))
+	disabled := newSystem(t)
 	if _, err := disabled.DisableOwner(ctx, "owner"); err != nil {
 		t.Fatal(err)
 	}
@@ -140,28 +92,28 @@ func TestRestoreIntoAStoreThatIsNotEmpty(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		file string
-		fill func(m *apikeytest.Manager)
+		fill func(m *system)
 	}{
-		{"other keys", first, func(m *apikeytest.Manager) { m.MustIssue(t, apikey.IssueParams{}) }},
-		{"an older export", second, func(m *apikeytest.Manager) { m.Restore(ctx, strings.NewReader(first)) }},
-		{"a newer export", first, func(m *apikeytest.Manager) { m.Restore(ctx, strings.NewReader(second)) }},
-		{"an export of nothing", empty, func(m *apikeytest.Manager) { m.MustIssue(t, apikey.IssueParams{}) }},
-		{"an owner only", first, func(m *apikeytest.Manager) { m.DisableOwner(ctx, "owner") }},
-		{"keys with a part of their log", second, func(m *apikeytest.Manager) { copyStore(t, m, source, 3) }},
-		{"an owner changed since", ofOwner, func(m *apikeytest.Manager) {
+		{"other keys", first, func(m *system) { m.MustIssue(t, apikey.IssueParams{}) }},
+		{"an older export", second, func(m *system) { m.Restore(ctx, strings.NewReader(first)) }},
+		{"a newer export", first, func(m *system) { m.Restore(ctx, strings.NewReader(second)) }},
+		{"an export of nothing", empty, func(m *system) { m.MustIssue(t, apikey.IssueParams{}) }},
+		{"an owner only", first, func(m *system) { m.DisableOwner(ctx, "owner") }},
+		{"keys with a part of their log", second, func(m *system) { copyStore(t, m, source, 3) }},
+		{"an owner changed since", ofOwner, func(m *system) {
 			m.Restore(ctx, strings.NewReader(ofOwner))
 			m.EnableOwner(ctx, "owner")
 		}},
-		{"changed since", second, func(m *apikeytest.Manager) {
+		{"changed since", second, func(m *system) {
 			m.Restore(ctx, strings.NewReader(second))
 			m.Disable(ctx, fourth.Key.ID)
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			m := apikeytest.New(t)
+			m := newSystem(t)
 			test.fill(m)
 			before := contentsOf(t, m)
-			if err := m.Restore(ctx, strings.NewReader(test.file)); !errors.Is(err, apikey.ErrOtherData) {
+			if err := m.Restore(ctx, strings.NewReader(test.file)); !errors.Is(err, backup.ErrOtherData) {
 				t.Errorf("error %v", err)
 			}
 			if diff := cmp.Diff(before, contentsOf(t, m)); diff != "" {
@@ -169,18 +121,16 @@ func TestRestoreIntoAStoreThatIsNotEmpty(t *testing.T) {
 			}
 		})
 	}
-	nothing := apikeytest.New(t)
+	nothing := newSystem(t)
 	if err := nothing.Restore(ctx, strings.NewReader(empty)); err != nil {
 		t.Errorf("nothing into nothing: %v", err)
 	}
 
 	// Someone else writes to the log in between.
-	other := apikeytest.New(t)
-	m, err := apikey.New(&intruded{Store: other.Store, do: func() { other.DisableOwner(ctx, "x") }}, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
-	if err == nil {
-		err = m.Restore(ctx, strings.NewReader(first))
-	}
-	if !errors.Is(err, apikey.ErrOtherData) {
+	other := newSystem(t)
+	intruder := &intruded{Store: other.Store, do: func() { other.DisableOwner(ctx, "x") }}
+	err := other.on(intruder).Restore(ctx, strings.NewReader(first))
+	if !errors.Is(err, backup.ErrOtherData) {
 		t.Errorf("someone else writes: %v", err)
 	}
 }
@@ -200,42 +150,38 @@ func (s *intruded) Commit(ctx context.Context, c apikey.Commit) (apikey.Position
 }
 
 // copyStore copies all keys, and so many events, past the Managers.
-func copyStore(t *testing.T, to, from *apikeytest.Manager, events int) {
+func copyStore(t *testing.T, to, from *system, events int) {
 	t.Helper()
 	records, err := from.Store.List(t.Context(), apikey.Query{Limit: 1000})
 	if err == nil {
 		for i := range records {
 			records[i].Key.Revision = 0
 		}
-		_, err = to.Store.Commit(t.Context(), apikey.Commit{Records: records, Events: apikeytest.Events(t, from)[:events]})
+		_, err = to.Store.Commit(t.Context(), apikey.Commit{Records: records, Events: apikeytest.Events(t, from.Manager)[:events]})
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-// TestRestoreAfterLostAnswers: a change of a key or owner whose answer was lost
-// is found out at once; one that added to the log alone is when Restore is
-// called again.
+// TestRestoreAfterLostAnswers checks that a Commit whose response was lost is
+// not sent again, and that the next Restore finds out whether it was applied.
 func TestRestoreAfterLostAnswers(t *testing.T) {
 	is := is.New(t)
 	ctx := t.Context()
-	keys := apikeytest.New(t)
+	keys := newSystem(t)
 	keys.MustIssue(t, apikey.IssueParams{})
 	_, err := keys.DisableOwner(ctx, "owner")
 	is.NoErr(err)
 	file := exported(t, keys)
-	for nth, want := range []error{apikey.ErrOutcomeUnknown, nil, nil} {
+	for nth := range 3 { // the log, the owner, the key
 		for _, done := range []bool{false, true} {
-			to := apikeytest.New(t)
+			to := newSystem(t)
 			to.Store.Fail(apikeytest.Failure{Method: apikeytest.Commit, Nth: nth + 1, Done: done})
 			err := to.Restore(ctx, strings.NewReader(file))
-			is.True(errors.Is(err, want))
-			if want == nil {
-				continue
-			}
+			is.True(errors.Is(err, apikey.ErrOutcomeUnknown))
 			is.True(errors.Is(err, apikeytest.ErrStore))
-			is.Equal(to.Store.Calls(apikeytest.Commit), 1) // never sent again
+			is.Equal(to.Store.Calls(apikeytest.Commit), nth+1) // never sent again
 			is.NoErr(to.Restore(ctx, strings.NewReader(file)))
 		}
 	}
@@ -246,9 +192,9 @@ func TestRestoreAfterLostAnswers(t *testing.T) {
 func TestRestoreNeverCountsUsesTwice(t *testing.T) {
 	is := is.New(t)
 	ctx := t.Context()
-	source := apikeytest.New(t)
+	source := newSystem(t)
 	issued := source.MustIssue(t, apikey.IssueParams{})
-	use := func(m *apikeytest.Manager, n int) {
+	use := func(m *system, n int) {
 		for range n {
 			_, err := m.Validate(ctx, issued.Token.Reveal())
 			is.NoErr(err)
@@ -257,7 +203,7 @@ func TestRestoreNeverCountsUsesTwice(t *testing.T) {
 	}
 	use(source, 5)
 	file := exported(t, source)
-	to := apikeytest.New(t)
+	to := newSystem(t)
 	to.Store.Fail(apikeytest.Failure{Method: apikeytest.AddUsage})
 	is.True(to.Restore(ctx, strings.NewReader(file)) != nil)
 	for used, want := range []int64{5, 6, 8} {
@@ -271,56 +217,54 @@ func TestRestoreNeverCountsUsesTwice(t *testing.T) {
 	}
 }
 
-func TestTransferProgress(t *testing.T) {
+func TestProgress(t *testing.T) {
 	is := is.New(t)
 	ctx := apikey.WithActor(t.Context(), "ada")
-	keys := apikeytest.New(t)
+	keys := newSystem(t)
 	for i := range 1100 {
 		issued := keys.MustIssue(t, apikey.IssueParams{Owner: fmt.Sprint("owner ", i)})
 		_, err := keys.DisableOwner(ctx, issued.Key.Owner)
 		is.NoErr(err)
 	}
-	steps := map[apikey.TransferStep]int{}
-	var last apikey.Progress
-	follow := apikey.OnProgress(func(p apikey.Progress) {
-		if steps[p.Step]++; p.Step == last.Step && (p.Records < last.Records || p.Owners < last.Owners || p.Events < last.Events) {
+	steps := map[backup.Step]int{}
+	var last backup.Progress
+	follow := func(p backup.Progress) {
+		if steps[p.Step]++; p.Step == last.Step && (p.Done.Keys < last.Done.Keys || p.Done.Owners < last.Done.Owners || p.Done.Events < last.Done.Events) {
 			t.Errorf("%+v after %+v", p, last)
 		}
 		last = p
-	})
+	}
+	all := backup.Counts{Keys: 1100, Owners: 1100, Events: 2200}
 	var file bytes.Buffer
-	is.NoErr(keys.Export(ctx, &file, follow, apikey.OnProgress(nil), apikey.TransferOption{}))
-	is.Equal(last, apikey.Progress{Step: apikey.StepExport, Records: 1100, Owners: 1100, Events: 2200})
-	to := apikeytest.New(t)
+	is.NoErr(keys.Export(ctx, &file, follow))
+	is.Equal(last, backup.Progress{Step: backup.StepExport, Done: all})
+	to := newSystem(t)
 	is.NoErr(to.Restore(ctx, bytes.NewReader(file.Bytes()), follow))
-	is.Equal(last, apikey.Progress{
-		Step: apikey.StepRestore, Records: 1100, Owners: 1100, Events: 2200,
-		TotalRecords: 1100, TotalOwners: 1100, TotalEvents: 2200,
-	})
-	is.True(steps[apikey.StepExport] > 5)
-	is.True(steps[apikey.StepVerify] > 5)
-	is.True(steps[apikey.StepRestore] > 5)
-	events := apikeytest.Events(t, to)
+	is.Equal(last, backup.Progress{Step: backup.StepRestore, Done: all, Total: all})
+	is.True(steps[backup.StepExport] > 5)
+	is.True(steps[backup.StepVerify] > 5)
+	is.True(steps[backup.StepRestore] > 5)
+	events := apikeytest.Events(t, to.Manager)
 	is.Equal(events[2200].Kind, apikey.EventOwnerRestored) // before any key works
 	is.Equal(events[3299].Kind, apikey.EventOwnerRestored)
 	is.Equal(events[3300].Kind, apikey.EventRestored)
 	is.Equal(events[3300].Actor, "ada")
 
 	// Ended in the middle, by who is told of the progress.
-	for _, step := range []apikey.TransferStep{apikey.StepExport, apikey.StepVerify, apikey.StepRestore} {
-		to := apikeytest.New(t)
+	for _, step := range []backup.Step{backup.StepExport, backup.StepVerify, backup.StepRestore} {
+		to := newSystem(t)
 		ending, end := context.WithCancel(ctx)
-		stop := apikey.OnProgress(func(p apikey.Progress) {
+		stop := func(p backup.Progress) {
 			if p.Step == step {
 				end()
 			}
-		})
-		if step == apikey.StepExport {
+		}
+		if step == backup.StepExport {
 			is.True(errors.Is(keys.Export(ending, io.Discard, stop), context.Canceled))
 			continue
 		}
 		is.True(errors.Is(to.Restore(ending, bytes.NewReader(file.Bytes()), stop), context.Canceled))
-		if step == apikey.StepVerify {
+		if step == backup.StepVerify {
 			is.Equal(to.Store.Calls(apikeytest.Any), 0)
 		}
 	}
@@ -355,10 +299,10 @@ func (f *failing) Seek(offset int64, whence int) (int64, error) {
 	return f.ReadSeeker.Seek(offset, whence)
 }
 
-func TestTransferErrors(t *testing.T) {
+func TestErrorsOfFileAndStore(t *testing.T) {
 	is := is.New(t)
 	ctx := t.Context()
-	keys := apikeytest.New(t)
+	keys := newSystem(t)
 	for range 300 {
 		keys.MustIssue(t, apikey.IssueParams{})
 	}
@@ -370,11 +314,11 @@ func TestTransferErrors(t *testing.T) {
 
 	done := false
 	for n := 0; !done; n++ {
-		to := apikeytest.New(t)
+		to := newSystem(t)
 		err := to.Restore(ctx, &failing{strings.NewReader(file), n})
 		if done = err == nil; !done {
 			is.True(errors.Is(err, errDisk))
-			is.True(!errors.Is(err, apikey.ErrExport)) // the file may be good
+			is.True(!errors.Is(err, backup.ErrFile)) // the file may be good
 		}
 		is.NoErr(to.Restore(ctx, strings.NewReader(file)))
 		is.Equal(len(contentsOf(t, to)), len(contentsOf(t, keys)))
@@ -384,7 +328,7 @@ func TestTransferErrors(t *testing.T) {
 	inside := strings.NewReader("header" + file)
 	_, err := inside.Seek(6, io.SeekStart)
 	is.NoErr(err)
-	is.NoErr(apikeytest.New(t).Restore(ctx, inside))
+	is.NoErr(newSystem(t).Restore(ctx, inside))
 
 	// Each call of the store fails in its turn.
 	for nth := 1; ; nth++ {
@@ -411,7 +355,8 @@ func TestTransferErrors(t *testing.T) {
 // BenchmarkRestore restores 100,000 keys into memory.
 func BenchmarkRestore(b *testing.B) {
 	const keys = 100_000
-	m, err := apikey.New(memstore.New(), &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
+	store, options := memstore.New(), &backup.Options{Peppers: []apikey.Secret{apikey.NoPepper()}}
+	m, err := apikey.New(store, &apikey.Options{Peppers: options.Peppers})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -422,17 +367,13 @@ func BenchmarkRestore(b *testing.B) {
 	}
 	var file bytes.Buffer
 	begin := time.Now()
-	if err := m.Export(b.Context(), &file); err != nil {
+	if err := backup.Export(b.Context(), store, &file, options); err != nil {
 		b.Fatal(err)
 	}
 	b.ReportMetric(time.Since(begin).Seconds(), "s/export")
 	b.ReportMetric(float64(file.Len())/keys, "bytes/key")
 	for b.Loop() {
-		to, err := apikey.New(memstore.New(), &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
-		if err != nil {
-			b.Fatal(err)
-		}
-		if err := to.Restore(b.Context(), bytes.NewReader(file.Bytes())); err != nil {
+		if err := backup.Restore(b.Context(), memstore.New(), bytes.NewReader(file.Bytes()), options); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -1,4 +1,4 @@
-package apikey_test
+package backup_test
 
 import (
 	"bytes"
@@ -16,6 +16,7 @@ import (
 
 	"github.com/keyturn/apikey"
 	"github.com/keyturn/apikey/apikeytest"
+	"github.com/keyturn/apikey/backup"
 )
 
 // during runs a function after the nth call of List, once.
@@ -40,7 +41,7 @@ func TestExportOfAStoreThatChanges(t *testing.T) {
 		t.Run(fmt.Sprint("after page ", nth), func(t *testing.T) {
 			is := is.New(t)
 			ctx := t.Context()
-			keys := apikeytest.New(t)
+			keys := newSystem(t)
 			var issued []apikey.Issued
 			for range 1200 {
 				issued = append(issued, keys.MustIssue(t, apikey.IssueParams{}))
@@ -77,22 +78,21 @@ func TestExportOfAStoreThatChanges(t *testing.T) {
 				_, err = keys.DisableOwner(ctx, "owner") // read before, changed now
 				is.NoErr(err)
 			}
-			m, err := apikey.New(&during{Store: keys.Store, left: nth, do: change}, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, Now: keys.Clock.Now})
-			is.NoErr(err)
+			changing := keys.on(&during{Store: keys.Store, left: nth, do: change})
 			inOwners := false
 			var file bytes.Buffer
-			is.NoErr(m.Export(ctx, &file, apikey.OnProgress(func(p apikey.Progress) {
-				if p.Owners > 0 && !inOwners { // and again while the changes are read
+			is.NoErr(changing.Export(ctx, &file, func(p backup.Progress) {
+				if p.Done.Owners > 0 && !inOwners { // and again while the changes are read
 					inOwners = true
 					_, err := keys.EnableOwner(ctx, "owner")
 					is.NoErr(err)
 					_, err = keys.Delete(ctx, issued[7].Key.ID)
 					is.NoErr(err)
 				}
-			})))
+			}))
 			is.Equal(rounds, 1)
 			is.True(inOwners)
-			to := apikeytest.New(t)
+			to := newSystem(t)
 			is.NoErr(to.Restore(ctx, bytes.NewReader(file.Bytes())))
 			if diff := cmp.Diff(contentsOf(t, keys), contentsOf(t, to)); diff != "" {
 				t.Error(diff)
@@ -106,7 +106,7 @@ func TestExportOfAStoreThatChanges(t *testing.T) {
 func TestExportWhileOthersWrite(t *testing.T) {
 	is := is.New(t)
 	ctx := t.Context()
-	keys := apikeytest.New(t)
+	keys := newSystem(t)
 	var ids []string
 	for range 600 {
 		ids = append(ids, keys.MustIssue(t, apikey.IssueParams{}).Key.ID)
@@ -134,14 +134,14 @@ func TestExportWhileOthersWrite(t *testing.T) {
 	}
 	var file bytes.Buffer
 	var once sync.Once
-	err := keys.Export(ctx, &file, apikey.OnProgress(func(apikey.Progress) { once.Do(func() { close(begun) }) }))
+	err := keys.Export(ctx, &file, func(backup.Progress) { once.Do(func() { close(begun) }) })
 	writers.Wait()
 	is.NoErr(err)
 
-	to := apikeytest.New(t)
+	to := newSystem(t)
 	is.NoErr(to.Restore(ctx, bytes.NewReader(file.Bytes())))
 	last := map[string]apikey.EventKind{}
-	for _, e := range apikeytest.Events(t, to) {
+	for _, e := range apikeytest.Events(t, to.Manager) {
 		if e.Kind != apikey.EventRestored {
 			last[e.KeyID] = e.Kind
 		}
@@ -169,16 +169,15 @@ func (s *busy) Events(ctx context.Context, q apikey.EventQuery) ([]apikey.Event,
 func TestExportOfWhatCannotBeRestored(t *testing.T) {
 	is := is.New(t)
 	ctx := t.Context()
-	keys := apikeytest.New(t)
+	keys := newSystem(t)
 	issued := keys.MustIssue(t, apikey.IssueParams{})
 	n := 0
-	m, err := apikey.New(&busy{keys.Store, func() {
+	changing := keys.on(&busy{keys.Store, func() {
 		n++
 		_, err := keys.Update(ctx, issued.Key.ID, apikey.Changes{Name: new(fmt.Sprint("name ", n))})
 		is.NoErr(err)
-	}}, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, Now: keys.Clock.Now})
-	is.NoErr(err)
-	err = m.Export(ctx, io.Discard)
+	}})
+	err := changing.Export(ctx, io.Discard)
 	is.True(err != nil)
 	is.True(strings.Contains(err.Error(), "100 rounds"))
 

@@ -1,4 +1,4 @@
-package apikey
+package backup
 
 import (
 	"bytes"
@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/keyturn/apikey"
 )
 
 // notInFile are the fields that an export leaves out, because a Store or the
@@ -22,16 +24,25 @@ var notInFile = map[string]bool{
 // forgotten in the file, does not come back.
 func TestFileHoldsEveryField(t *testing.T) {
 	n := 0
-	var record Record
+	var record apikey.Record
 	fillField(t, reflect.ValueOf(&record).Elem(), "Record", &n)
-	var owner Owner
+	var owner apikey.Owner
 	fillField(t, reflect.ValueOf(&owner).Elem(), "Owner", &n)
-	var event Event
+	var event apikey.Event
 	fillField(t, reflect.ValueOf(&event).Elem(), "Event", &n)
-	var once OnceName
+	var once apikey.OnceName
 	fillField(t, reflect.ValueOf(&once).Elem(), "OnceName", &n)
-	for _, e := range []fileEntry{
-		{kind: kindRecord, record: record}, {kind: kindChangedRecord, record: record},
+	days := map[string][]apikey.Usage{}
+	for i := range record.Credentials {
+		c := &record.Credentials[i]
+		var u apikey.Usage
+		fillField(t, reflect.ValueOf(&u).Elem(), "Usage", &n)
+		u.KeyID, u.CredentialID = record.Key.ID, c.ID
+		days[c.ID] = []apikey.Usage{u}
+		c.Uses, c.LastUsedAt = c.Uses+u.Uses, u.LastUsedAt // the later one
+	}
+	for _, e := range []entry{
+		{kind: kindRecord, key: keyState{Record: record, days: days}}, {kind: kindChangedRecord, key: keyState{Record: record, days: days}},
 		{kind: kindOwner, owner: owner}, {kind: kindChangedOwner, owner: owner},
 		{kind: kindEvent, event: event}, {kind: kindPurged, id: "id"},
 		{kind: kindOnce, once: once},
@@ -61,15 +72,16 @@ func fillField(t *testing.T, v reflect.Value, name string, n *int) {
 	case *time.Duration:
 		v.SetInt(int64(*n) * int64(time.Microsecond))
 		return
-	case *Scopes:
-		v.Set(reflect.ValueOf(Scopes{"a b:* c"}))
+	case *apikey.Scopes:
+		scopes, _ := apikey.ParseScopes("a b:* c")
+		v.Set(reflect.ValueOf(scopes))
 		return
-	case *Networks:
-		networks, _ := ParseNetworks("192.0.2.0/24 2001:db8::/32")
+	case *apikey.Networks:
+		networks, _ := apikey.ParseNetworks("192.0.2.0/24 2001:db8::/32")
 		v.Set(reflect.ValueOf(networks))
 		return
-	case *Metadata:
-		v.Set(reflect.ValueOf(NewMetadata(map[string]string{"a": `<&> "\`, "é𝄞": fmt.Sprint(*n)})))
+	case *apikey.Metadata:
+		v.Set(reflect.ValueOf(apikey.NewMetadata(map[string]string{"a": `<&> "\`, "é𝄞": fmt.Sprint(*n)})))
 		return
 	}
 	switch v.Kind() {
@@ -105,29 +117,29 @@ func fillField(t *testing.T, v reflect.Value, name string, n *int) {
 // TestUnsignedFileTakesNoMemory: of a file that anyone may have made, with
 // lines as short as they can be, a thousandth is kept.
 func TestUnsignedFileTakesNoMemory(t *testing.T) {
-	peppers, err := newRing([]Secret{NoPepper()})
+	peppers, err := newRing([]apikey.Secret{apikey.NoPepper()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var lines lineEncoder
 	for _, line := range []string{`{"owner":` + "\n", `{"event":` + "\n", `{"purged":"%020d"}` + "\n"} {
-		file := bytes.NewBuffer(bytes.Clone(lines.header(header{peppers[0].ID, time.Unix(1, 0)})))
-		for i := 0; file.Len() < 10<<20; i++ {
+		text := bytes.NewBuffer(bytes.Clone(lines.header(header{peppers[0].ID, time.Unix(1, 0)})))
+		for i := 0; text.Len() < 10<<20; i++ {
 			if strings.Contains(line, "%") {
-				fmt.Fprintf(file, line, i)
+				fmt.Fprintf(text, line, i)
 			} else {
-				file.WriteString(line)
+				text.WriteString(line)
 			}
 		}
-		f, err := openExport(peppers, bytes.NewReader(file.Bytes()))
+		f, err := open(peppers, bytes.NewReader(text.Bytes()))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := f.verify(t.Context(), func(Progress) { t.Error("a line was looked at") }); !errors.Is(err, ErrExport) {
+		if err := f.verify(t.Context(), func(Progress) { t.Error("a line was looked at") }); !errors.Is(err, ErrFile) {
 			t.Errorf("error %v", err)
 		}
-		if sums := cap(f.sums) * len(f.sums[0]); sums*1000 > file.Len() {
-			t.Errorf("%d bytes of sums for %d of the file", sums, file.Len())
+		if sums := cap(f.sums) * len(f.sums[0]); sums*1000 > text.Len() {
+			t.Errorf("%d bytes of sums for %d of the file", sums, text.Len())
 		}
 		if n := len(f.keys) + len(f.credentials) + len(f.owners); n != 0 {
 			t.Errorf("%d ids were kept", n)

@@ -1,4 +1,4 @@
-package apikey_test
+package backup_test
 
 import (
 	"crypto/hmac"
@@ -17,12 +17,13 @@ import (
 
 	"github.com/keyturn/apikey"
 	"github.com/keyturn/apikey/apikeytest"
+	"github.com/keyturn/apikey/backup"
 )
 
 // smallExport has a line of each kind that a store at rest gives.
 func smallExport(t testing.TB) string {
 	t.Helper()
-	keys := apikeytest.New(t)
+	keys := newSystem(t)
 	issued := keys.MustIssue(t, apikey.IssueParams{Metadata: map[string]string{"plan": "gold"}})
 	_, err := keys.Rotate(t.Context(), issued.Key.ID, time.Hour)
 	if err == nil {
@@ -41,7 +42,7 @@ func smallExport(t testing.TB) string {
 }
 
 // signed returns the lines of an export with a last line that fits them, made
-// as transfer_file.go says.
+// as file.go says.
 func signed(lines ...string) string {
 	body := strings.Join(lines, "")
 	counts := map[string]int{}
@@ -54,15 +55,15 @@ func signed(lines ...string) string {
 		h.Write(text)
 		return h.Sum(nil)
 	}
-	sum := mac(mac([]byte(apikey.NoPepper().Reveal()), []byte("apikey export 1")), []byte(body))
+	sum := mac(mac([]byte(apikey.NoPepper().Reveal()), []byte("apikey backup 1")), []byte(body))
 	return body + fmt.Sprintf(`{"end":{"events":%d,"records":%d,"owners":%d,"changed_records":%d,"changed_owners":%d,"purged":%d,"once":%d,"mac":"%s"}}`+"\n",
 		counts["event"], counts["record"], counts["owner"], counts["changed_record"], counts["changed_owner"], counts["purged"], counts["once"], hex.EncodeToString(sum))
 }
 
 // restoreError restores a file that must be refused, and returns why.
-func restoreError(t testing.TB, file string, options ...func(*apikey.Options)) error {
+func restoreError(t testing.TB, file string, peppers ...apikey.Secret) error {
 	t.Helper()
-	keys := apikeytest.New(t, options...)
+	keys := newSystem(t, peppers...)
 	err := keys.Restore(t.Context(), strings.NewReader(file))
 	if calls := keys.Store.Calls(apikeytest.Any); calls != 0 {
 		t.Errorf("%d calls of the store for a bad file", calls)
@@ -73,14 +74,14 @@ func restoreError(t testing.TB, file string, options ...func(*apikey.Options)) e
 func refusedAsExport(t *testing.T, file, what string) {
 	t.Helper()
 	err := restoreError(t, file)
-	if !errors.Is(err, apikey.ErrExport) && !errors.Is(err, apikey.ErrExportVersion) && !errors.Is(err, apikey.ErrPepper) {
+	if !errors.Is(err, backup.ErrFile) && !errors.Is(err, backup.ErrVersion) && !errors.Is(err, apikey.ErrPepper) {
 		t.Errorf("%s: %v", what, err)
 	}
 }
 
 func TestRestoreRefusesEveryEdit(t *testing.T) {
 	file := smallExport(t)
-	is.New(t).NoErr(apikeytest.New(t).Restore(t.Context(), strings.NewReader(file))) // as it is
+	is.New(t).NoErr(newSystem(t).Restore(t.Context(), strings.NewReader(file))) // as it is
 	for i := range len(file) {
 		for _, with := range []string{string(rune(file[i] ^ 1)), string(rune(file[i] ^ 0x20)), "0", " ", file[i:i+1] + " ", ""} {
 			if edited := file[:i] + with + file[i+1:]; edited != file {
@@ -143,7 +144,7 @@ func TestRestoreRefusesWhatNobodyWrites(t *testing.T) {
 	if event < 0 || record < 0 || owner < 0 {
 		t.Fatal("the export lacks a kind of line")
 	}
-	if err := apikeytest.New(t).Restore(t.Context(), strings.NewReader(signed(lines...))); err != nil {
+	if err := newSystem(t).Restore(t.Context(), strings.NewReader(signed(lines...))); err != nil {
 		t.Fatalf("the lines as they are: %v", err)
 	}
 	for _, test := range []struct {
@@ -228,8 +229,8 @@ func TestRestoreRefusesWhatNobodyWrites(t *testing.T) {
 				t.Fatal("nothing was edited")
 			}
 			err := restoreError(t, signed(edited...))
-			var refused *apikey.ExportError
-			if !errors.As(err, &refused) || !errors.Is(err, apikey.ErrExport) {
+			var refused *backup.FileError
+			if !errors.As(err, &refused) || !errors.Is(err, backup.ErrFile) {
 				t.Fatalf("error %v", err)
 			}
 			if refused.Line != test.line+1 {
@@ -248,11 +249,11 @@ func TestRestoreRefusesWhatNobodyWrites(t *testing.T) {
 	_, retiring, _ := strings.Cut(lines[record], `"retiring_id":"`)
 	another := otherKey(lines[record], id)
 	name := `{"once":{"name":"n","key_id":"` + id + `"}}` + "\n"
-	if err := apikeytest.New(t).Restore(t.Context(), strings.NewReader(signed(append(slices.Clone(lines), name)...))); err != nil {
+	if err := newSystem(t).Restore(t.Context(), strings.NewReader(signed(append(slices.Clone(lines), name)...))); err != nil {
 		t.Fatalf("a name in its place: %v", err)
 	}
 	later := strings.Replace(lines[event], `"seq":1,`, `"seq":99,`, 1)
-	if err := apikeytest.New(t).Restore(t.Context(), strings.NewReader(signed(append(slices.Insert(slices.Clone(lines), owner, another), later)...))); err != nil {
+	if err := newSystem(t).Restore(t.Context(), strings.NewReader(signed(append(slices.Insert(slices.Clone(lines), owner, another), later)...))); err != nil {
 		t.Fatalf("another record and event in their places: %v", err)
 	}
 	for _, test := range []struct {
@@ -290,7 +291,7 @@ func TestRestoreRefusesWhatNobodyWrites(t *testing.T) {
 		{"end in the middle", append(slices.Clone(lines), signed(lines...)[len(strings.Join(lines, "")):], purged)},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if err := restoreError(t, signed(test.lines...)); !errors.Is(err, apikey.ErrExport) {
+			if err := restoreError(t, signed(test.lines...)); !errors.Is(err, backup.ErrFile) {
 				t.Fatalf("error %v", err)
 			}
 		})
@@ -300,7 +301,7 @@ func TestRestoreRefusesWhatNobodyWrites(t *testing.T) {
 	large := slices.Clone(lines)
 	large[record] = strings.Replace(lines[record], `"uses":1`, `"uses":9007199254740992`, 1)
 	large[owner] = strings.Replace(lines[owner], `}}`, `,"seal":"`+strings.Repeat("AAAA", 333)+`AA=="}}`, 1)
-	if err := apikeytest.New(t).Restore(t.Context(), strings.NewReader(signed(large...))); err != nil {
+	if err := newSystem(t).Restore(t.Context(), strings.NewReader(signed(large...))); err != nil {
 		t.Errorf("2^53 uses and a seal of 1000 bytes: %v", err)
 	}
 
@@ -308,16 +309,16 @@ func TestRestoreRefusesWhatNobodyWrites(t *testing.T) {
 	value := strings.Repeat("x", 200_000)
 	long := slices.Clone(lines)
 	long[event] = strings.Replace(lines[event], `"data":{`, `"data":{"a":"`+value+`",`, 1)
-	held := apikeytest.New(t)
+	held := newSystem(t)
 	if err := held.Restore(t.Context(), strings.NewReader(signed(long...))); err != nil {
 		t.Fatal(err)
 	}
-	if got, _ := apikeytest.Events(t, held)[0].Data.Get("a"); got != value {
+	if got, _ := apikeytest.Events(t, held.Manager)[0].Data.Get("a"); got != value {
 		t.Errorf("%d bytes of a long text", len(got))
 	}
 
 	// A later line takes the place of an earlier one.
-	keys := apikeytest.New(t)
+	keys := newSystem(t)
 	renamed := strings.Replace(changed, `"name":"name"`, `"name":"renamed"`, 1)
 	err := keys.Restore(t.Context(), strings.NewReader(signed(append(slices.Clone(lines), changed, purged, changed, renamed)...)))
 	if err != nil {
@@ -326,7 +327,7 @@ func TestRestoreRefusesWhatNobodyWrites(t *testing.T) {
 	if key, err := keys.Get(t.Context(), id); err != nil || key.Name != "renamed" {
 		t.Errorf("%q, %v", key.Name, err)
 	}
-	keys = apikeytest.New(t)
+	keys = newSystem(t)
 	if err := keys.Restore(t.Context(), strings.NewReader(signed(append(slices.Clone(lines), renamed, purged)...))); err != nil {
 		t.Fatal(err)
 	}
@@ -339,29 +340,29 @@ func TestRestoreVersionAndPepper(t *testing.T) {
 	is := is.New(t)
 	lines := linesOf(smallExport(t))
 	later := slices.Clone(lines)
-	later[0] = strings.Replace(lines[0], `"version":1,`, `"version":2,"compressed":{"by":[]},`, 1)
+	later[0] = strings.Replace(lines[0], `"version":2,`, `"version":3,"compressed":{"by":[]},`, 1)
 	err := restoreError(t, signed(later...))
-	is.True(errors.Is(err, apikey.ErrExportVersion))
-	is.True(!errors.Is(err, apikey.ErrExport))
-	is.True(strings.Contains(err.Error(), "version 2"))
+	is.True(errors.Is(err, backup.ErrVersion))
+	is.True(!errors.Is(err, backup.ErrFile))
+	is.True(strings.Contains(err.Error(), "version 3"))
 	for _, version := range []string{`0`, `-1`, `"1"`, `null`, `1.5`} {
 		other := slices.Clone(lines)
-		other[0] = strings.Replace(lines[0], `"version":1,`, `"version":`+version+`,`, 1)
-		is.True(errors.Is(restoreError(t, signed(other...)), apikey.ErrExport))
+		other[0] = strings.Replace(lines[0], `"version":2,`, `"version":`+version+`,`, 1)
+		is.True(errors.Is(restoreError(t, signed(other...)), backup.ErrFile))
 	}
 
 	first, second := apikey.NewSecret(strings.Repeat("1", 32)), apikey.NewSecret(strings.Repeat("2", 32))
-	keys := apikeytest.New(t, func(o *apikey.Options) { o.Peppers = []apikey.Secret{first, second} })
+	keys := newSystem(t, first, second)
 	keys.MustIssue(t, apikey.IssueParams{})
 	file := exported(t, keys)
 	is.True(errors.Is(restoreError(t, file), apikey.ErrPepper))
-	is.True(errors.Is(restoreError(t, file, func(o *apikey.Options) { o.Peppers = []apikey.Secret{second} }), apikey.ErrPepper))
-	to := apikeytest.New(t, func(o *apikey.Options) { o.Peppers = []apikey.Secret{second, first} })
+	is.True(errors.Is(restoreError(t, file, second), apikey.ErrPepper))
+	to := newSystem(t, second, first)
 	is.NoErr(to.Restore(t.Context(), strings.NewReader(file)))
 	// Under a pepper of the ring, but another one than it says.
 	moved := strings.Replace(file, file[strings.Index(file, `"pepper":"`)+10:][:16], linesOf(exported(t, to))[0][strings.Index(file, `"pepper":"`)+10:][:16], 1)
 	is.True(moved != file)
-	is.True(errors.Is(restoreError(t, moved, func(o *apikey.Options) { o.Peppers = []apikey.Secret{second, first} }), apikey.ErrExport))
+	is.True(errors.Is(restoreError(t, moved, second, first), backup.ErrFile))
 }
 
 // FuzzRestore: what is accepted is what is there afterwards. The fuzzer cannot
@@ -380,10 +381,10 @@ func FuzzRestore(f *testing.F) {
 			lines = append(lines, "\n")
 		}
 		file := signed(lines...)
-		first := apikeytest.New(t)
+		first := newSystem(t)
 		err := first.Restore(t.Context(), strings.NewReader(file))
 		if err != nil {
-			var refused *apikey.ExportError
+			var refused *backup.FileError
 			if !errors.As(err, &refused) {
 				t.Fatalf("error %v", err)
 			}
@@ -392,7 +393,7 @@ func FuzzRestore(f *testing.F) {
 			}
 			return
 		}
-		second := apikeytest.New(t)
+		second := newSystem(t)
 		if err := second.Restore(t.Context(), strings.NewReader(exported(t, first))); err != nil {
 			t.Fatalf("what was exported again: %v", err)
 		}

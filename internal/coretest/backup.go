@@ -12,6 +12,7 @@ import (
 
 	"github.com/keyturn/apikey"
 	"github.com/keyturn/apikey/apikeytest"
+	"github.com/keyturn/apikey/backup"
 )
 
 // populated is a fixture with keys in every state, and the tokens that were
@@ -61,7 +62,8 @@ func populated(t testing.TB, newStore NewStore) (f *fixture, tokens map[string]a
 	purged := issue("purged", apikey.IssueParams{Owner: "gone"})
 	f.no(f.purge(purged.ID))
 
-	// Uses on two days, of the current and of the retiring credential.
+	// Uses on two days, of the current and of the retiring credential, and some of
+	// no known day.
 	for day := range 2 {
 		for range 3 + day {
 			f.no(f.validate(tokens["retiring"]))
@@ -71,6 +73,9 @@ func populated(t testing.TB, newStore NewStore) (f *fixture, tokens map[string]a
 		f.no(f.m.Flush(f.ctx))
 		f.clock.Add(12 * time.Hour)
 	}
+	f.no(f.store.AddUsage(f.ctx, []apikey.Usage{
+		{KeyID: rotating.ID, CredentialID: rotating.CredentialID, Uses: 2, LastUsedAt: f.now()},
+	}))
 	return f, tokens
 }
 
@@ -110,6 +115,7 @@ type contents struct {
 	Records []apikey.Record
 	Owners  map[string]apikey.Owner
 	Events  []apikey.Event
+	Days    []apikey.Usage // of all keys, in the order of Records
 }
 
 func (f *fixture) contents() contents {
@@ -125,8 +131,16 @@ func (f *fixture) contents() contents {
 		}
 		q.After = page[len(page)-1].Key.ID
 	}
+	days, ok := apikey.StoreAs[apikey.UsageStore](f.store)
 	for i := range all.Records {
-		all.Records[i].Key.Revision, all.Records[i].Nonce = 0, apikey.Nonce{}
+		r := &all.Records[i]
+		r.Key.Revision, r.Nonce = 0, apikey.Nonce{}
+		if !ok {
+			continue
+		}
+		uses, err := days.DailyUsage(f.ctx, apikey.UsageQuery{KeyID: r.Key.ID, From: start.AddDate(-1, 0, 0).Truncate(24 * time.Hour), Until: start.AddDate(1, 0, 0).Truncate(24 * time.Hour)})
+		f.no(err)
+		all.Days = append(all.Days, uses...)
 	}
 	all.Events = f.events("")
 	for i, e := range all.Events {
@@ -139,12 +153,25 @@ func (f *fixture) contents() contents {
 	return all
 }
 
-// export returns what Export writes.
+// export returns the file of an Export.
 func (f *fixture) export() []byte {
 	f.Helper()
+	return f.exportOf(f.store)
+}
+
+func (f *fixture) exportOf(store apikey.Store) []byte {
+	f.Helper()
 	var file bytes.Buffer
-	f.no(f.m.Export(f.ctx, &file))
+	f.no(backup.Export(f.ctx, store, &file, f.backupOptions()))
 	return file.Bytes()
+}
+
+func (f *fixture) restore(file []byte) error {
+	return backup.Restore(f.ctx, f.store, bytes.NewReader(file), f.backupOptions())
+}
+
+func (f *fixture) backupOptions() *backup.Options {
+	return &backup.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, Now: f.clock.Now}
 }
 
 // on returns the fixture on another store.
@@ -183,7 +210,7 @@ func (f *fixture) sameAs(want contents) {
 	}
 }
 
-func transfers(t *testing.T, newStore NewStore) {
+func backups(t *testing.T, newStore NewStore) {
 	f, tokens := populated(t, newStore)
 	file := f.export()
 	want := f.contents()
@@ -193,7 +220,7 @@ func transfers(t *testing.T, newStore NewStore) {
 	t.Run("same tokens, same contents", func(t *testing.T) {
 		to := f.on(newStore(t))
 		to.TB = t
-		to.no(to.m.Restore(to.ctx, bytes.NewReader(file)))
+		to.no(to.restore(file))
 		to.sameAs(want)
 		if diff := cmp.Diff(answers, to.answers(tokens)); diff != "" {
 			t.Errorf("tokens:\n%s", diff)
@@ -205,7 +232,7 @@ func transfers(t *testing.T, newStore NewStore) {
 
 		// What was restored is a store like any other.
 		again := to.on(newStore(t))
-		again.no(again.m.Restore(again.ctx, bytes.NewReader(to.export())))
+		again.no(again.restore(to.export()))
 		for _, r := range want.Records {
 			key := again.get(r.Key.ID)
 			if key.Revision != 1 || key.Name != r.Key.Name {
@@ -239,7 +266,7 @@ func transfers(t *testing.T, newStore NewStore) {
 		to.TB = t
 		to.issue(apikey.IssueParams{})
 		before := to.contents()
-		if err := to.m.Restore(to.ctx, bytes.NewReader(file)); !errors.Is(err, apikey.ErrOtherData) {
+		if err := to.restore(file); !errors.Is(err, backup.ErrOtherData) {
 			t.Errorf("error %v", err)
 		}
 		if diff := cmp.Diff(before, to.contents()); diff != "" {
@@ -251,7 +278,7 @@ func transfers(t *testing.T, newStore NewStore) {
 		to := f.on(newStore(t))
 		to.TB = t
 		for range 3 {
-			to.no(to.m.Restore(to.ctx, bytes.NewReader(file)))
+			to.no(to.restore(file))
 		}
 		to.sameAs(want)
 
@@ -260,7 +287,7 @@ func transfers(t *testing.T, newStore NewStore) {
 		_, err = to.m.Disable(to.ctx, differs.ID)
 		to.no(err)
 		before := to.contents()
-		if err := to.m.Restore(to.ctx, bytes.NewReader(file)); !errors.Is(err, apikey.ErrOtherData) {
+		if err := to.restore(file); !errors.Is(err, backup.ErrOtherData) {
 			t.Errorf("with a key that was changed: %v", err)
 		}
 		if diff := cmp.Diff(before, to.contents()); diff != "" {
@@ -290,13 +317,13 @@ func interruptedRestore(t *testing.T, f *fixture, newStore NewStore, file []byte
 				to.TB = t
 				store.Fail(apikeytest.Failure{Nth: nth, Done: mode.done, Err: mode.err})
 				calls := store.Calls(apikeytest.Any)
-				err := to.m.Restore(to.ctx, bytes.NewReader(file))
+				err := to.restore(file)
 				fired := store.Calls(apikeytest.Any)-calls >= nth
 				store.Recover()
 				if err != nil && !fired {
 					t.Fatal(err)
 				}
-				to.no(to.m.Restore(to.ctx, bytes.NewReader(file)))
+				to.no(to.restore(file))
 				to.sameAs(want)
 				if !fired {
 					break
@@ -312,10 +339,10 @@ func interruptedRestore(t *testing.T, f *fixture, newStore NewStore, file []byte
 	ended, cancel := context.WithCancel(f.ctx)
 	cancel()
 	to := f.on(newStore(t))
-	if err := to.m.Restore(ended, bytes.NewReader(file)); !errors.Is(err, context.Canceled) {
+	if err := backup.Restore(ended, to.store, bytes.NewReader(file), f.backupOptions()); !errors.Is(err, context.Canceled) {
 		t.Errorf("with a context that has ended: %v", err)
 	}
-	if err := f.m.Export(ended, &bytes.Buffer{}); !errors.Is(err, context.Canceled) {
+	if err := backup.Export(ended, f.store, &bytes.Buffer{}, f.backupOptions()); !errors.Is(err, context.Canceled) {
 		t.Errorf("an export with a context that has ended: %v", err)
 	}
 }

@@ -33,6 +33,11 @@ func smallExport(t testing.TB) string {
 		err = keys.Flush(t.Context())
 	}
 	if err == nil {
+		err = keys.Store.AddUsage(t.Context(), []apikey.Usage{ // of no known day
+			{KeyID: issued.Key.ID, CredentialID: issued.Key.CredentialID, Uses: 1, LastUsedAt: keys.Now()},
+		})
+	}
+	if err == nil {
 		_, err = keys.DisableOwner(t.Context(), "owner")
 	}
 	if err != nil {
@@ -190,6 +195,20 @@ func TestRestoreRefusesWhatNobodyWrites(t *testing.T) {
 		{"bad credential id in an event", event, `@credential_id`, `"credential_id":"_"`},
 		{"negative uses", record, `"uses":1`, `"uses":-1`},
 		{"uses near an overflow", record, `"uses":1`, `"uses":9007199254740993`},
+		{"last use before that of a day", record, `,"last_used_at":1767`, `,"last_used_at":1766`},
+		{"uses of a day that are zero", record, `"uses":1,"last`, `"uses":0,"last`},
+		{"uses of a day that are negative", record, `"uses":1,"last`, `"uses":-1,"last`},
+		{"uses of a day near an overflow", record, `"uses":1,"last`, `"uses":9007199254740992,"last`},
+		{"uses of days that overflow to a few", record, `"uses":1,"days":[`, `"uses":3,"days":[` +
+			`{"day":1767052800000000,"uses":9223372036854775807,"last_used_at":1767225600000000},` +
+			`{"day":1767139200000000,"uses":9223372036854775807,"last_used_at":1767225600000000},`},
+		{"day that is none", record, `"day":1767225600000000`, `"day":1767225600000001`},
+		{"day before 1970", record, `"day":1767225600000000`, `"day":-86400000000`},
+		{"day that is unset", record, `"day":1767225600000000`, `"day":0`},
+		{"no last use on a day", record, `"uses":1,"last_used_at":1767225600000000`, `"uses":1,"last_used_at":0`},
+		{"day twice", record, `"days":[`, `"days":[{"day":1767225600000000,"uses":1,"last_used_at":1767225600000000},`},
+		{"days out of order", record, `"days":[`, `"days":[{"day":1767312000000000,"uses":1,"last_used_at":1767225600000000},`},
+		{"no days in a list", record, `"prefix":"ak","created_at"`, `"days":[],"prefix":"ak","created_at"`},
 		{"long seal of a credential", record, `,"last_used_at":`, `,"seal":"` + strings.Repeat("AAAA", 334) + `","last_used_at":`},
 		{"long seal of an owner", owner, `}}`, `,"seal":"` + strings.Repeat("AAAA", 334) + `"}}`},
 		{"long seal of an event", event, `}}` + "\n", `,"seal":"` + strings.Repeat("AAAA", 334) + `"}}` + "\n"},
@@ -299,7 +318,7 @@ func TestRestoreRefusesWhatNobodyWrites(t *testing.T) {
 
 	// Uses and seals may be large, if not too large.
 	large := slices.Clone(lines)
-	large[record] = strings.Replace(lines[record], `"uses":1`, `"uses":9007199254740992`, 1)
+	large[record] = strings.Replace(lines[record], `"uses":1`, `"uses":9007199254740991`, 1)
 	large[owner] = strings.Replace(lines[owner], `}}`, `,"seal":"`+strings.Repeat("AAAA", 333)+`AA=="}}`, 1)
 	if err := newSystem(t).Restore(t.Context(), strings.NewReader(signed(large...))); err != nil {
 		t.Errorf("2^53 uses and a seal of 1000 bytes: %v", err)

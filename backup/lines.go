@@ -1,7 +1,6 @@
 package backup
 
 import (
-	"math"
 	"time"
 
 	"github.com/keyturn/apikey"
@@ -187,7 +186,7 @@ func (f *fileRecord) key() (keyState, bool) {
 		c := &f.Credentials[i]
 		uses, last := c.Uses, c.LastUsedAt
 		for _, d := range c.Days {
-			if d.Uses < 0 || uses < 0 || d.Uses > math.MaxInt64-uses {
+			if d.Uses < 0 || uses < 0 { // also a sum that overflowed
 				return keyState{}, false
 			}
 			uses, last = uses+d.Uses, max(last, d.LastUsedAt)

@@ -256,7 +256,7 @@ func TestRestoreNamesTheKeyThatDiffers(t *testing.T) {
 	is.NoErr(to.Restore(t.Context(), strings.NewReader(file)))
 	err := to.on(edited{to.Store, id}).Restore(t.Context(), strings.NewReader(file))
 	is.True(errors.Is(err, backup.ErrOtherData))
-	is.True(strings.Contains(err.Error(), id))
+	is.True(strings.HasPrefix(err.Error(), "backup: restore "+id+": store contains other data"))
 }
 
 // relabelled is a Store whose log says that its last event is of another kind.

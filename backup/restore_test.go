@@ -184,6 +184,11 @@ func TestRestoreAfterLostAnswers(t *testing.T) {
 			is.Equal(to.Store.Calls(apikeytest.Commit), nth+1) // never sent again
 			is.NoErr(to.Restore(ctx, strings.NewReader(file)))
 		}
+		to := newSystem(t)
+		to.Store.Fail(apikeytest.Failure{Method: apikeytest.Commit, Nth: nth + 1, Err: apikey.ErrAborted})
+		err := to.Restore(ctx, strings.NewReader(file))
+		is.True(errors.Is(err, apikey.ErrAborted))
+		is.True(!errors.Is(err, apikey.ErrOutcomeUnknown))
 	}
 }
 

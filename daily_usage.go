@@ -42,9 +42,9 @@ const (
 //	days, err := m.DailyUsage(ctx, id, today.AddDate(0, 0, -89), today.AddDate(0, 0, 1))
 //
 // What was counted in memory and not flushed yet is not included (see Flush),
-// nor are uses of which the day is not known, as those that Restore has read,
-// nor those of credentials that are not kept any more: together they can be
-// fewer than Key.Uses.
+// nor are uses of which the day is not known (see Usage), nor those of
+// credentials that are not kept any more: together they can be fewer than
+// Key.Uses.
 //
 // Its errors: those of Get; a *FieldError for "from" or "until", if one is not
 // of the years 1970 to 9999, from is not before until, or the days are more

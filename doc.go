@@ -240,25 +240,16 @@
 //
 // # Backup and moving
 //
-// [Manager.Export] writes all that a store holds as one text: keys with their
-// digests, owners' states, usage totals, the log. [Manager.Restore] writes it
-// into an empty store of any kind, where the same tokens are valid, if the
-// Manager has the same peppers. The text ends with an HMAC under the pepper:
-// Restore reads it all first, and writes nothing if it was cut off or changed
-// ([ErrExport]), is of a newer version ([ErrExportVersion]) or under an unknown
-// pepper ([ErrPepper]). With [NoPepper] that shows accidents only.
-//
-// An interrupted Restore is called again with the same file, and goes on. Into
-// a store that holds anything else it does not write ([ErrOtherData]). Revisions
-// begin again at 1, and followers of the log start over. What is in the file
-// and what is not, and how to move, is written down in docs/backup.md in the
-// repository. Keep the file as you keep the database.
+// Package backup writes everything that a Store contains into one file, and
+// restores the file into an empty Store of any kind, where the same tokens are
+// valid. The file docs/backup.md in the repository describes how to encrypt a
+// file, how to rehearse a restore, and how to move to another database.
 //
 // # Compatibility
 //
 // From the first release on these are frozen, because they live outside of the
 // program: the token format, the digest (a new one would be a new
-// [Credential.Scheme] beside it), the pepper id, the format of exports (a new
+// [Credential.Scheme] beside it), the pepper id, the format of backups (a new
 // one would have a version of its own), the kinds of events (more may
 // be added: pass over those you do not know), and the contract of Store (what
 // is added later comes as small optional interfaces, as [Checker] is). Before

@@ -29,7 +29,8 @@ var ErrUnavailable = errors.New("apikey: key cannot be checked now")
 var (
 	// ErrPepper means that a credential was hashed under a pepper that is not
 	// in Options.Peppers, or by a Scheme that this version does not know: a
-	// fault of configuration, never a wrong key.
+	// fault of configuration, never a wrong key. From package backup: that a
+	// file is signed with a pepper that is not in its Options.Peppers.
 	ErrPepper = errors.New("apikey: pepper of a stored credential is not configured")
 
 	// ErrClock means that Options.Now returned a time outside of the years

@@ -70,8 +70,8 @@ const (
 	EventOwnerScopesSet     EventKind = "owner.scopes_set" // Data has them as "scopes"
 	EventOwnerScopesCleared EventKind = "owner.scopes_cleared"
 
-	EventRestored      EventKind = "key.restored"   // written by Restore
-	EventOwnerRestored EventKind = "owner.restored" // written by Restore
+	EventRestored      EventKind = "key.restored"   // written by backup.Restore
+	EventOwnerRestored EventKind = "owner.restored" // written by backup.Restore
 )
 
 func newNonce() (n Nonce) {

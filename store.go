@@ -305,7 +305,7 @@ type Nonce [16]byte
 type Usage struct {
 	KeyID        string
 	CredentialID string
-	Day          time.Time // 00:00 UTC of the day the uses belong to; zero if it is not known, as for restored totals
+	Day          time.Time // 00:00 UTC of the day the uses belong to; zero if it is not known
 	Uses         int64     // > 0
 	LastUsedAt   time.Time
 }
@@ -331,8 +331,8 @@ type PepperLister interface {
 }
 
 // A UsageStore is a Store that can tell what a Key was used on single days. It
-// adds up what AddUsage is given; uses of which the day is not known, as those of
-// restored totals, count in Credential.Uses alone. Package storetest tests the
+// adds up what AddUsage is given; uses of which the day is not known count in
+// Credential.Uses alone. Package storetest tests the
 // sentences below for a Store that is one.
 //
 // A UsageStore that is in front of another, and finds none behind, returns

@@ -20,14 +20,14 @@ import (
 // it was, so that what was allowed at the beginning of the stream still is.
 //
 // It returns the key as it is now, or an error of [apikey.Validator]. ctx must
-// be the request's, or one made of it; behind no Authenticate, or for an
+// be the request's, or one made of it; behind no guard, or for an
 // anonymous caller, there is nothing to check, and that is an error too. Like
 // any check it counts as a use of the key, which shows that the key is still
 // in use; a Limiter is not asked.
 func Revalidate(ctx context.Context) (apikey.Key, error) {
 	a := admissionIn(ctx).valid()
 	if a == nil {
-		return apikey.Key{}, errors.New("apikeyhttp: revalidate: no Authenticate has let a key in here")
+		return apikey.Key{}, errors.New("apikeyhttp: revalidate: no Guard has authenticated this request")
 	}
 	now, err := a.config.validator.Validate(ctx, a.token.reveal(), apikey.From(a.client))
 	if err != nil {
@@ -41,8 +41,8 @@ func Revalidate(ctx context.Context) (apikey.Key, error) {
 	return now, nil
 }
 
-// admission is the context of a request behind a guard (Authenticate or
-// Optional), and what that guard found out. It belongs to one request. All
+// admission is the context of a request behind a guard, and what that guard
+// found out. It belongs to one request. All
 // fields but the atomic ones are written before the handlers behind the guard
 // run.
 type admission struct {
@@ -114,8 +114,7 @@ func hold(token string) heldToken { return heldToken{unsafe.StringData(token), l
 
 func (h heldToken) reveal() string { return unsafe.String(h.data, h.size) }
 
-// admissionIn returns the admission of the last Authenticate before a handler,
-// or nil, which all of its methods take.
+// admissionIn returns the admission of the last guard before a handler, or nil.
 func admissionIn(ctx context.Context) *admission {
 	a, _ := ctx.Value(admissionKey{}).(*admission)
 	return a
@@ -125,6 +124,16 @@ func admissionIn(ctx context.Context) *admission {
 func (a *admission) take(token string, carrier Carrier, key apikey.Key, checked time.Time) {
 	a.token, a.carrier, a.checked = hold(token), carrier, checked
 	a.withKey = apikey.NewContext(a, key)
+}
+
+// current returns the key of a decision that this admission uses. Your
+// application may have narrowed it in the context since.
+func (a *admission) current(before *admission) apikey.Key {
+	key := before.key()
+	if changed, ok := apikey.FromContext(a.Context); ok && changed.ID == key.ID {
+		return changed
+	}
+	return key
 }
 
 // key returns the key that is valid.
@@ -153,13 +162,8 @@ func (a *admission) tell(refused *answer) {
 	}
 }
 
-// refuse writes an answer in the form of the last Authenticate, if there is
-// one.
+// refuse writes an answer.
 func (a *admission) refuse(w http.ResponseWriter, r *http.Request, refused *answer) {
-	c := defaults
-	if a != nil {
-		c = a.config
-		a.tell(refused)
-	}
-	c.refuse(w, r, refused)
+	a.tell(refused)
+	a.config.refuse(w, r, refused)
 }

@@ -2,7 +2,6 @@ package apikeyhttp
 
 import (
 	"errors"
-	"net/http"
 
 	"github.com/keyturn/apikey"
 )
@@ -12,8 +11,7 @@ var (
 	answerNoCredential   = newAnswer(401, "no_credential", "", "The request holds no API key.")
 	answerInvalidToken   = newAnswer(401, "invalid_token", "invalid_token", "The API key is not valid.")
 	answerOtherSite      = newAnswer(403, "cross_origin", noChallenge, "Requests from pages of other sites must not use Basic credentials.")
-	answerNoAuthenticate = newAnswer(500, "server_error", noChallenge, "The server is not set up right: this handler stands without Authenticate before it.")
-	answerServerError    = newAnswer(500, "server_error", noChallenge, "The server is not set up right.")
+	answerServerError    = newAnswer(500, "server_error", noChallenge, "The server is misconfigured.")
 	answerUnavailable    = newAnswer(503, "unavailable", noChallenge, "The API key cannot be checked now. Try again later.")
 )
 
@@ -55,14 +53,4 @@ func insufficientScope(needed apikey.Scopes) *answer {
 		Status: 403, Code: "insufficient_scope", Scope: needed.String(),
 		Detail: "The API key lacks a scope that is needed here: " + needed.String(),
 	}, "insufficient_scope")
-}
-
-// misconfigured returns a middleware that lets nothing through. The error,
-// which holds no input, is shown: it is what there is to repair, and nobody
-// else but the host's developers can see the server in this state for long.
-func misconfigured(err error) func(http.Handler) http.Handler {
-	a := newAnswer(500, "server_error", noChallenge, "The server is not set up right: "+err.Error())
-	return func(http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { defaults.refuse(w, r, a) })
-	}
 }

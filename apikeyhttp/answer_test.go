@@ -43,7 +43,7 @@ func TestEveryErrorHasItsAnswer(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.err.Error(), func(t *testing.T) {
 			served := newHandler()
-			handler := apikeyhttp.Authenticate(apikeytest.Deny(test.err), nil)(served)
+			handler := newGuard(apikeytest.Deny(test.err), nil).Authenticate(served)
 			r := httptest.NewRequest(http.MethodGet, "/", nil)
 			r.Header.Set("Authorization", "Bearer any")
 			want := expectation{status: test.status, code: test.code}

@@ -21,7 +21,7 @@ func TestAPIBehindAuthenticate(t *testing.T) {
 	keys := apikeytest.New(t)
 	leaked := keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Scopes: []string{"orders:read"}, Lifetime: time.Hour})
 	strong := keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Scopes: []string{"orders:*"}})
-	api := apikeyhttp.Authenticate(keys.Manager, nil)(apikeyhttp.API(keys.Manager, &apikeyhttp.APIOptions{
+	api := newGuard(keys.Manager, nil).Authenticate(apikeyhttp.API(keys.Manager, &apikeyhttp.APIOptions{
 		Owner: func(r *http.Request) (owner, actor string, err error) {
 			key, _ := apikey.FromContext(r.Context())
 			return key.Owner, key.ID, nil

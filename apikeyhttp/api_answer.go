@@ -242,3 +242,11 @@ func offerMediaType(h http.Header, r *http.Request) {
 		h.Set("Accept-Encoding", "identity")
 	}
 }
+
+// misconfigured returns a middleware that lets nothing through.
+func misconfigured(err error) func(http.Handler) http.Handler {
+	a := newAnswer(500, "server_error", noChallenge, "The server is not set up right: "+err.Error())
+	return func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { defaults.refuse(w, r, a) })
+	}
+}

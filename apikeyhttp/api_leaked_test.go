@@ -32,7 +32,7 @@ func newKeyShop(t *testing.T, options *apikey.OwnerOptions) *keyShop {
 		Owner:        ownerOfKey,
 		OwnerOptions: func(*http.Request, string) (*apikey.OwnerOptions, error) { return options, nil },
 	})
-	s.handler = apikeyhttp.Authenticate(s.Manager, nil)(api)
+	s.handler = newGuard(s.Manager, nil).Authenticate(api)
 	issue := func(p apikey.IssueParams) apikey.Issued {
 		p.Owner = "ada"
 		issued, err := s.Issue(t.Context(), p)
@@ -232,7 +232,7 @@ func TestAPIKeyStoppedMeanwhile(t *testing.T) {
 				},
 				OwnerOptions: mayGive("orders:*"),
 			})
-			s.handler = apikeyhttp.Authenticate(s.Manager, nil)(api)
+			s.handler = newGuard(s.Manager, nil).Authenticate(api)
 			r := httptest.NewRequest("POST", "/keys", strings.NewReader(`{"name":"x"}`))
 			r.Header.Set("Content-Type", "application/json")
 			r.Header.Set("Authorization", "Bearer "+s.leaked.Token.Reveal())
@@ -251,7 +251,7 @@ func TestAPIKeyOfAnotherOwner(t *testing.T) {
 		Owner:        func(*http.Request) (string, string, error) { return "bob", "", nil },
 		OwnerOptions: mayGive("orders:*"),
 	})
-	s.handler = apikeyhttp.Authenticate(s.Manager, nil)(api)
+	s.handler = newGuard(s.Manager, nil).Authenticate(api)
 	for _, route := range apikeyhttp.APIRoutes() {
 		if route.Method == "GET" {
 			continue

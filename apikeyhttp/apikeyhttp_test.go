@@ -7,7 +7,17 @@ import (
 	"testing"
 
 	"github.com/keyturn/apikey"
+	"github.com/keyturn/apikey/apikeyhttp"
 )
+
+// guard returns a Guard with options that are valid.
+func newGuard(v apikey.Validator, o *apikeyhttp.Options) *apikeyhttp.Guard {
+	g, err := apikeyhttp.New(v, o)
+	if err != nil {
+		panic(err)
+	}
+	return g
+}
 
 // handler counts its calls and remembers what it was called with.
 type handler struct {

@@ -59,7 +59,7 @@ func TestPeerAddress(t *testing.T) {
 			if test.status == 200 {
 				want.calls = 1
 			}
-			checkResponse(t, want, serve(apikeyhttp.Authenticate(keys, nil)(served), r), r.Method, served.calls)
+			checkResponse(t, want, serve(newGuard(keys, nil).Authenticate(served), r), r.Method, served.calls)
 		})
 	}
 }
@@ -69,7 +69,7 @@ func TestStoreTrouble(t *testing.T) {
 	keys := apikeytest.New(t)
 	token := keys.MustIssue(t, apikey.IssueParams{}).Token.Reveal()
 	served := newHandler()
-	handler := apikeyhttp.Authenticate(keys, nil)(served)
+	handler := newGuard(keys, nil).Authenticate(served)
 	status := func(ctx context.Context, token string) int {
 		r := httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx)
 		r.Header.Set("X-API-Key", token)
@@ -99,7 +99,7 @@ func TestStoreTrouble(t *testing.T) {
 	is.NoErr(err)
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.Header.Set("X-API-Key", other.MustIssue(t, apikey.IssueParams{}).Token.Reveal())
-	is.Equal(serve(apikeyhttp.Authenticate(withoutPepper, nil)(served), r).StatusCode, 503)
+	is.Equal(serve(newGuard(withoutPepper, nil).Authenticate(served), r).StatusCode, 503)
 	is.Equal(served.calls, 4)
 }
 
@@ -110,7 +110,7 @@ func TestContext(t *testing.T) {
 	served := newHandler()
 	r := httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx)
 	r.Header.Set("X-API-Key", "any")
-	is.Equal(serve(apikeyhttp.Authenticate(apikeytest.Allow(apikey.Key{ID: "one"}), nil)(served), r).StatusCode, 200)
+	is.Equal(serve(newGuard(apikeytest.Allow(apikey.Key{ID: "one"}), nil).Authenticate(served), r).StatusCode, 200)
 	got := served.request.Context()
 	is.Equal(got.Value(name{}), "value")
 	is.NoErr(got.Err())
@@ -132,7 +132,7 @@ func TestNoLeak(t *testing.T) {
 				}
 			})
 			token := state.make(t, keys, apikey.IssueParams{Scopes: []string{"orders:read"}})
-			handler := apikeyhttp.Authenticate(keys, anyCarrier)(apikeyhttp.Require("orders:write")(newHandler()))
+			handler := newGuard(keys, anyCarrier).Require("orders:write")(newHandler())
 			r := httptest.NewRequest(http.MethodGet, "/", nil)
 			carrier.set(r, token)
 			dump, err := httputil.DumpResponse(serve(handler, r), true)
@@ -158,7 +158,7 @@ func TestNothingIsReflected(t *testing.T) {
 		r.Header.Set("Authorization", value)
 		r.Header.Set("Accept", marker)
 		r.Header.Set("Origin", marker)
-		dump, err := httputil.DumpResponse(serve(apikeyhttp.Authenticate(apikeytest.Deny(nil), nil)(newHandler()), r), true)
+		dump, err := httputil.DumpResponse(serve(newGuard(apikeytest.Deny(nil), nil).Authenticate(newHandler()), r), true)
 		must(t, err)
 		if bytes.Contains(dump, []byte(marker)) {
 			t.Errorf("%s", dump)
@@ -170,9 +170,9 @@ func TestNothingIsReflected(t *testing.T) {
 func TestOverTheWire(t *testing.T) {
 	keys := apikeytest.New(t)
 	issued := keys.MustIssue(t, apikey.IssueParams{Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
-	server := httptest.NewServer(apikeyhttp.Authenticate(keys, &apikeyhttp.Options{
+	server := httptest.NewServer(newGuard(keys, &apikeyhttp.Options{
 		Carriers: apikeyhttp.Bearer | apikeyhttp.Header | apikeyhttp.Basic,
-	})(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
+	}).Authenticate(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
 	defer server.Close()
 	fill := strings.NewReplacer("TOKEN", issued.Token.Reveal(),
 		"B64", base64Of(issued.AccessKey()+":"+issued.AccessSecret().Reveal()))

@@ -148,7 +148,7 @@ func TestClientAddress(t *testing.T) {
 			keys := apikeytest.New(t)
 			bound := func(networks ...netip.Prefix) int {
 				r.Header.Set("X-API-Key", keys.MustIssue(t, apikey.IssueParams{Networks: networks}).Token.Reveal())
-				return serve(apikeyhttp.Authenticate(keys, options)(newHandler()), r).StatusCode
+				return serve(newGuard(keys, options).Authenticate(newHandler()), r).StatusCode
 			}
 			var want netip.Addr
 			if test.want != "" {
@@ -171,7 +171,7 @@ func TestTrustedProxiesAreCopied(t *testing.T) {
 	is := is.New(t)
 	options := &apikeyhttp.Options{TrustedProxies: prefixes("10.0.0.0/8")}
 	keys := apikeytest.New(t)
-	handler := apikeyhttp.Authenticate(keys, options)(newHandler())
+	handler := newGuard(keys, options).Authenticate(newHandler())
 	options.TrustedProxies[0] = netip.MustParsePrefix("192.0.2.0/24")
 	r := httptest.NewRequest(http.MethodGet, "/", nil) // from 192.0.2.1
 	r.Header.Set("X-Forwarded-For", "198.51.100.1")
@@ -194,7 +194,7 @@ func TestNoCredentialDecidesAboutTheAddress(t *testing.T) {
 			r := httptest.NewRequest(http.MethodGet, "/", nil)
 			r.Header.Set("X-Forwarded-For", "198.51.100.1")
 			carrier.set(r, text)
-			serve(apikeyhttp.Authenticate(keys, &options)(newHandler()), r)
+			serve(newGuard(keys, &options).Authenticate(newHandler()), r)
 			is.Equal(got.String(), "198.51.100.1")
 		}
 	}
@@ -217,10 +217,10 @@ func FuzzClientAddress(f *testing.F) {
 		} {
 			for _, entry := range added {
 				var got netip.Addr
-				handler := apikeyhttp.Authenticate(apikeytest.Allow(apikey.Key{}), &apikeyhttp.Options{
+				handler := newGuard(apikeytest.Allow(apikey.Key{}), &apikeyhttp.Options{
 					TrustedProxies: prefixes("10.0.0.0/8"), ProxyHeader: header,
 					Observe: func(_ *http.Request, o apikeyhttp.Observation) { got = o.Client },
-				})(newHandler())
+				}).Authenticate(newHandler())
 				for _, lines := range [][]string{{first, second + ", " + entry}, {first, second, entry}, {second + "," + entry + ",10.0.0.2", " 10.0.0.3"}} {
 					if header == "Forwarded" {
 						for i := range lines {

@@ -66,10 +66,10 @@ func TestAllocations(t *testing.T) {
 		max     float64
 	}{
 		{"bare", bare, 0},
-		{"Authenticate", apikeyhttp.Authenticate(free, nil)(bare), 3},
-		{"Authenticate and Require", apikeyhttp.Authenticate(free, nil)(apikeyhttp.Require("orders:read")(bare)), 3},
-		{"with a Limiter", apikeyhttp.Authenticate(free, &apikeyhttp.Options{Limiter: unlimited{}})(bare), 3},
-		{"with a Manager", apikeyhttp.Authenticate(keys.Manager, nil)(bare), 3},
+		{"Authenticate", newGuard(free, nil).Authenticate(bare), 3},
+		{"Require", newGuard(free, nil).Require("orders:read")(bare), 3},
+		{"with a Limiter", newGuard(free, &apikeyhttp.Options{Limiter: unlimited{}}).Authenticate(bare), 3},
+		{"with a Manager", newGuard(keys.Manager, nil).Authenticate(bare), 3},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -94,7 +94,7 @@ func BenchmarkHandler(b *testing.B) {
 	issued, err := manager.Issue(b.Context(), apikey.IssueParams{Owner: "ada", Name: "billing", Scopes: []string{"orders:read"}})
 	must(b, err)
 	token := issued.Token.Reveal()
-	authenticate := apikeyhttp.Authenticate(manager, nil)
+	protected := newGuard(manager, nil)
 	handlers := []struct {
 		name    string
 		handler http.Handler
@@ -108,8 +108,8 @@ func BenchmarkHandler(b *testing.B) {
 		{"context", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			bare.ServeHTTP(w, r.WithContext(apikey.NewContext(r.Context(), issued.Key)))
 		})},
-		{"authenticate", authenticate(bare)},
-		{"require", authenticate(apikeyhttp.Require("orders:read")(bare))},
+		{"authenticate", protected.Authenticate(bare)},
+		{"require", protected.Require("orders:read")(bare)},
 	}
 	for _, h := range handlers {
 		b.Run(h.name, func(b *testing.B) {

@@ -144,7 +144,7 @@ func TestHeaders(t *testing.T) {
 			for _, line := range test.own {
 				r.Header["X-Api-Key"] = append(r.Header["X-Api-Key"], fill.Replace(line))
 			}
-			got := serve(apikeyhttp.Authenticate(keys, &apikeyhttp.Options{Carriers: test.carriers})(served), r)
+			got := serve(newGuard(keys, &apikeyhttp.Options{Carriers: test.carriers}).Authenticate(served), r)
 			want := expectation{status: map[string]int{ok: 200, none: 401, invalid: 401, request: 400}[test.code], code: test.code}
 			if test.code == ok {
 				want.calls = 1
@@ -201,7 +201,7 @@ func TestChallenges(t *testing.T) {
 			challenges := func(err error, name, value string) []string {
 				r := httptest.NewRequest(http.MethodGet, "/", nil)
 				r.Header.Set(name, value)
-				handler := apikeyhttp.Authenticate(apikeytest.Deny(err), options)(newHandler())
+				handler := newGuard(apikeytest.Deny(err), options).Authenticate(newHandler())
 				return serve(handler, r).Header.Values("WWW-Authenticate")
 			}
 			name, value := "Authorization", "Bearer any"
@@ -231,7 +231,7 @@ func TestOtherHeader(t *testing.T) {
 	keys := apikeytest.New(t)
 	token := keys.MustIssue(t, apikey.IssueParams{}).Token.Reveal()
 	served := newHandler()
-	handler := apikeyhttp.Authenticate(keys, &apikeyhttp.Options{Header: "x-SHOP-key"})(served)
+	handler := newGuard(keys, &apikeyhttp.Options{Header: "x-SHOP-key"}).Authenticate(served)
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.Header.Set("X-API-Key", token) // not looked at
 	is.Equal(serve(handler, r).StatusCode, 401)
@@ -255,7 +255,7 @@ func TestLongCredentials(t *testing.T) {
 			r := httptest.NewRequest(http.MethodGet, "/", nil)
 			carrier.set(r, token)
 			v := &recorder{}
-			status := serve(apikeyhttp.Authenticate(v, anyCarrier)(newHandler()), r).StatusCode
+			status := serve(newGuard(v, anyCarrier).Authenticate(newHandler()), r).StatusCode
 			is.Equal(len(v.tokens), want)
 			is.Equal(status, map[int]int{1: 200, 0: 401}[want])
 		}
@@ -275,5 +275,5 @@ func TestNotRead(t *testing.T) {
 	served := newHandler()
 	want := expectation{status: 401, code: "no_credential"}
 	want.complete(0)
-	checkResponse(t, want, serve(apikeyhttp.Authenticate(keys, nil)(served), r), r.Method, served.calls)
+	checkResponse(t, want, serve(newGuard(keys, nil).Authenticate(served), r), r.Method, served.calls)
 }

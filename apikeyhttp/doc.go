@@ -1,17 +1,18 @@
 // Package apikeyhttp protects HTTP handlers with API keys.
 //
-//	authenticate := apikeyhttp.Authenticate(manager, nil)
-//	canRead := apikeyhttp.Require("orders:read")
+//	guard, err := apikeyhttp.New(manager, nil)
+//	...
+//	mux.Handle("GET /orders", guard.Require("orders:read")(orders))
 //
-//	mux.Handle("GET /orders", authenticate(canRead(orders)))
+// Behind it, [apikey.FromContext] returns the key of the request. This package
+// handles requests only. An [apikey.Validator], usually an [apikey.Manager],
+// decides whether a key is valid.
 //
-// Behind it, [apikey.FromContext] tells the handler who calls. The package
-// knows requests and nothing else: whether a key is good is decided by the
-// [apikey.Validator], in the one place where it is decided.
-//
-// Optional serves anonymous callers too. Revalidate checks the key of a long
-// stream again. StripCredential keeps the token from the servers behind a
-// reverse proxy. API is a handler with which owners manage their keys in JSON.
+// [Guard.Require] asks for scopes, [Guard.Authenticate] for any valid key, and
+// [Guard.Optional] also serves anonymous callers. Revalidate checks the key of
+// a long stream again. [Guard.StripCredential] keeps the token from the servers
+// behind a reverse proxy. API is a handler with which owners manage their keys
+// in JSON.
 //
 // # Credentials
 //
@@ -88,9 +89,9 @@
 //	401     deleted               invalid_token           apikey.ErrDeleted
 //	403     address_not_allowed   no challenge            apikey.ErrAddress
 //	403     cross_origin          no challenge            Basic, for a page of another site
-//	403     insufficient_scope    insufficient_scope      apikey.ErrScope, Require
+//	403     insufficient_scope    insufficient_scope      apikey.ErrScope, Guard.Require
 //	429     quota_exceeded        no challenge            Options.Limiter
-//	500     server_error          no challenge            bad Options, scopes or needs
+//	500     server_error          no challenge            a *apikey.FieldError of the Validator
 //	503     unavailable           no challenge            apikey.ErrUnavailable, any other error
 //
 // Any text without space, tab and comma in the place of a token that is not a
@@ -174,8 +175,8 @@
 // # Logs
 //
 // [Options].Observe is called once per request when it has been answered, however
-// many middlewares are stacked. See Authenticate for what counts as one request.
-// An [Observation] is a value for log/slog;
+// many guards are stacked. See [Guard] for what counts as one request. An
+// [Observation] is a value for log/slog;
 // LogAttr gives the same to the log lines of a handler. Both name the key, and
 // never hold the token. The request does: log its URL.Path, not its URL. What
 // a handler answered, or that Revalidate ended a stream, is the handler's to

@@ -2,6 +2,7 @@ package apikeyhttp_test
 
 import (
 	"fmt"
+	"log"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -17,7 +18,7 @@ import (
 )
 
 // A page that knows its callers if they say who they are.
-func ExampleOptional() {
+func ExampleGuard_Optional() {
 	keys := apikeytest.New(t)
 	issued := keys.MustIssue(t, apikey.IssueParams{Owner: "ada"})
 	greet := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -27,7 +28,7 @@ func ExampleOptional() {
 			fmt.Fprintln(w, "hello")
 		}
 	})
-	handler := apikeyhttp.Optional(keys, nil)(greet)
+	handler := newGuard(keys, nil).Optional(greet)
 
 	for _, token := range []apikey.Secret{issued.Token, {}, apikey.NewSecret("bad")} {
 		w := httptest.NewRecorder()
@@ -55,7 +56,7 @@ func ExampleRevalidate() {
 			keys.Advance(200 * 24 * time.Hour)
 		}
 	})
-	apikeyhttp.Authenticate(keys, nil)(stream).ServeHTTP(httptest.NewRecorder(), apikeytest.Request(t, "GET", "/", issued.Token))
+	newGuard(keys, nil).Authenticate(stream).ServeHTTP(httptest.NewRecorder(), apikeytest.Request(t, "GET", "/", issued.Token))
 	// Output:
 	// part 1
 	// part 2
@@ -63,7 +64,7 @@ func ExampleRevalidate() {
 }
 
 // The server behind does not get to see the token.
-func ExampleStripCredential() {
+func ExampleGuard_StripCredential() {
 	keys := apikeytest.New(t)
 	issued := keys.MustIssue(t, apikey.IssueParams{Owner: "ada"})
 	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -81,7 +82,11 @@ func ExampleStripCredential() {
 		r.Out.Header.Set("Shop-Customer", key.Owner)
 	}}
 
-	handler := apikeyhttp.Authenticate(keys, nil)(apikeyhttp.StripCredential(proxy))
+	guard, err := apikeyhttp.New(keys, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	handler := guard.Authenticate(guard.StripCredential(proxy))
 	handler.ServeHTTP(httptest.NewRecorder(), apikeytest.Request(t, "GET", "/", issued.Token))
 	// Output: for ada, with Authorization ""
 }
@@ -90,9 +95,9 @@ func ExampleStripCredential() {
 func ExampleOptions_trustedProxies() {
 	keys := apikeytest.New(t)
 	issued := keys.MustIssue(t, apikey.IssueParams{Networks: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}})
-	handler := apikeyhttp.Authenticate(keys, &apikeyhttp.Options{
+	handler := newGuard(keys, &apikeyhttp.Options{
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
-	})(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {}))
+	}).Authenticate(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {}))
 
 	for _, peer := range []string{"10.0.0.1:1234", "192.0.2.1:1234"} {
 		r := apikeytest.Request(t, "GET", "/", issued.Token)
@@ -121,7 +126,7 @@ func ExampleObservation() {
 		logger.InfoContext(r.Context(), "request", "path", r.URL.Path, "apikey", o)
 	}}
 	v := apikeytest.Allow(apikey.Key{ID: "8AebTMjz2MLWfTAJpkgF", Owner: "ada"})
-	handler := apikeyhttp.Authenticate(v, options)(apikeyhttp.Require("orders:write")(http.NotFoundHandler()))
+	handler := newGuard(v, options).Require("orders:write")(http.NotFoundHandler())
 
 	handler.ServeHTTP(httptest.NewRecorder(), apikeytest.Request(t, "GET", "/orders", apikey.NewSecret("any")))
 	handler.ServeHTTP(httptest.NewRecorder(), apikeytest.Request(t, "GET", "/orders", apikey.Secret{}))
@@ -136,7 +141,7 @@ func ExampleOptions_writeProblem() {
 		return "text/html; charset=utf-8", []byte("<h1>" + p.Title + "</h1><p>" + p.Detail + "</p>\n")
 	}}
 	w := httptest.NewRecorder()
-	apikeyhttp.Authenticate(apikeytest.Deny(nil), options)(http.NotFoundHandler()).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	newGuard(apikeytest.Deny(nil), options).Authenticate(http.NotFoundHandler()).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
 	fmt.Print(w.Code, " ", w.Body)
 	fmt.Println(w.Header().Get("Content-Type"), w.Header().Get("Cache-Control"))
 	// Output:

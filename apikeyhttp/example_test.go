@@ -24,10 +24,12 @@ func Example() {
 		key, _ := apikey.FromContext(r.Context())
 		fmt.Fprintf(w, "orders of %s\n", key.Owner)
 	})
-	authenticate := apikeyhttp.Authenticate(manager, nil)
-	canRead := apikeyhttp.Require("orders:read")
+	guard, err := apikeyhttp.New(manager, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /orders", authenticate(canRead(orders)))
+	mux.Handle("GET /orders", guard.Require("orders:read")(orders))
 
 	issued, err := manager.Issue(context.Background(), apikey.IssueParams{
 		Owner: "ada", Name: "billing", Scopes: []string{"orders:read"},
@@ -52,11 +54,15 @@ func Example() {
 
 // The access key as user and the access secret as password, as in
 // curl --user.
-func ExampleAuthenticate_basic() {
+func ExampleGuard_Authenticate_basic() {
 	keys := apikeytest.New(t)
 	issued := keys.MustIssue(t, apikey.IssueParams{Owner: "ada"})
 	options := &apikeyhttp.Options{Carriers: apikeyhttp.Bearer | apikeyhttp.Basic} // Basic is off by default
-	handler := apikeyhttp.Authenticate(keys, options)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	guard, err := apikeyhttp.New(keys, options)
+	if err != nil {
+		log.Fatal(err)
+	}
+	handler := guard.Authenticate(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		key, _ := apikey.FromContext(r.Context())
 		fmt.Println("called by", key.Owner)
 	}))
@@ -70,10 +76,11 @@ func ExampleAuthenticate_basic() {
 // Keys in a header of the host's own, and nowhere else.
 func ExampleOptions() {
 	options := &apikeyhttp.Options{Carriers: apikeyhttp.Header, Header: "Shop-Key", Realm: "shop"}
-	if err := options.Check(); err != nil {
-		log.Fatal(err) // at start-up, not request by request
+	guard, err := apikeyhttp.New(apikeytest.Deny(apikey.ErrExpired), options)
+	if err != nil {
+		log.Fatal(err)
 	}
-	handler := apikeyhttp.Authenticate(apikeytest.Deny(apikey.ErrExpired), options)(http.NotFoundHandler())
+	handler := guard.Authenticate(http.NotFoundHandler())
 
 	r := httptest.NewRequest("GET", "/", nil)
 	r.Header.Set("Shop-Key", "any")
@@ -86,18 +93,21 @@ func ExampleOptions() {
 	// {"type":"about:blank","title":"Unauthorized","status":401,"code":"expired","detail":"The API key has expired."}
 }
 
-func ExampleRequire() {
+func ExampleGuard_Require() {
 	scopes, err := apikey.NewScopes("orders:*")
 	if err != nil {
 		log.Fatal(err)
 	}
-	authenticate := apikeyhttp.Authenticate(apikeytest.Allow(apikey.Key{Scopes: scopes}), nil)
+	guard, err := apikeyhttp.New(apikeytest.Allow(apikey.Key{Scopes: scopes}), nil)
+	if err != nil {
+		log.Fatal(err)
+	}
 	ok := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "OK") })
 	for _, scope := range []string{"orders:read", "users:read"} {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.Header.Set("X-API-Key", "any")
 		w := httptest.NewRecorder()
-		authenticate(apikeyhttp.Require(scope)(ok)).ServeHTTP(w, r)
+		guard.Require(scope)(ok).ServeHTTP(w, r)
 		fmt.Println(w.Code, scope, w.Header()["Www-Authenticate"])
 	}
 	// Output:

@@ -157,7 +157,7 @@ func authenticateWith(header http.Header, on apikeyhttp.Carrier) (*recorder, *ht
 	v := &recorder{}
 	w := httptest.NewRecorder()
 	next := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
-	handler := apikeyhttp.Authenticate(v, &apikeyhttp.Options{Carriers: on})(next)
+	handler := newGuard(v, &apikeyhttp.Options{Carriers: on}).Authenticate(next)
 	handler.ServeHTTP(w, &http.Request{Method: http.MethodGet, Header: header, RemoteAddr: "192.0.2.1:1234"})
 	return v, w
 }

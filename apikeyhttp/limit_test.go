@@ -29,7 +29,7 @@ func TestLimiterIsAsked(t *testing.T) {
 			token := state.make(t, keys, apikey.IssueParams{})
 			l := &limiter{key: allowed, client: allowed}
 			r := apikeytest.Request(t, "GET", "/", apikey.NewSecret(token))
-			serve(apikeyhttp.Authenticate(keys, &apikeyhttp.Options{Limiter: l})(newHandler()), r)
+			serve(newGuard(keys, &apikeyhttp.Options{Limiter: l}).Authenticate(newHandler()), r)
 			is.Equal(l.clients, []string{client})
 			is.Equal(len(l.keys) == 1, state.isValid)
 			want := apikeyhttp.OutcomeRejected // the secret was right
@@ -47,7 +47,7 @@ func TestLimiterIsAsked(t *testing.T) {
 
 	is := is.New(t)
 	l := &limiter{key: allowed, client: allowed}
-	handler := apikeyhttp.Optional(apikeytest.New(t), &apikeyhttp.Options{Limiter: l})(newHandler())
+	handler := newGuard(apikeytest.New(t), &apikeyhttp.Options{Limiter: l}).Optional(newHandler())
 	serve(handler, httptest.NewRequest(http.MethodGet, "/", nil))
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.Header["X-Api-Key"] = []string{"a", "b"}
@@ -62,7 +62,7 @@ func TestLimiterIsAsked(t *testing.T) {
 func TestAttemptEndsInAPanic(t *testing.T) {
 	is := is.New(t)
 	l := &limiter{client: apikeyhttp.Quota{Allowed: true}}
-	handler := apikeyhttp.Authenticate(panics{}, &apikeyhttp.Options{Limiter: l})(newHandler())
+	handler := newGuard(panics{}, &apikeyhttp.Options{Limiter: l}).Authenticate(newHandler())
 	func() {
 		defer func() { is.Equal(recover(), "validator") }()
 		serve(handler, apikeytest.Request(t, "GET", "/", apikey.NewSecret("any")))
@@ -82,7 +82,7 @@ func TestAttemptTokens(t *testing.T) {
 	keys := apikeytest.New(t)
 	token := keys.MustIssue(t, apikey.IssueParams{}).Token.Reveal()
 	l := &limiter{client: apikeyhttp.Quota{Allowed: true}, key: apikeyhttp.Quota{Allowed: true}}
-	handler := apikeyhttp.Authenticate(keys, &apikeyhttp.Options{Carriers: every(), Limiter: l})(newHandler())
+	handler := newGuard(keys, &apikeyhttp.Options{Carriers: every(), Limiter: l}).Authenticate(newHandler())
 	hash := func(set func(r *http.Request)) uint64 {
 		t.Helper()
 		before := len(l.tokens)
@@ -142,7 +142,7 @@ func TestDeniedClientsLearnNothing(t *testing.T) {
 	keys := apikeytest.New(t)
 	good := keys.MustIssue(t, apikey.IssueParams{}).Token
 	quota := apikeyhttp.Quota{Policy: "invalid", Requests: 3, Window: time.Minute, Reset: time.Minute, RetryAfter: 20 * time.Second}
-	handler := apikeyhttp.Authenticate(keys, &apikeyhttp.Options{Limiter: &limiter{client: quota}})(newHandler())
+	handler := newGuard(keys, &apikeyhttp.Options{Limiter: &limiter{client: quota}}).Authenticate(newHandler())
 	calls := keys.Store.Calls(apikeytest.Any)
 	want := ""
 	for _, token := range []apikey.Secret{good, apikey.NewSecret("bad"), apikey.NewSecret("a\x01b")} {
@@ -178,7 +178,7 @@ func TestClientsWithoutAName(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			is := is.New(t)
 			l := &limiter{key: apikeyhttp.Quota{Allowed: true}, client: apikeyhttp.Quota{Allowed: true}}
-			handler := apikeyhttp.Authenticate(apikeytest.Deny(nil), &apikeyhttp.Options{Limiter: l, TrustedProxies: prefixes("10.0.0.0/8")})(newHandler())
+			handler := newGuard(apikeytest.Deny(nil), &apikeyhttp.Options{Limiter: l, TrustedProxies: prefixes("10.0.0.0/8")}).Authenticate(newHandler())
 			for _, token := range []string{"bad", "b\x01d"} {
 				r := apikeytest.Request(t, "GET", "/", apikey.NewSecret(token))
 				r.RemoteAddr = "10.0.0.1:1234"
@@ -219,7 +219,7 @@ func TestLimitHeaders(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			is := is.New(t)
 			l := &limiter{key: test.quota, client: apikeyhttp.Quota{Allowed: true}}
-			handler := apikeyhttp.Authenticate(apikeytest.Allow(apikey.Key{ID: "id"}), &apikeyhttp.Options{Limiter: l})(newHandler())
+			handler := newGuard(apikeytest.Allow(apikey.Key{ID: "id"}), &apikeyhttp.Options{Limiter: l}).Authenticate(newHandler())
 			got := serve(handler, apikeytest.Request(t, "GET", "/", apikey.NewSecret("any")))
 			headers := map[string]string{}
 			for _, name := range []string{policy, limit, retry} {
@@ -281,7 +281,7 @@ func TestLimiterTrouble(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			served := newHandler()
-			handler := apikeyhttp.Authenticate(keys, &apikeyhttp.Options{Limiter: l})(served)
+			handler := newGuard(keys, &apikeyhttp.Options{Limiter: l}).Authenticate(served)
 			want := expectation{status: 503, code: "unavailable"}
 			checkResponse(t, want, serve(handler, apikeytest.Request(t, "GET", "/", good)), "GET", served.calls)
 			if name != "AllowKey" {

@@ -91,9 +91,10 @@ func longHandlers() []http.Handler {
 	var handlers []http.Handler
 	for _, header := range []string{"X-Forwarded-For", "Forwarded"} {
 		options := &apikeyhttp.Options{Carriers: every(), TrustedProxies: prefixes("10.0.0.0/8"), ProxyHeader: header}
+		open := newGuard(apikeytest.Allow(apikey.Key{}), options)
 		handlers = append(handlers,
-			apikeyhttp.Authenticate(apikeytest.Deny(nil), options)(bare),
-			apikeyhttp.Optional(apikeytest.Allow(apikey.Key{}), options)(apikeyhttp.StripCredential(bare)))
+			newGuard(apikeytest.Deny(nil), options).Authenticate(bare),
+			open.Optional(open.StripCredential(bare)))
 	}
 	return handlers
 }

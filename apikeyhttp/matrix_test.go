@@ -23,46 +23,45 @@ import (
 // without a credential.
 var routes = []struct {
 	name      string
-	uses      string // the functions of the package
+	uses      string // the functions of the package and the methods of a Guard
 	protect   func(v apikey.Validator, next http.Handler) http.Handler
 	valid     expectation
 	anonymous expectation
 	refused   *expectation // what one with the token of no valid key gets, if it is always the same
 }{
 	{"authenticated", "Authenticate", func(v apikey.Validator, next http.Handler) http.Handler {
-		return apikeyhttp.Authenticate(v, anyCarrier)(next)
+		return newGuard(v, anyCarrier).Authenticate(next)
 	}, served, noCredential, nil},
-	{"no scope", "Authenticate Require", required(), served, noCredential, nil},
-	{"held scope", "Authenticate Require", required("orders:read"), served, noCredential, nil},
-	{"covered scope", "Authenticate Require", required("users:write", "orders:read"), served, noCredential, nil},
-	{"lacking scope", "Authenticate Require", required("orders:write"), lacks("orders:write"), noCredential, nil},
-	{"one lacking scope", "Authenticate Require", required("orders:write", "orders:read"), lacks("orders:read orders:write"), noCredential, nil},
+	{"held scope", "Require", required("orders:read"), served, noCredential, nil},
+	{"covered scope", "Require", required("users:write", "orders:read"), served, noCredential, nil},
+	{"lacking scope", "Require", required("orders:write"), lacks("orders:write"), noCredential, nil},
+	{"one lacking scope", "Require", required("orders:write", "orders:read"), lacks("orders:read orders:write"), noCredential, nil},
 	{"optional", "Optional", func(v apikey.Validator, next http.Handler) http.Handler {
-		return apikeyhttp.Optional(v, anyCarrier)(next)
+		return newGuard(v, anyCarrier).Optional(next)
 	}, served, served, nil},
 	{"optional, scope", "Optional Require", func(v apikey.Validator, next http.Handler) http.Handler {
-		return apikeyhttp.Optional(v, anyCarrier)(apikeyhttp.Require("orders:read")(next))
+		return newGuard(v, anyCarrier).Optional(required("orders:read")(v, next))
 	}, served, noCredential, nil},
 	{"optional, lacking scope", "Optional Require", func(v apikey.Validator, next http.Handler) http.Handler {
-		return apikeyhttp.Optional(v, anyCarrier)(apikeyhttp.Require("orders:write")(next))
+		return newGuard(v, anyCarrier).Optional(required("orders:write")(v, next))
 	}, lacks("orders:write"), noCredential, nil},
 	{"optional, authenticated", "Optional Authenticate", func(v apikey.Validator, next http.Handler) http.Handler {
-		return apikeyhttp.Optional(v, anyCarrier)(apikeyhttp.Authenticate(v, anyCarrier)(next))
+		return newGuard(v, anyCarrier).Optional(newGuard(v, anyCarrier).Authenticate(next))
 	}, served, noCredential, nil},
 	{"authenticated twice", "Authenticate Require", func(v apikey.Validator, next http.Handler) http.Handler {
-		return apikeyhttp.Authenticate(v, anyCarrier)(required("orders:read")(v, next))
+		return newGuard(v, anyCarrier).Authenticate(required("orders:read")(v, next))
 	}, served, noCredential, nil},
 	{"removed", "Authenticate StripCredential", func(v apikey.Validator, next http.Handler) http.Handler {
-		return apikeyhttp.Authenticate(v, anyCarrier)(apikeyhttp.StripCredential(next))
+		return newGuard(v, anyCarrier).Authenticate(newGuard(v, anyCarrier).StripCredential(next))
 	}, served, noCredential, nil},
 	{"removed, authenticated", "Authenticate StripCredential", func(v apikey.Validator, next http.Handler) http.Handler {
-		return apikeyhttp.Authenticate(v, anyCarrier)(apikeyhttp.StripCredential(apikeyhttp.Authenticate(v, anyCarrier)(next)))
+		return newGuard(v, anyCarrier).Authenticate(newGuard(v, anyCarrier).StripCredential(newGuard(v, anyCarrier).Authenticate(next)))
 	}, noCredential, noCredential, nil},
 	{"key limited", "Authenticate", limitedTo(apikeyhttp.Quota{}, apikeyhttp.Quota{Allowed: true}), exceeded, noCredential, nil},
 	{"client limited", "Authenticate", limitedTo(apikeyhttp.Quota{Allowed: true}, apikeyhttp.Quota{}), exceeded, noCredential, &exceeded},
 	{"managed by a key", "Authenticate API", func(v apikey.Validator, next http.Handler) http.Handler {
 		api := apikeyhttp.API(v.(*apikeytest.Manager).Manager, &apikeyhttp.APIOptions{Owner: ownerOfKey})
-		return apikeyhttp.Authenticate(v, anyCarrier)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		return newGuard(v, anyCarrier).Authenticate(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			next.ServeHTTP(w, r)
 			get := r.Clone(r.Context()) // a route that is there for every method of the matrix
 			get.Method, get.URL.Path = http.MethodGet, "/keys"
@@ -94,7 +93,7 @@ func lacks(scopes string) expectation {
 
 func required(scopes ...string) func(apikey.Validator, http.Handler) http.Handler {
 	return func(v apikey.Validator, next http.Handler) http.Handler {
-		return apikeyhttp.Authenticate(v, anyCarrier)(apikeyhttp.Require(scopes...)(next))
+		return newGuard(v, anyCarrier).Require(scopes...)(next)
 	}
 }
 
@@ -102,7 +101,7 @@ func limitedTo(key, client apikeyhttp.Quota) func(apikey.Validator, http.Handler
 	return func(v apikey.Validator, next http.Handler) http.Handler {
 		options := *anyCarrier
 		options.Limiter = &limiter{key: key, client: client}
-		return apikeyhttp.Authenticate(v, &options)(next)
+		return newGuard(v, &options).Authenticate(next)
 	}
 }
 
@@ -219,7 +218,7 @@ func TestMatrixIsComplete(t *testing.T) {
 		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
 		must(t, err)
 		for _, decl := range file.Decls {
-			if f, ok := decl.(*ast.FuncDecl); ok && f.Recv == nil && f.Name.IsExported() && makesHandler(f) {
+			if f, ok := decl.(*ast.FuncDecl); ok && f.Name.IsExported() && makesHandler(f) {
 				made[f.Name.Name] = true
 			}
 		}

@@ -75,9 +75,9 @@ func TestObserve(t *testing.T) {
 			if test.limiter != nil {
 				options.Limiter = test.limiter
 			}
-			handler := apikeyhttp.Authenticate(keys, options)(newHandler())
+			handler := newGuard(keys, options).Authenticate(newHandler())
 			if test.scope != "" {
-				handler = apikeyhttp.Authenticate(keys, options)(apikeyhttp.Authenticate(keys, nil)(apikeyhttp.Require(test.scope)(newHandler())))
+				handler = newGuard(keys, options).Authenticate(newGuard(keys, nil).Require(test.scope)(newHandler()))
 			}
 			r := apikeytest.Request(t, "GET", "/", test.token)
 			if test.change != nil {
@@ -106,20 +106,20 @@ func TestObserveStacked(t *testing.T) {
 		inner       func(http.Handler) http.Handler
 		want        apikeyhttp.Observation
 	}{
-		{"another key", first.Token, second.Token, apikeyhttp.Authenticate(inner, own), apikeyhttp.Observation{
+		{"another key", first.Token, second.Token, newGuard(inner, own).Authenticate, apikeyhttp.Observation{
 			KeyID: second.Key.ID, AccessKey: second.AccessKey(), Owner: "second", Carrier: apikeyhttp.Header, Client: client,
 		}},
-		{"another key that expired", first.Token, expired.Token, apikeyhttp.Authenticate(inner, own), apikeyhttp.Observation{
+		{"another key that expired", first.Token, expired.Token, newGuard(inner, own).Authenticate, apikeyhttp.Observation{
 			Status: 401, Code: "expired", AccessKey: expired.AccessKey(), Client: client, Err: apikey.ErrExpired,
 		}},
-		{"anonymous before", apikey.Secret{}, second.Token, apikeyhttp.Authenticate(inner, own), apikeyhttp.Observation{
+		{"anonymous before", apikey.Secret{}, second.Token, newGuard(inner, own).Authenticate, apikeyhttp.Observation{
 			KeyID: second.Key.ID, AccessKey: second.AccessKey(), Owner: "second", Carrier: apikeyhttp.Header, Client: client,
 		}},
-		{"anonymous behind", first.Token, apikey.Secret{}, apikeyhttp.Optional(outer, own), apikeyhttp.Observation{
+		{"anonymous behind", first.Token, apikey.Secret{}, newGuard(outer, own).Optional, apikeyhttp.Observation{
 			KeyID: first.Key.ID, AccessKey: first.AccessKey(), Owner: "first", Carrier: apikeyhttp.Bearer, Client: client,
 		}},
 		{"lacks a scope", first.Token, second.Token, func(next http.Handler) http.Handler {
-			return apikeyhttp.Authenticate(inner, own)(apikeyhttp.Require("a")(apikeyhttp.Require("b")(next)))
+			return newGuard(inner, own).Require("a")(newGuard(inner, own).Require("b")(next))
 		}, apikeyhttp.Observation{
 			Status: 403, Code: "insufficient_scope",
 			KeyID: second.Key.ID, AccessKey: second.AccessKey(), Owner: "second", Carrier: apikeyhttp.Header, Client: client,
@@ -131,7 +131,7 @@ func TestObserveStacked(t *testing.T) {
 			options := &apikeyhttp.Options{Carriers: apikeyhttp.Bearer, Observe: func(_ *http.Request, o apikeyhttp.Observation) { got = append(got, o) }}
 			logged := ""
 			served := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { logged = apikeyhttp.LogAttr(r.Context()).String() })
-			handler := apikeyhttp.Optional(outer, options)(test.inner(served))
+			handler := newGuard(outer, options).Optional(test.inner(served))
 			r := apikeytest.Request(t, "GET", "/", test.bearer)
 			if !test.own.IsZero() {
 				r.Header.Set("X-API-Key", test.own.Reveal())
@@ -152,7 +152,7 @@ func TestObserveAPanic(t *testing.T) {
 	keys := apikeytest.New(t)
 	observed := 0
 	options := &apikeyhttp.Options{Observe: func(*http.Request, apikeyhttp.Observation) { observed++ }}
-	handler := apikeyhttp.Authenticate(keys, options)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("handler") }))
+	handler := newGuard(keys, options).Authenticate(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("handler") }))
 	func() {
 		defer func() { is.Equal(recover(), "handler") }()
 		serve(handler, apikeytest.Request(t, "GET", "/", keys.MustIssue(t, apikey.IssueParams{}).Token))
@@ -178,9 +178,9 @@ func TestLog(t *testing.T) {
 		if format == "text" {
 			logger = slog.New(slog.NewTextHandler(&log, options))
 		}
-		handler := apikeyhttp.Optional(keys, &apikeyhttp.Options{Observe: func(r *http.Request, o apikeyhttp.Observation) {
+		handler := newGuard(keys, &apikeyhttp.Options{Observe: func(r *http.Request, o apikeyhttp.Observation) {
 			logger.InfoContext(r.Context(), "request", "apikey", o)
-		}})(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		}}).Optional(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			logger.InfoContext(r.Context(), "handler", apikeyhttp.LogAttr(r.Context()))
 		}))
 		serve(handler, apikeytest.Request(t, "GET", "/", issued.Token))
@@ -215,7 +215,7 @@ func TestForeignTokens(t *testing.T) {
 	is := is.New(t)
 	var got apikeyhttp.Observation
 	options := &apikeyhttp.Options{Observe: func(_ *http.Request, o apikeyhttp.Observation) { got = o }}
-	handler := apikeyhttp.Authenticate(apikeytest.Deny(apikey.ErrExpired), options)(newHandler())
+	handler := newGuard(apikeytest.Deny(apikey.ErrExpired), options).Authenticate(newHandler())
 	serve(handler, apikeytest.Request(t, "GET", "/", apikey.NewSecret("legacy_"+strings.Repeat("s3cret_", 8))))
 	is.Equal(got.Code, "expired")
 	is.Equal(got.AccessKey, "")

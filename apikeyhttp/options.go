@@ -11,7 +11,7 @@ import (
 	"github.com/keyturn/apikey"
 )
 
-// Options of Authenticate and Optional. The zero value of a field is its
+// Options of New. The zero value of a field is its
 // default.
 type Options struct {
 	// Carriers are the ways in which a request may carry its key. Default
@@ -64,19 +64,9 @@ type Options struct {
 	Observe func(r *http.Request, o Observation)
 }
 
-// Check returns a *apikey.FieldError for what Authenticate refuses in the
-// options, or nil. Its fields are "carriers", "header", "parameter", "realm",
-// "trusted_proxies", "proxy_header" and "limiter". Nil options are good.
-func (o *Options) Check() error {
-	_, err := newConfig(o)
-	return err
-}
-
-// config is Options, checked and completed, with what Authenticate was given
-// beside them.
+// config is Options, checked and completed, with the Validator.
 type config struct {
 	validator apikey.Validator
-	optional  bool
 
 	carriers     Carrier
 	header       string // in canonical form
@@ -91,7 +81,7 @@ type config struct {
 	now          func() time.Time
 }
 
-// defaults is the config of handlers that no Authenticate stands before.
+// defaults is the config of nil Options.
 var defaults = &config{
 	carriers: Bearer | Header, header: "X-Api-Key", headerName: "X-API-Key", parameter: "api_key", realm: "api",
 	proxyHeader: "X-Forwarded-For", now: time.Now,

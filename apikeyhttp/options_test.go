@@ -67,39 +67,48 @@ func TestBadOptions(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			is := is.New(t)
-			err := test.options.Check()
-			var field *apikey.FieldError
-			served := newHandler()
-			r := httptest.NewRequest(http.MethodGet, "/", nil)
-			carriers[0].set(r, "any")
+			guard, err := apikeyhttp.New(apikeytest.Allow(apikey.Key{}), &test.options)
+			is.Equal(guard == nil, err != nil)
 			if test.field == "" {
 				is.NoErr(err)
 				return
 			}
-			is.True(errors.As(err, &field))
+			field, ok := errors.AsType[*apikey.FieldError](err)
+			is.True(ok)
 			is.Equal(field.Field, test.field)
-			want := expectation{status: 500, code: "server_error"}
-			handler := apikeyhttp.Authenticate(apikeytest.Allow(apikey.Key{}), &test.options)(served)
-			checkResponse(t, want, serve(handler, r), r.Method, served.calls)
-			is.True(strings.Contains(read(t, serve(handler, r)), field.Problem))
-			is.Equal(serve(apikeyhttp.Optional(apikeytest.Allow(apikey.Key{}), &test.options)(served), r).StatusCode, 500)
 		})
 	}
+}
 
+// TestNoValidator checks that nobody can build a Guard that has none.
+func TestNoValidator(t *testing.T) {
 	is := is.New(t)
-	is.NoErr((*apikeyhttp.Options)(nil).Check())
-	served := newHandler()
-	r := httptest.NewRequest(http.MethodGet, "/", nil)
-	is.Equal(serve(apikeyhttp.Authenticate(nil, nil)(served), r).StatusCode, 500)
-	is.Equal(serve(apikeyhttp.Authenticate((*apikeytest.Manager)(nil), nil)(served), r).StatusCode, 500)
-	is.Equal(served.calls, 0)
+	for _, v := range []apikey.Validator{nil, (*apikeytest.Manager)(nil)} {
+		guard, err := apikeyhttp.New(v, nil)
+		field, ok := errors.AsType[*apikey.FieldError](err)
+		is.True(ok)
+		is.Equal(field.Field, "validator")
+		is.Equal(guard, nil)
+	}
+	for _, guard := range []*apikeyhttp.Guard{nil, {}} {
+		is.True(doesPanic(func() { guard.Authenticate(newHandler()) }))
+		is.True(doesPanic(func() { guard.Optional(newHandler()) }))
+		is.True(doesPanic(func() { guard.Require("orders:read") }))
+		is.True(doesPanic(func() { guard.StripCredential(newHandler()) }))
+	}
+}
+
+func doesPanic(f func()) (did bool) {
+	defer func() { did = recover() != nil }()
+	f()
+	return false
 }
 
 // TestOptionsAreCopied changes them afterwards.
 func TestOptionsAreCopied(t *testing.T) {
 	is := is.New(t)
 	options := &apikeyhttp.Options{Realm: "before"}
-	handler := apikeyhttp.Authenticate(apikeytest.Deny(nil), options)(newHandler())
+	handler := newGuard(apikeytest.Deny(nil), options).Authenticate(newHandler())
 	options.Realm = "after"
 	got := serve(handler, httptest.NewRequest(http.MethodGet, "/", nil))
 	is.Equal(got.Header.Get("WWW-Authenticate"), `Bearer realm="before"`)

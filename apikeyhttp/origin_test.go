@@ -20,11 +20,11 @@ func TestBasicIsOffByDefault(t *testing.T) {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.SetBasicAuth(issued.AccessKey(), issued.AccessSecret().Reveal())
 		served := newHandler()
-		got := serve(apikeyhttp.Authenticate(keys, options)(served), r)
+		got := serve(newGuard(keys, options).Authenticate(served), r)
 		is.Equal(got.StatusCode, 401)
 		is.Equal(served.calls, 0)
 		is.Equal(got.Header.Values("WWW-Authenticate"), []string{`Bearer realm="api"`}) // no browser asks for a password
-		got = serve(apikeyhttp.Optional(keys, options)(served), r)
+		got = serve(newGuard(keys, options).Optional(served), r)
 		is.Equal(got.StatusCode, 401)
 		is.Equal(got.Header.Values("WWW-Authenticate"), []string{`Bearer realm="api"`})
 	}
@@ -70,7 +70,7 @@ func TestBasicFromOtherSites(t *testing.T) {
 	other := keys.MustIssue(t, apikey.IssueParams{})
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			for _, wrap := range []func(apikey.Validator, *apikeyhttp.Options) func(http.Handler) http.Handler{apikeyhttp.Authenticate, apikeyhttp.Optional} {
+			for _, wrap := range []func(*apikeyhttp.Guard, http.Handler) http.Handler{(*apikeyhttp.Guard).Authenticate, (*apikeyhttp.Guard).Optional} {
 				is := is.New(t)
 				v, l := &counter{Validator: keys}, &limiter{key: apikeyhttp.Quota{Allowed: true}, client: apikeyhttp.Quota{Allowed: true}}
 				code := ""
@@ -89,7 +89,7 @@ func TestBasicFromOtherSites(t *testing.T) {
 					}
 					set(r)
 					served := newHandler()
-					return serve(wrap(v, options)(served), r), served
+					return serve(wrap(newGuard(v, options), served), r), served
 				}
 				got, served := send(func(r *http.Request) { r.SetBasicAuth(issued.AccessKey(), issued.AccessSecret().Reveal()) })
 				is.Equal(got.StatusCode, test.status)

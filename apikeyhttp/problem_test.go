@@ -16,7 +16,7 @@ import (
 
 // TestAccept checks that the answer does not depend on Accept.
 func TestAccept(t *testing.T) {
-	handler := apikeyhttp.Authenticate(apikeytest.Deny(nil), nil)(newHandler())
+	handler := newGuard(apikeytest.Deny(nil), nil).Authenticate(newHandler())
 	want := read(t, serve(handler, httptest.NewRequest(http.MethodGet, "/", nil)))
 	for _, accept := range [][]string{
 		nil, {""}, {"*/*"}, {"text/plain"}, {"application/json"}, {"image/png", "text/html"}, {"application/problem+json;q=0"},
@@ -42,7 +42,7 @@ func TestHeadersOfOthers(t *testing.T) {
 		"Content-Encoding", "Etag", "Last-Modified", "Accept-Ranges", "Content-Digest", "Content-Disposition", "Content-Language",
 		"Content-Location", "Content-Range", "Location", "Repr-Digest", "Trailer", "Transfer-Encoding",
 	}
-	handler := apikeyhttp.Authenticate(apikeytest.Deny(nil), nil)(newHandler())
+	handler := newGuard(apikeytest.Deny(nil), nil).Authenticate(newHandler())
 	w := httptest.NewRecorder()
 	for _, name := range []string{"Vary", "Access-Control-Allow-Origin", "Strict-Transport-Security"} {
 		w.Header().Set(name, "before")
@@ -74,7 +74,7 @@ func TestWriteProblem(t *testing.T) {
 	scopes, err := apikey.NewScopes("orders:read")
 	is.NoErr(err)
 	v := apikeytest.Allow(apikey.Key{Scopes: scopes})
-	handler := apikeyhttp.Authenticate(v, options)(apikeyhttp.Require("orders:write")(newHandler()))
+	handler := newGuard(v, options).Require("orders:write")(newHandler())
 
 	got := serve(handler, httptest.NewRequest(http.MethodGet, "/", nil))
 	is.Equal(got.StatusCode, 401)

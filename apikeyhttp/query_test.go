@@ -58,7 +58,7 @@ func TestQuery(t *testing.T) {
 				r.Header.Set(name, value)
 			}
 			served := newHandler()
-			got := serve(apikeyhttp.Authenticate(keys, &apikeyhttp.Options{Carriers: test.carriers})(served), r)
+			got := serve(newGuard(keys, &apikeyhttp.Options{Carriers: test.carriers}).Authenticate(served), r)
 			is.Equal(got.StatusCode, test.status)
 			is.Equal(served.calls == 1, test.status == 200)
 			if test.carriers == only {
@@ -78,7 +78,7 @@ func TestOtherParameter(t *testing.T) {
 	is := is.New(t)
 	keys := apikeytest.New(t)
 	token := keys.MustIssue(t, apikey.IssueParams{}).Token.Reveal()
-	handler := apikeyhttp.Authenticate(keys, &apikeyhttp.Options{Carriers: apikeyhttp.Query, Parameter: "key"})(newHandler())
+	handler := newGuard(keys, &apikeyhttp.Options{Carriers: apikeyhttp.Query, Parameter: "key"}).Authenticate(newHandler())
 	is.Equal(serve(handler, httptest.NewRequest(http.MethodGet, "/?key="+token, nil)).StatusCode, 200)
 	is.Equal(serve(handler, httptest.NewRequest(http.MethodGet, "/?api_key="+token, nil)).StatusCode, 401)
 }
@@ -94,7 +94,8 @@ func FuzzQuery(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, query string) {
 		v, served := &recorder{}, newHandler()
-		handler := apikeyhttp.Authenticate(v, &apikeyhttp.Options{Carriers: apikeyhttp.Query})(apikeyhttp.StripCredential(served))
+		byQuery := newGuard(v, &apikeyhttp.Options{Carriers: apikeyhttp.Query})
+		handler := byQuery.Authenticate(byQuery.StripCredential(served))
 		r := &http.Request{Method: http.MethodGet, URL: &url.URL{Path: "/", RawQuery: query}, RequestURI: "/?" + query, RemoteAddr: "192.0.2.1:1234"}
 		got := serve(handler, r)
 		if got.StatusCode != 200 {

@@ -34,7 +34,7 @@ func TestHostileRequests(t *testing.T) {
 	for _, carrier := range hostileCarriers(fixture) {
 		options := carrier.options
 		options.Observe = output.observed
-		target := newRawTarget(t, apikeyhttp.Authenticate(keys, &options), output)
+		target := newRawTarget(t, newGuard(keys, &options), newGuard(keys, &options).Authenticate, output)
 		inputs := hostileInputs(fixture, carrier)
 		for i, route := range rawRoutes {
 			group.Go(func() {
@@ -86,7 +86,7 @@ func TestHostileRequestsFindFaults(t *testing.T) {
 	inputs := hostileInputs(fixture, carrier)
 	inputs = append(inputs[:50:50], inputs[len(inputs)-50:]...)
 
-	right := apikeyhttp.Authenticate(keys, nil)
+	right := newGuard(keys, nil).Authenticate
 	// wrongly is right but for long Authorization headers that hold no good key.
 	wrongly := func(answer func(next http.Handler, w http.ResponseWriter, r *http.Request)) func(http.Handler) http.Handler {
 		return func(next http.Handler) http.Handler {
@@ -136,7 +136,7 @@ func TestHostileRequestsFindFaults(t *testing.T) {
 	for _, fault := range faults {
 		t.Run(fault.name, func(t *testing.T) {
 			*output = rawLog{}
-			target := newRawTarget(t, fault.authenticate, output)
+			target := newRawTarget(t, newGuard(keys, nil), fault.authenticate, output)
 			problems := target.attack(carrier, rawRoutes[0], inputs, &rawCounts{})
 			problems = append(problems, output.problems()...)
 			switch found := strings.Join(problems, "\n"); {
@@ -151,8 +151,8 @@ func TestHostileRequestsFindFaults(t *testing.T) {
 
 // rawRoutes are the routes that are attacked. Each also has all paths below.
 var rawRoutes = []rawRoute{
-	{"Authenticate alone", "GET", "/open"},
-	{"Authenticate and Require", "GET", "/orders"},
+	{"Authenticate", "GET", "/open"},
+	{"Require", "GET", "/orders"},
 	{"HEAD", "HEAD", "/orders"},
 	{"OPTIONS", "OPTIONS", "/orders"},
 	{"POST", "POST", "/orders"},
@@ -175,7 +175,7 @@ type rawSeen struct {
 	reached int      // calls of the protected handler
 }
 
-func newRawTarget(t *testing.T, authenticate func(http.Handler) http.Handler, output *rawLog) *rawTarget {
+func newRawTarget(t *testing.T, guard *apikeyhttp.Guard, authenticate func(http.Handler) http.Handler, output *rawLog) *rawTarget {
 	target := &rawTarget{seen: map[string]rawSeen{}}
 	protected := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		target.note(r, func(s *rawSeen) { s.reached++ })
@@ -184,8 +184,8 @@ func newRawTarget(t *testing.T, authenticate func(http.Handler) http.Handler, ou
 	mux, below := http.NewServeMux(), http.NewServeMux()
 	for _, slash := range []string{"", "/"} {
 		mux.Handle("/open"+slash, authenticate(protected))
-		mux.Handle("/orders"+slash, authenticate(apikeyhttp.Require("orders:read")(protected)))
-		below.Handle("/orders"+slash, authenticate(apikeyhttp.Require("orders:read")(protected)))
+		mux.Handle("/orders"+slash, guard.Require("orders:read")(protected))
+		below.Handle("/orders"+slash, guard.Require("orders:read")(protected))
 	}
 	mux.Handle("/api/v1/", http.StripPrefix("/api/v1", below))
 	end := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })

@@ -15,9 +15,13 @@ import (
 
 // server is the program under test of the README.
 func server(keys *apikey.Manager) http.Handler {
+	guard, err := apikeyhttp.New(keys, nil)
+	if err != nil {
+		panic(err)
+	}
 	orders := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {})
 	mux := http.NewServeMux()
-	mux.Handle("GET /orders", apikeyhttp.Authenticate(keys, nil)(apikeyhttp.Require("orders:read")(orders)))
+	mux.Handle("GET /orders", guard.Require("orders:read")(orders))
 	return mux
 }
 

@@ -1,50 +1,44 @@
 package apikeyhttp
 
 import (
+	"fmt"
 	"net/http"
 
 	"github.com/keyturn/apikey"
 )
 
-// Require returns a middleware, to stand behind Authenticate, that lets only
-// requests through whose key allows all of the scopes, by the rule of
-// [apikey.Scopes.Allows]. Others are answered with status 403 and the scopes
-// that are needed, anonymous ones that Optional let through with 401. Without
-// scopes any key will do.
+// Require returns a middleware that authenticates requests, as Authenticate
+// does, and lets them through only if the key allows all of the scopes, by the
+// rule of [apikey.Scopes.Allows]. Others are answered with status 403 and the
+// scopes that are needed.
 //
-// Require checks the key that the guard before it has found. It does not validate
-// that key again. If your handler serves other requests under the context of its
-// own, put an Authenticate before each Require that they pass.
+//	mux.Handle("GET /orders", guard.Require("orders:read")(orders))
 //
-// Two faults of the program no request can make up for: a malformed scope, and
-// a Require that no Authenticate stands before. Every request is then answered
-// with status 500 and the reason, also one whose key would allow the other
-// scopes.
-func Require(scopes ...string) func(http.Handler) http.Handler {
+// Require panics if there is no scope or if one is malformed, as
+// [http.ServeMux.Handle] does for a bad pattern, so that the mistake is found
+// when the route is built. Use Authenticate for a route that is open to any key.
+func (g *Guard) Require(scopes ...string) func(http.Handler) http.Handler {
+	g.checkMade()
 	needed, err := apikey.NewScopes(scopes...)
 	if err != nil {
-		return misconfigured(err)
+		panic(fmt.Sprintf("apikeyhttp: require %q: %v", scopes, err))
 	}
-	list := needed.Slice()
+	if needed.Len() == 0 {
+		panic("apikeyhttp: require: there must be at least one scope")
+	}
 	insufficient := insufficientScope(needed)
 	return func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			key, ok := apikey.FromContext(r.Context())
-			if !ok {
-				a, refused := admissionIn(r.Context()), answerNoCredential
-				if a == nil {
-					refused = answerNoAuthenticate
-				}
-				a.refuse(w, r, refused)
-				return
-			}
-			for _, scope := range list {
-				if !key.Scopes.Allows(scope) {
-					admissionIn(r.Context()).refuse(w, r, insufficient)
-					return
-				}
-			}
-			next.ServeHTTP(w, r)
-		})
+		return g.protect(&route{next: next, scopes: needed.Slice(), insufficient: insufficient})
 	}
+}
+
+// checkScopes returns the answer to a request whose key lacks one of the scopes.
+func (rt *route) checkScopes(a *admission) *answer {
+	key := a.key()
+	for _, scope := range rt.scopes {
+		if !key.Scopes.Allows(scope) {
+			return rt.insufficient
+		}
+	}
+	return nil
 }

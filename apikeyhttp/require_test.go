@@ -12,35 +12,64 @@ import (
 	"github.com/matryer/is"
 )
 
-func TestRequireWithoutAuthenticate(t *testing.T) {
-	for _, scopes := range [][]string{nil, {"orders:read"}} {
-		served := newHandler()
-		r := httptest.NewRequest(http.MethodGet, "/", nil)
-		r.Header.Set("Authorization", "Bearer any") // nobody checked it
-		want := expectation{status: 500, code: "server_error"}
-		want.complete(0)
-		checkResponse(t, want, serve(apikeyhttp.Require(scopes...)(served), r), r.Method, served.calls)
+// TestRequireAuthenticates checks that a route needs nothing but Require, and
+// that a key that another middleware put into the context is not believed.
+func TestRequireAuthenticates(t *testing.T) {
+	scopes, err := apikey.NewScopes("orders:*")
+	must(t, err)
+	keys := apikeytest.New(t)
+	issued := keys.MustIssue(t, apikey.IssueParams{Scopes: []string{"orders:read"}})
+	tests := []struct {
+		name  string
+		scope string
+		token apikey.Secret
+		want  expectation
+	}{
+		{"good", "orders:read", issued.Token, expectation{status: 200, calls: 1}},
+		{"lacks", "orders:write", issued.Token, lacks("orders:write")},
+		{"bad", "orders:read", apikey.NewSecret("any"), expectation{status: 401, code: "invalid_token"}},
+		{"none", "orders:read", apikey.Secret{}, noCredential},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			served := newHandler()
+			r := apikeytest.Request(t, "GET", "/", test.token)
+			r = r.WithContext(apikey.NewContext(r.Context(), apikey.Key{Owner: "other", Scopes: scopes}))
+			test.want.complete(0)
+			checkResponse(t, test.want, serve(newGuard(keys, nil).Require(test.scope)(served), r), r.Method, served.calls)
+			if test.want.calls == 1 && served.key.ID != issued.Key.ID {
+				t.Errorf("the handler got key %q of %s", served.key.ID, served.key.Owner)
+			}
+		})
 	}
 }
 
-func TestRequireOfAnotherMiddleware(t *testing.T) {
-	is := is.New(t)
-	scopes, err := apikey.NewScopes("orders:*")
-	is.NoErr(err)
-	served := newHandler()
-	r := httptest.NewRequest(http.MethodGet, "/", nil)
-	r = r.WithContext(apikey.NewContext(r.Context(), apikey.Key{Scopes: scopes}))
-	is.Equal(serve(apikeyhttp.Require("orders:read")(served), r).StatusCode, 200)
-	is.Equal(served.calls, 1)
-
-	want := expectation{status: 403, code: "insufficient_scope", scope: "users:read"}
-	want.complete(0)
-	served = newHandler()
-	checkResponse(t, want, serve(apikeyhttp.Require("users:read")(served), r), r.Method, served.calls)
+// TestRequireNarrowed checks that a key that the application narrowed between
+// two guards stays narrow, for the second guard and for the handler.
+func TestRequireNarrowed(t *testing.T) {
+	keys := apikeytest.New(t)
+	issued := keys.MustIssue(t, apikey.IssueParams{Scopes: []string{"orders:*"}})
+	narrow, err := apikey.NewScopes("orders:read")
+	must(t, err)
+	g := newGuard(keys, nil)
+	for scope, status := range map[string]int{"orders:read": 200, "orders:write": 403} {
+		is := is.New(t)
+		served := newHandler()
+		inner := g.Require(scope)(served)
+		handler := g.Authenticate(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			key, _ := apikey.FromContext(r.Context())
+			key.Scopes = narrow
+			inner.ServeHTTP(w, r.WithContext(apikey.NewContext(r.Context(), key)))
+		}))
+		is.Equal(serve(handler, apikeytest.Request(t, "GET", "/", issued.Token)).StatusCode, status)
+		is.Equal(served.calls == 1, status == 200)
+		if served.calls == 1 {
+			is.Equal(served.key.Scopes, narrow)
+		}
+	}
 }
 
-// TestRequireKnowsTheOptions checks that its answers are those of the
-// Authenticate in front.
+// TestRequireKnowsTheOptions checks that its answers follow the options.
 func TestRequireKnowsTheOptions(t *testing.T) {
 	tests := []struct {
 		options apikeyhttp.Options
@@ -53,7 +82,7 @@ func TestRequireKnowsTheOptions(t *testing.T) {
 	for _, test := range tests {
 		is := is.New(t)
 		served := newHandler()
-		handler := apikeyhttp.Authenticate(apikeytest.Allow(apikey.Key{}), &test.options)(apikeyhttp.Require("b", "a", "b")(served))
+		handler := newGuard(apikeytest.Allow(apikey.Key{}), &test.options).Require("b", "a", "b")(served)
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		switch test.options.Carriers {
 		case apikeyhttp.Header:
@@ -74,21 +103,19 @@ func TestRequireStacked(t *testing.T) {
 	is := is.New(t)
 	scopes, err := apikey.NewScopes("a", "b")
 	is.NoErr(err)
-	authenticate := apikeyhttp.Authenticate(apikeytest.Allow(apikey.Key{Scopes: scopes}), nil)
+	g := newGuard(apikeytest.Allow(apikey.Key{Scopes: scopes}), nil)
 	for second, status := range map[string]int{"b": 200, "c": 403} {
 		served := newHandler()
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.Header.Set("X-API-Key", "any")
-		is.Equal(serve(authenticate(apikeyhttp.Require("a")(apikeyhttp.Require(second)(served))), r).StatusCode, status)
+		is.Equal(serve(g.Require("a")(g.Require(second)(served)), r).StatusCode, status)
 		is.Equal(served.calls == 1, status == 200)
 	}
 }
 
-// TestRequireMalformedScope checks that a malformed scope lets nobody in,
-// whatever the key may do.
+// TestRequireMalformedScope checks that a malformed scope, and none, panic when
+// the route is built.
 func TestRequireMalformedScope(t *testing.T) {
-	all, err := apikey.NewScopes("orders:*", "read")
-	must(t, err)
 	many := make([]string, 101)
 	for i := range many {
 		many[i] = "orders:" + strings.Repeat("x", i)
@@ -106,27 +133,12 @@ func TestRequireMalformedScope(t *testing.T) {
 		"star in the middle": {"orders:*:x"},
 		"too long":           {"orders:" + strings.Repeat("x", 100)},
 		"too many":           many,
+		"none":               nil,
 	}
 	for name, scopes := range tests {
-		t.Run(name, func(t *testing.T) {
-			is := is.New(t)
-			for _, header := range []string{"X-API-Key", "Other"} {
-				served := newHandler()
-				handler := apikeyhttp.Authenticate(apikeytest.Allow(apikey.Key{Scopes: all}), nil)(apikeyhttp.Require(scopes...)(served))
-				r := httptest.NewRequest(http.MethodGet, "/", nil)
-				r.Header.Set(header, "any")
-				want := expectation{status: 500, code: "server_error"}
-				if header == "Other" { // Authenticate comes first
-					want = expectation{status: 401, code: "no_credential"}
-					want.complete(0)
-				}
-				checkResponse(t, want, serve(handler, r), r.Method, served.calls)
-			}
-			served := newHandler()
-			r := httptest.NewRequest(http.MethodGet, "/", nil)
-			is.Equal(serve(apikeyhttp.Require(scopes...)(served), r).StatusCode, 500)
-			is.Equal(served.calls, 0)
-		})
+		if !doesPanic(func() { newGuard(apikeytest.Allow(apikey.Key{}), nil).Require(scopes...) }) {
+			t.Errorf("%s: %q was accepted", name, scopes)
+		}
 	}
 }
 
@@ -141,7 +153,7 @@ func TestScopeRule(t *testing.T) {
 			r := httptest.NewRequest(http.MethodGet, "/", nil)
 			r.Header.Set("X-API-Key", token)
 			served := newHandler()
-			got := serve(apikeyhttp.Authenticate(keys, nil)(apikeyhttp.Require(needed)(served)), r)
+			got := serve(newGuard(keys, nil).Require(needed)(served), r)
 			if (err == nil) != (got.StatusCode == 200) || served.calls != map[bool]int{true: 1}[err == nil] {
 				t.Errorf("%s held, %s needed: Validate says %v, Require %d", held, needed, err, got.StatusCode)
 			}

@@ -43,14 +43,14 @@ func TestAgeOfADecision(t *testing.T) {
 					Limiter: l, Now: func() time.Time { return now },
 					Observe: func(*http.Request, apikeyhttp.Observation) { observed++ },
 				}
-				guard := apikeyhttp.Authenticate(v, &options)
+				guard := newGuard(v, &options).Authenticate
 				second := guard
 				if inner != "Authenticate" {
 					own := options
 					if inner != "Optional" {
 						own.Carriers = apikeyhttp.Header
 					}
-					second = apikeyhttp.Optional(v, &own)
+					second = newGuard(v, &own).Optional
 				}
 				pass := func(d time.Duration, next http.Handler) http.Handler {
 					return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -82,10 +82,10 @@ func TestStoppedBetweenSlowGuards(t *testing.T) {
 			Now:     func() time.Time { return now },
 			Observe: func(_ *http.Request, o apikeyhttp.Observation) { got = append(got, o) },
 		}
-		guard, served := apikeyhttp.Authenticate(keys, options), newHandler()
+		guard, served := newGuard(keys, options).Authenticate, newHandler()
 		second := guard
 		if optional {
-			second = apikeyhttp.Optional(keys, &apikeyhttp.Options{Now: options.Now, Carriers: apikeyhttp.Header})
+			second = newGuard(keys, &apikeyhttp.Options{Now: options.Now, Carriers: apikeyhttp.Header}).Optional
 		}
 		handler := guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, err := keys.Disable(t.Context(), issued.Key.ID)
@@ -116,7 +116,7 @@ func TestContextHoldsNoQuery(t *testing.T) {
 			}
 		}
 	})
-	serve(apikeyhttp.Authenticate(keys, anyCarrier)(served), r)
+	serve(newGuard(keys, anyCarrier).Authenticate(served), r)
 	if len(output) == 0 {
 		t.Fatal("nothing was printed")
 	}

@@ -86,9 +86,9 @@ func TestPartsAreChecked(t *testing.T) {
 					v, l := &counter{Validator: keys}, &limiter{key: apikeyhttp.Quota{Allowed: true}, client: apikeyhttp.Quota{Allowed: true}}
 					var observed []apikeyhttp.Observation
 					options := &apikeyhttp.Options{Limiter: l, Observe: func(_ *http.Request, o apikeyhttp.Observation) { observed = append(observed, o) }}
-					guard := apikeyhttp.Authenticate(v, options)
+					guard := newGuard(v, options).Authenticate
 					if optional {
-						guard = apikeyhttp.Optional(v, options)
+						guard = newGuard(v, options).Optional
 					}
 					served := newHandler()
 					var guarded []http.Handler
@@ -113,7 +113,7 @@ func TestPartsAreChecked(t *testing.T) {
 							part(0, i)
 						}
 					})
-					serve(apikeyhttp.Authenticate(v, options)(batch), apikeytest.Request(t, "GET", "/batch/orders", issued.Token))
+					serve(newGuard(v, options).Authenticate(batch), apikeytest.Request(t, "GET", "/batch/orders", issued.Token))
 					is.Equal(before, 3)
 					is.Equal(served.calls, 3) // none after Disable
 					is.Equal(v.calls, 104)
@@ -139,7 +139,7 @@ func TestADecisionIsUsedOnce(t *testing.T) {
 	keys := apikeytest.New(t)
 	issued := keys.MustIssue(t, apikey.IssueParams{})
 	served := newHandler()
-	guard := apikeyhttp.Authenticate(keys, nil)
+	guard := newGuard(keys, nil).Authenticate
 	batch := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, err := keys.Disable(t.Context(), issued.Key.ID)
 		must(t, err)
@@ -158,7 +158,7 @@ func TestADecisionIsUsedOnceConcurrently(t *testing.T) {
 	keys := apikeytest.New(t)
 	issued := keys.MustIssue(t, apikey.IssueParams{})
 	var served atomic.Int32
-	guard := apikeyhttp.Authenticate(keys, nil)
+	guard := newGuard(keys, nil).Authenticate
 	part := guard(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served.Add(1) }))
 	batch := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, err := keys.Disable(t.Context(), issued.Key.ID)
@@ -198,7 +198,7 @@ func TestADecisionEndsWithItsGuard(t *testing.T) {
 	is := is.New(t)
 	keys := apikeytest.New(t)
 	issued := keys.MustIssue(t, apikey.IssueParams{})
-	guard := apikeyhttp.Authenticate(keys, nil)
+	guard := newGuard(keys, nil).Authenticate
 	calls := 0
 	var last *http.Request
 	part := guard(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -256,7 +256,7 @@ func TestAnonymousParts(t *testing.T) {
 			keys := apikeytest.New(t)
 			issued := keys.MustIssue(t, apikey.IssueParams{Scopes: []string{"orders:read"}})
 			ran := false
-			free := apikeyhttp.Optional(keys, nil)
+			free := newGuard(keys, nil).Optional
 			batch := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				part := test.part(r)
 				free(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -275,16 +275,16 @@ func TestAnonymousParts(t *testing.T) {
 				})).ServeHTTP(w, part)
 				served := newHandler()
 				w2 := httptest.NewRecorder()
-				free(apikeyhttp.Require("orders:read")(served)).ServeHTTP(w2, part)
+				free(newGuard(keys, nil).Require("orders:read")(served)).ServeHTTP(w2, part)
 				is.Equal(w2.Code, 401)
 				is.Equal(served.calls, 0)
 				// Two Optionals are no way around it.
 				w2 = httptest.NewRecorder()
-				free(free(apikeyhttp.Require("orders:read")(served))).ServeHTTP(w2, part)
+				free(free(newGuard(keys, nil).Require("orders:read")(served))).ServeHTTP(w2, part)
 				is.Equal(w2.Code, 401)
 				is.Equal(served.calls, 0)
 			})
-			serve(apikeyhttp.Authenticate(keys, nil)(batch), apikeytest.Request(t, "GET", "/", issued.Token))
+			serve(newGuard(keys, nil).Authenticate(batch), apikeytest.Request(t, "GET", "/", issued.Token))
 			is.True(ran)
 		})
 	}
@@ -300,7 +300,7 @@ func TestOrdinaryMiddlewaresBetween(t *testing.T) {
 	issued := keys.MustIssue(t, apikey.IssueParams{})
 	v, l := &counter{Validator: keys}, &limiter{key: apikeyhttp.Quota{Allowed: true}, client: apikeyhttp.Quota{Allowed: true}}
 	observed := 0
-	guard := apikeyhttp.Authenticate(v, &apikeyhttp.Options{Limiter: l, Observe: func(*http.Request, apikeyhttp.Observation) { observed++ }})
+	guard := newGuard(v, &apikeyhttp.Options{Limiter: l, Observe: func(*http.Request, apikeyhttp.Observation) { observed++ }}).Authenticate
 	between := func(next http.Handler) http.Handler {
 		return http.MaxBytesHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("X-Seen", "yes")

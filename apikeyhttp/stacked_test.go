@@ -45,7 +45,7 @@ func TestStackedWorkIsDoneOnce(t *testing.T) {
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.Header.Set("Authorization", "Bearer "+token)
 	served := newHandler()
-	handler := apikeyhttp.Authenticate(v, options)(apikeyhttp.Optional(v, &narrow)(apikeyhttp.Authenticate(v, options)(served)))
+	handler := newGuard(v, options).Authenticate(newGuard(v, &narrow).Optional(newGuard(v, options).Authenticate(served)))
 	got := serve(handler, r)
 	is.Equal(got.StatusCode, 200)
 	is.Equal(served.calls, 1)
@@ -74,7 +74,7 @@ func TestOtherRequests(t *testing.T) {
 	l := &limiter{key: apikeyhttp.Quota{Allowed: true}, client: apikeyhttp.Quota{Allowed: true}}
 	observed := 0
 	options := &apikeyhttp.Options{Limiter: l, Observe: func(*http.Request, apikeyhttp.Observation) { observed++ }}
-	part := apikeyhttp.Authenticate(keys, options)(newHandler())
+	part := newGuard(keys, options).Authenticate(newHandler())
 	var statuses []int
 	batch := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for range 2 {
@@ -85,7 +85,7 @@ func TestOtherRequests(t *testing.T) {
 			is.NoErr(err)
 		}
 	})
-	is.Equal(serve(apikeyhttp.Authenticate(keys, options)(batch), apikeytest.Request(t, "GET", "/", issued.Token)).StatusCode, 200)
+	is.Equal(serve(newGuard(keys, options).Authenticate(batch), apikeytest.Request(t, "GET", "/", issued.Token)).StatusCode, 200)
 	is.Equal(statuses, []int{200, 200, 401, 401})
 	is.Equal(len(l.keys), 3)
 	is.Equal(observed, 5)
@@ -135,15 +135,15 @@ func TestStackedDiffer(t *testing.T) {
 			r := httptest.NewRequest(http.MethodGet, "/", nil)
 			r.Header.Set("Authorization", "Bearer "+first)
 			served := newHandler()
-			handler := apikeyhttp.Authenticate(inner, test.innerOptions)(served)
+			handler := newGuard(inner, test.innerOptions).Authenticate(served)
 			switch test.own {
 			case "":
 			case "between":
-				handler = apikeyhttp.Optional(outer, &apikeyhttp.Options{Carriers: apikeyhttp.Query})(handler)
+				handler = newGuard(outer, &apikeyhttp.Options{Carriers: apikeyhttp.Query}).Optional(handler)
 			default:
 				r.Header.Set("X-API-Key", test.own)
 			}
-			handler = apikeyhttp.Authenticate(outer, test.outerOptions)(handler)
+			handler = newGuard(outer, test.outerOptions).Authenticate(handler)
 			is.Equal(serve(handler, r).StatusCode, test.status)
 			is.Equal(served.key.Owner, test.owner)
 			is.Equal(v.calls, test.calls)
@@ -153,7 +153,7 @@ func TestStackedDiffer(t *testing.T) {
 	// nothing yet.
 	l3 := &limiter{key: apikeyhttp.Quota{Allowed: true}, client: apikeyhttp.Quota{Allowed: true}}
 	ownHeader := &apikeyhttp.Options{Carriers: apikeyhttp.Header, Limiter: l3}
-	handler := apikeyhttp.Optional(keys, ownHeader)(apikeyhttp.Authenticate(keys, &apikeyhttp.Options{Limiter: l3})(newHandler()))
+	handler := newGuard(keys, ownHeader).Optional(newGuard(keys, &apikeyhttp.Options{Limiter: l3}).Authenticate(newHandler()))
 	serve(handler, apikeytest.Request(t, "GET", "/", apikey.NewSecret(first)))
 	if len(l3.keys) != 1 {
 		t.Errorf("the limiter took %d, want 1", len(l3.keys))
@@ -161,8 +161,8 @@ func TestStackedDiffer(t *testing.T) {
 
 	// Two keys in one request are limited each.
 	both := &limiter{key: apikeyhttp.Quota{Allowed: true}, client: apikeyhttp.Quota{Allowed: true}}
-	handler = apikeyhttp.Authenticate(keys, &apikeyhttp.Options{Carriers: apikeyhttp.Bearer, Limiter: both})(
-		apikeyhttp.Authenticate(keys, &apikeyhttp.Options{Carriers: apikeyhttp.Header, Limiter: both})(newHandler()))
+	handler = newGuard(keys, &apikeyhttp.Options{Carriers: apikeyhttp.Bearer, Limiter: both}).Authenticate(
+		newGuard(keys, &apikeyhttp.Options{Carriers: apikeyhttp.Header, Limiter: both}).Authenticate(newHandler()))
 	r := apikeytest.Request(t, "GET", "/", apikey.NewSecret(first))
 	r.Header.Set("X-API-Key", second)
 	serve(handler, r)
@@ -186,28 +186,28 @@ func TestOptional(t *testing.T) {
 		status  int
 		owner   string
 	}{
-		{"anonymous", nil, apikeyhttp.Optional(keys, nil), 200, ""},
-		{"good", map[string]string{"X-API-Key": token}, apikeyhttp.Optional(keys, nil), 200, "ada"},
-		{"bad", map[string]string{"X-API-Key": token + "x"}, apikeyhttp.Optional(keys, nil), 401, ""},
-		{"empty", map[string]string{"X-API-Key": ""}, apikeyhttp.Optional(keys, nil), 400, ""},
-		{"unknown scheme", map[string]string{"Authorization": "Digest x"}, apikeyhttp.Optional(keys, nil), 401, ""},
+		{"anonymous", nil, newGuard(keys, nil).Optional, 200, ""},
+		{"good", map[string]string{"X-API-Key": token}, newGuard(keys, nil).Optional, 200, "ada"},
+		{"bad", map[string]string{"X-API-Key": token + "x"}, newGuard(keys, nil).Optional, 401, ""},
+		{"empty", map[string]string{"X-API-Key": ""}, newGuard(keys, nil).Optional, 400, ""},
+		{"unknown scheme", map[string]string{"Authorization": "Digest x"}, newGuard(keys, nil).Optional, 401, ""},
 		{"behind one that let a key in", map[string]string{"Authorization": "Bearer " + token}, func(next http.Handler) http.Handler {
-			return apikeyhttp.Authenticate(keys, nil)(apikeyhttp.Optional(keys, ownHeader)(next))
+			return newGuard(keys, nil).Authenticate(newGuard(keys, ownHeader).Optional(next))
 		}, 200, "ada"},
 		{"behind another Validator", map[string]string{"Authorization": "Bearer " + token}, func(next http.Handler) http.Handler {
-			return apikeyhttp.Authenticate(keys, nil)(apikeyhttp.Optional(others, ownHeader)(next))
+			return newGuard(keys, nil).Authenticate(newGuard(others, ownHeader).Optional(next))
 		}, 401, ""},
 		{"anonymous behind another Validator", nil, func(next http.Handler) http.Handler {
-			return apikeyhttp.Optional(keys, nil)(apikeyhttp.Optional(others, ownHeader)(next))
+			return newGuard(keys, nil).Optional(newGuard(others, ownHeader).Optional(next))
 		}, 200, ""},
 		{"behind another Validator, twice", map[string]string{"Authorization": "Bearer " + token}, func(next http.Handler) http.Handler {
-			return apikeyhttp.Authenticate(keys, nil)(apikeyhttp.Optional(keys, ownHeader)(apikeyhttp.Optional(others, ownHeader)(next)))
+			return newGuard(keys, nil).Authenticate(newGuard(keys, ownHeader).Optional(newGuard(others, ownHeader).Optional(next)))
 		}, 401, ""},
-		{"token without scheme", map[string]string{"Authorization": token}, apikeyhttp.Optional(keys, nil), 401, ""},
-		{"scheme with a colon", map[string]string{"Authorization": "Bearer: " + token}, apikeyhttp.Optional(keys, nil), 400, ""},
-		{"unknown scheme, not read", map[string]string{"Authorization": "Digest x"}, apikeyhttp.Optional(keys, ownHeader), 200, ""},
+		{"token without scheme", map[string]string{"Authorization": token}, newGuard(keys, nil).Optional, 401, ""},
+		{"scheme with a colon", map[string]string{"Authorization": "Bearer: " + token}, newGuard(keys, nil).Optional, 400, ""},
+		{"unknown scheme, not read", map[string]string{"Authorization": "Digest x"}, newGuard(keys, ownHeader).Optional, 200, ""},
 		{"required after all", nil, func(next http.Handler) http.Handler {
-			return apikeyhttp.Optional(keys, nil)(apikeyhttp.Require()(next))
+			return newGuard(keys, nil).Optional(newGuard(keys, nil).Require("orders:read")(next))
 		}, 401, ""},
 	}
 	for _, test := range tests {
@@ -296,7 +296,8 @@ func TestRevalidate(t *testing.T) {
 					is.Equal(key, apikey.Key{})
 				}
 			})
-			handler := apikeyhttp.Authenticate(keys, &apikeyhttp.Options{Limiter: l})(apikeyhttp.StripCredential(stream))
+			limited := newGuard(keys, &apikeyhttp.Options{Limiter: l})
+			handler := limited.Authenticate(limited.StripCredential(stream))
 			serve(handler, apikeytest.Request(t, "GET", "/", issued.Token))
 			is.True(ran)
 			is.Equal(len(l.keys), 1)
@@ -317,7 +318,7 @@ func TestRevalidateBehindOptional(t *testing.T) {
 		is.Equal(key.ID, issued.Key.ID)
 	})
 	ownHeader := &apikeyhttp.Options{Carriers: apikeyhttp.Header}
-	serve(apikeyhttp.Authenticate(keys, nil)(apikeyhttp.Optional(keys, ownHeader)(stream)), apikeytest.Request(t, "GET", "/", issued.Token))
+	serve(newGuard(keys, nil).Authenticate(newGuard(keys, ownHeader).Optional(stream)), apikeytest.Request(t, "GET", "/", issued.Token))
 	is.True(ran)
 }
 
@@ -334,7 +335,7 @@ func TestRevalidateOfNothing(t *testing.T) {
 		is.True(err != nil)
 	})
 	keys := apikeytest.New(t)
-	serve(apikeyhttp.Optional(keys, nil)(anonymous), httptest.NewRequest(http.MethodGet, "/", nil))
+	serve(newGuard(keys, nil).Optional(anonymous), httptest.NewRequest(http.MethodGet, "/", nil))
 	is.True(ran)
 }
 
@@ -355,6 +356,6 @@ func TestContextHoldsNoToken(t *testing.T) {
 		}
 		output = append(output, fmt.Sprint(apikeyhttp.LogAttr(r.Context())))
 	})
-	serve(apikeyhttp.Authenticate(keys, nil)(served), r)
+	serve(newGuard(keys, nil).Authenticate(served), r)
 	apikeytest.AssertNoLeak(t, issued.Token, output...)
 }

@@ -8,19 +8,20 @@ import (
 	"testing"
 
 	"github.com/keyturn/apikey"
+	"github.com/keyturn/apikey/apikeyhttp"
 )
 
 // TestSwarmFindsFaults runs middlewares that mix principals up. The swarm must
 // notice.
 func TestSwarmFindsFaults(t *testing.T) {
 	faults := []struct {
-		name         string
-		authenticate func(right func(http.Handler) http.Handler) func(http.Handler) http.Handler
+		name    string
+		protect protect
 	}{
-		{"key of the request before, in a shared variable", func(right func(http.Handler) http.Handler) func(http.Handler) http.Handler {
+		{"key of the request before, in a shared variable", func(guard *apikeyhttp.Guard, scope string) func(http.Handler) http.Handler {
 			var last atomic.Pointer[apikey.Key]
 			return func(next http.Handler) http.Handler {
-				return right(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				return guard.Require(scope)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					key, _ := apikey.FromContext(r.Context())
 					if before := last.Swap(&key); before != nil {
 						r = r.WithContext(apikey.NewContext(r.Context(), *before))
@@ -29,20 +30,21 @@ func TestSwarmFindsFaults(t *testing.T) {
 				}))
 			}
 		}},
-		{"first key of the connection, in a cache", func(right func(http.Handler) http.Handler) func(http.Handler) http.Handler {
+		{"first key of the connection, in a cache", func(guard *apikeyhttp.Guard, scope string) func(http.Handler) http.Handler {
 			var first sync.Map
 			return func(next http.Handler) http.Handler {
-				return right(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				return guard.Require(scope)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					key, _ := apikey.FromContext(r.Context())
 					cached, _ := first.LoadOrStore(r.RemoteAddr, key)
 					next.ServeHTTP(w, r.WithContext(apikey.NewContext(r.Context(), cached.(apikey.Key))))
 				}))
 			}
 		}},
-		{"key of the request before, for scopes only", func(right func(http.Handler) http.Handler) func(http.Handler) http.Handler {
+		{"key of the request before, for scopes only", func(guard *apikeyhttp.Guard, scope string) func(http.Handler) http.Handler {
 			var last atomic.Pointer[apikey.Key]
 			return func(next http.Handler) http.Handler {
-				return right(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				next = guard.Require(scope)(next)
+				return guard.Authenticate(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					key, _ := apikey.FromContext(r.Context())
 					if before := last.Swap(&key); before != nil {
 						mixed := key
@@ -57,7 +59,7 @@ func TestSwarmFindsFaults(t *testing.T) {
 	for _, fault := range faults {
 		t.Run(fault.name, func(t *testing.T) {
 			s := newSwarm(t)
-			s.run(t, fault.authenticate(s.authenticate()), 600)
+			s.run(t, fault.protect, 600)
 			for _, p := range s.protocols {
 				if p.wrong.Load() == 0 {
 					t.Errorf("%s: nothing found", p.name)

@@ -32,7 +32,7 @@ func TestSwarm(t *testing.T) {
 	}
 	before := runtime.NumGoroutine()
 	s := newSwarm(t)
-	s.run(t, s.authenticate(), total)
+	s.run(t, right, total)
 	awaitGoroutines(t, before)
 	for _, fault := range s.faults {
 		t.Error(fault)
@@ -113,25 +113,31 @@ func newSwarm(t *testing.T) *swarm {
 	return s
 }
 
-// authenticate returns the middleware that is tested, with all the carriers of
-// the matrix turned on.
-func (s *swarm) authenticate() func(http.Handler) http.Handler {
+// protect makes the middleware of a route that needs a scope.
+type protect func(guard *apikeyhttp.Guard, scope string) func(http.Handler) http.Handler
+
+func right(guard *apikeyhttp.Guard, scope string) func(http.Handler) http.Handler {
+	return guard.Require(scope)
+}
+
+// guard returns the Guard that is tested, with all the carriers of the matrix
+// turned on.
+func (s *swarm) guard() *apikeyhttp.Guard {
 	options := &apikeyhttp.Options{}
 	for _, carrier := range carriers {
 		options.Carriers |= carrier.carrier
 	}
-	return apikeyhttp.Authenticate(s.manager, options)
+	return newGuard(s.manager, options)
 }
 
 // run serves and sends requests, and returns when nothing is under way.
-func (s *swarm) run(t *testing.T, authenticate func(http.Handler) http.Handler, total int) {
+func (s *swarm) run(t *testing.T, protect protect, total int) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	s.url = "http://" + listener.Addr().String()
 	mux := http.NewServeMux()
 	for group := range swarmGroups {
-		require := apikeyhttp.Require(fmt.Sprint("group:", group))
-		mux.Handle(fmt.Sprint("GET /", group), authenticate(require(http.HandlerFunc(s.serve))))
+		mux.Handle(fmt.Sprint("GET /", group), protect(s.guard(), fmt.Sprint("group:", group))(http.HandlerFunc(s.serve)))
 	}
 	output := &rawLog{}
 	server := &http.Server{Handler: mux, ErrorLog: log.New(output, "", 0), Protocols: new(http.Protocols)}

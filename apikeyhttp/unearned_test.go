@@ -11,7 +11,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/keyturn/apikey"
-	"github.com/keyturn/apikey/apikeyhttp"
 	"github.com/keyturn/apikey/apikeytest"
 	"github.com/matryer/is"
 )
@@ -19,7 +18,7 @@ import (
 // TestUnearnedRefusalsAreIdentical compares whole responses, byte for byte.
 func TestUnearnedRefusalsAreIdentical(t *testing.T) {
 	keys := apikeytest.New(t)
-	handler := apikeyhttp.Authenticate(keys, anyCarrier)(newHandler())
+	handler := newGuard(keys, anyCarrier).Authenticate(newHandler())
 	params := apikey.IssueParams{}
 	live := keys.MustIssue(t, params).Token.Reveal()
 	tokens := map[string]string{
@@ -58,7 +57,7 @@ func TestUnearnedRefusalsAreIdentical(t *testing.T) {
 func TestChangedTokens(t *testing.T) {
 	keys := apikeytest.New(t)
 	served := newHandler()
-	handler := apikeyhttp.Authenticate(keys, anyCarrier)(served)
+	handler := newGuard(keys, anyCarrier).Authenticate(served)
 	live := keys.MustIssue(t, apikey.IssueParams{}).Token.Reveal()
 	changed := map[string]bool{}
 	for i := range len(live) {
@@ -100,7 +99,7 @@ func TestSameKeyByEveryCarrier(t *testing.T) {
 		served := newHandler()
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		carrier.set(r, issued.Token.Reveal())
-		is.Equal(serve(apikeyhttp.Authenticate(keys, anyCarrier)(served), r).StatusCode, 200)
+		is.Equal(serve(newGuard(keys, anyCarrier).Authenticate(served), r).StatusCode, 200)
 		is.Equal(served.calls, 1)
 		is.Equal(served.key, want)
 	}

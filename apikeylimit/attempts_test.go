@@ -58,7 +58,7 @@ func TestAtOnce(t *testing.T) {
 		issued, err := keys.Issue(ctx, apikey.IssueParams{Owner: "ada", Name: "good"})
 		must(t, err)
 		limiter, _ := newLimiter(t, apikeylimit.Options{})
-		handler := apikeyhttp.Authenticate(keys, &apikeyhttp.Options{Limiter: limiter})(
+		handler := newGuard(t, keys, &apikeyhttp.Options{Limiter: limiter}).Authenticate(
 			http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 		var mu sync.Mutex
 		statuses := map[string]int{}

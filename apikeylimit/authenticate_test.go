@@ -33,7 +33,14 @@ type stack struct {
 	calls   int // of the handler behind
 }
 
-func newStack(t *testing.T, o apikeylimit.Options, middlewares ...func(http.Handler) http.Handler) *stack {
+func newGuard(t *testing.T, v apikey.Validator, options *apikeyhttp.Options) *apikeyhttp.Guard {
+	t.Helper()
+	guard, err := apikeyhttp.New(v, options)
+	must(t, err)
+	return guard
+}
+
+func newStack(t *testing.T, o apikeylimit.Options) *stack {
 	t.Helper()
 	s := &stack{Manager: apikeytest.New(t), t: t}
 	o.Now = s.Clock.Now
@@ -42,10 +49,7 @@ func newStack(t *testing.T, o apikeylimit.Options, middlewares ...func(http.Hand
 	must(t, err)
 	s.options = &apikeyhttp.Options{Limiter: s.limiter, Carriers: apikeyhttp.Bearer | apikeyhttp.Header | apikeyhttp.Basic}
 	s.handler = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { s.calls++ })
-	for _, m := range middlewares {
-		s.handler = m(s.handler)
-	}
-	s.handler = apikeyhttp.Authenticate(s.Manager, s.options)(s.handler)
+	s.handler = newGuard(t, s.Manager, s.options).Authenticate(s.handler)
 	return s
 }
 
@@ -206,8 +210,8 @@ func TestCarriersShare(t *testing.T) {
 // are, also if an inner one is another with the same Limiter.
 func TestStackedTakeOnce(t *testing.T) {
 	s := newStack(t, apikeylimit.Options{Default: per(3, time.Minute)})
-	again := apikeyhttp.Authenticate(s.Manager, s.options)
-	s.handler = apikeyhttp.Authenticate(s.Manager, &apikeyhttp.Options{Limiter: s.limiter})(again(s.handler))
+	again := newGuard(t, s.Manager, s.options).Authenticate
+	s.handler = newGuard(t, s.Manager, &apikeyhttp.Options{Limiter: s.limiter}).Authenticate(again(s.handler))
 	token := s.MustIssue(t, apikey.IssueParams{}).Token.Reveal()
 	for i := range 3 {
 		r := s.get(token, home)
@@ -219,7 +223,8 @@ func TestStackedTakeOnce(t *testing.T) {
 
 // TestScopeRefusals: they are requests of the key too.
 func TestScopeRefusals(t *testing.T) {
-	s := newStack(t, apikeylimit.Options{Default: per(2, time.Minute)}, apikeyhttp.Require("orders:read"))
+	s := newStack(t, apikeylimit.Options{Default: per(2, time.Minute)})
+	s.handler = newGuard(t, s.Manager, s.options).Require("orders:read")(s.handler)
 	issued := s.MustIssue(t, apikey.IssueParams{Scopes: []string{"users:read"}})
 	for i := range 2 {
 		r := s.get(issued.Token.Reveal(), home)
@@ -300,7 +305,7 @@ func TestRightSecretIsNoGuess(t *testing.T) {
 func TestMalformedRateIsUnavailable(t *testing.T) {
 	l, _ := newLimiter(t, apikeylimit.Options{})
 	calls := 0
-	h := apikeyhttp.Authenticate(validator{per(-5, time.Minute)}, &apikeyhttp.Options{Limiter: l})(
+	h := newGuard(t, validator{per(-5, time.Minute)}, &apikeyhttp.Options{Limiter: l}).Authenticate(
 		http.HandlerFunc(func(http.ResponseWriter, *http.Request) { calls++ }))
 	r := httptest.NewRequest("GET", "/", nil)
 	r.Header.Set("X-API-Key", "any")
@@ -362,10 +367,10 @@ func TestTrouble(t *testing.T) {
 			is := is.New(t)
 			s := newStack(t, apikeylimit.Options{})
 			var observed []error
-			s.handler = apikeyhttp.Authenticate(s.Manager, &apikeyhttp.Options{
+			s.handler = newGuard(t, s.Manager, &apikeyhttp.Options{
 				Limiter: failing{s.limiter, tt.method},
 				Observe: func(_ *http.Request, o apikeyhttp.Observation) { observed = append(observed, o.Err) },
-			})(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { s.calls++ }))
+			}).Authenticate(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { s.calls++ }))
 			is.Equal(s.get(s.MustIssue(t, apikey.IssueParams{}).Token.Reveal(), home).StatusCode, tt.good)
 			is.Equal(s.calls == 1, tt.good == 200)
 			is.Equal(s.get("nonsense", home).StatusCode, tt.bad)

@@ -5,7 +5,7 @@
 //		Default: apikey.Rate{Requests: 100, Period: time.Minute},
 //	})
 //	// ...
-//	authenticate := apikeyhttp.Authenticate(manager, &apikeyhttp.Options{Limiter: limiter})
+//	guard, err := apikeyhttp.New(manager, &apikeyhttp.Options{Limiter: limiter})
 //
 // # Keys
 //

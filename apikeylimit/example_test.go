@@ -25,8 +25,11 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	authenticate := apikeyhttp.Authenticate(manager, &apikeyhttp.Options{Limiter: limiter})
-	handler := authenticate(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {}))
+	guard, err := apikeyhttp.New(manager, &apikeyhttp.Options{Limiter: limiter})
+	if err != nil {
+		log.Fatal(err)
+	}
+	handler := guard.Authenticate(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {}))
 
 	issued, err := manager.Issue(ctx, apikey.IssueParams{Owner: "ada", Name: "billing"})
 	if err != nil {
@@ -58,7 +61,11 @@ func ExampleNew() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	handler := apikeyhttp.Authenticate(manager, &apikeyhttp.Options{Limiter: limiter})(http.NotFoundHandler())
+	guard, err := apikeyhttp.New(manager, &apikeyhttp.Options{Limiter: limiter})
+	if err != nil {
+		log.Fatal(err)
+	}
+	handler := guard.Authenticate(http.NotFoundHandler())
 	for n := range 6 {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.Header.Set("X-API-Key", fmt.Sprint("guess-", n))

@@ -65,10 +65,10 @@ func newServer(t *testing.T, goesOn bool, o apikeylimit.Options) *server {
 	s.keys, err = apikey.New(s.store, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
 	must(t, err)
 	limiter, _ := newLimiter(t, o)
-	s.Server = httptest.NewServer(apikeyhttp.Authenticate(s.keys, &apikeyhttp.Options{
+	s.Server = httptest.NewServer(newGuard(t, s.keys, &apikeyhttp.Options{
 		Limiter: limiter,
 		Observe: func(_ *http.Request, o apikeyhttp.Observation) { s.observed <- o.LogValue().String() },
-	})(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
+	}).Authenticate(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
 	t.Cleanup(s.Close)
 	s.client = s.Client()
 	return s
@@ -190,14 +190,14 @@ func TestEndWhileWaiting(t *testing.T) {
 		must(t, err)
 		var mu sync.Mutex
 		observed := make(map[string]apikeyhttp.Observation)
-		handler := apikeyhttp.Authenticate(keys, &apikeyhttp.Options{
+		handler := newGuard(t, keys, &apikeyhttp.Options{
 			Limiter: limiter,
 			Observe: func(r *http.Request, o apikeyhttp.Observation) {
 				mu.Lock()
 				defer mu.Unlock()
 				observed[r.URL.Path] = o
 			},
-		})(http.NotFoundHandler())
+		}).Authenticate(http.NotFoundHandler())
 		send := func(ctx context.Context, path, token string) {
 			r := httptest.NewRequestWithContext(ctx, "GET", path, nil)
 			r.Header.Set("Authorization", "Bearer "+token)
@@ -254,10 +254,10 @@ func TestDeadlineDuringTheCheck(t *testing.T) {
 		must(t, err)
 		limiter, _ := newLimiter(t, apikeylimit.Options{Invalid: new(per(2, time.Hour))})
 		var observed apikeyhttp.Observation
-		handler := apikeyhttp.Authenticate(keys, &apikeyhttp.Options{
+		handler := newGuard(t, keys, &apikeyhttp.Options{
 			Limiter: limiter,
 			Observe: func(_ *http.Request, o apikeyhttp.Observation) { observed = o },
-		})(http.NotFoundHandler())
+		}).Authenticate(http.NotFoundHandler())
 		for i, want := range []int{503, 503, 429} {
 			ctx, cancel := context.WithTimeout(ctx, time.Second)
 			r := httptest.NewRequestWithContext(ctx, "GET", "/", nil)
@@ -278,7 +278,7 @@ func TestCanceledBefore(t *testing.T) {
 	s := newStack(t, apikeylimit.Options{Invalid: new(per(1, time.Hour))})
 	var observed apikeyhttp.Observation
 	s.options.Observe = func(_ *http.Request, o apikeyhttp.Observation) { observed = o }
-	s.handler = apikeyhttp.Authenticate(s.Manager, s.options)(s.handler)
+	s.handler = newGuard(t, s.Manager, s.options).Authenticate(s.handler)
 	gone, cancel := context.WithCancel(ctx)
 	cancel()
 	calls := s.Store.Calls(apikeytest.Any)

@@ -44,7 +44,7 @@ func TestNoAddress(t *testing.T) {
 	s := newStack(t, apikeylimit.Options{Invalid: new(per(3, time.Minute))})
 	observed := map[string]int{}
 	s.options.Observe = func(_ *http.Request, o apikeyhttp.Observation) { observed[o.LogValue().String()]++ }
-	s.handler = apikeyhttp.Authenticate(s.Manager, s.options)(s.handler)
+	s.handler = newGuard(t, s.Manager, s.options).Authenticate(s.handler)
 	unknown := []string{"", "@", "192.0.2.1", "2001:db8::1", "[2001:db8::1]", "/run/app.sock", "192.0.2.1:", "192.0.2.1:99999", "client:80"}
 	count := 0
 	for n := range 1000 {

@@ -94,7 +94,11 @@ func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 		err = errors.Join(err, <-counted)
 	}()
 
-	server, err := startServer(ctx, *addr, orders(manager))
+	handler, err := orders(manager)
+	if err != nil {
+		return err
+	}
+	server, err := startServer(ctx, *addr, handler)
 	if err != nil {
 		return err
 	}

@@ -14,19 +14,23 @@ import (
 
 // orders is the application: an HTTP server whose routes need a key.
 //
-// Authenticate validates the key of each request. Require asks for scopes,
-// route by route. Behind them a handler only runs for a key that is good.
-func orders(keys apikey.Validator) http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("GET /orders", apikeyhttp.Require("orders:read")(http.HandlerFunc(listOrders)))
-	mux.Handle("POST /orders", apikeyhttp.Require("orders:write")(http.HandlerFunc(placeOrder)))
+// Require validates the key of each request, and checks its scopes. A handler
+// behind it only runs for a key that is valid.
+func orders(keys apikey.Validator) (http.Handler, error) {
 	// Basic is off by default. It is for programs such as curl --user.
 	options := &apikeyhttp.Options{Carriers: apikeyhttp.Bearer | apikeyhttp.Header | apikeyhttp.Basic}
-	return apikeyhttp.Authenticate(keys, options)(mux)
+	guard, err := apikeyhttp.New(keys, options)
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /orders", guard.Require("orders:read")(http.HandlerFunc(listOrders)))
+	mux.Handle("POST /orders", guard.Require("orders:write")(http.HandlerFunc(placeOrder)))
+	return mux, nil
 }
 
 func listOrders(w http.ResponseWriter, r *http.Request) {
-	key, _ := apikey.FromContext(r.Context()) // the key that Authenticate accepted
+	key, _ := apikey.FromContext(r.Context()) // the key that the guard accepted
 	fmt.Fprintf(w, "orders of %s\n", key.Owner)
 }
 

@@ -134,7 +134,11 @@ func TestWalkNotices(t *testing.T) {
 			if test.keys != nil {
 				keys = test.keys(manager)
 			}
-			server := httptest.NewServer(orders(keys))
+			handler, err := orders(keys)
+			if err != nil {
+				t.Fatal(err)
+			}
+			server := httptest.NewServer(handler)
 			defer server.Close()
 
 			w := walk{manager: manager, clock: clock, client: client{server.URL}, report: &report{out: io.Discard}}

@@ -23,18 +23,22 @@ var scopes = []apikeyui.Scope{
 
 // api is what the keys are for. It knows no session: the cookie of who is
 // logged in opens nothing here.
-func api(keys apikey.Validator) http.Handler {
+func api(keys apikey.Validator) (http.Handler, error) {
+	guard, err := apikeyhttp.New(keys, nil)
+	if err != nil {
+		return nil, err
+	}
 	mux := http.NewServeMux()
 	// It asks for no scope, so that the curl line that is shown with a new key
 	// works whatever scopes were chosen.
-	mux.HandleFunc("GET "+whoamiPath, whoami)
-	mux.Handle("GET "+ordersPath, apikeyhttp.Require("orders:read")(http.HandlerFunc(listOrders)))
-	mux.Handle("POST "+ordersPath, apikeyhttp.Require("orders:write")(http.HandlerFunc(placeOrder)))
-	return apikeyhttp.Authenticate(keys, nil)(mux)
+	mux.Handle("GET "+whoamiPath, guard.Authenticate(http.HandlerFunc(whoami)))
+	mux.Handle("GET "+ordersPath, guard.Require("orders:read")(http.HandlerFunc(listOrders)))
+	mux.Handle("POST "+ordersPath, guard.Require("orders:write")(http.HandlerFunc(placeOrder)))
+	return mux, nil
 }
 
 func whoami(w http.ResponseWriter, r *http.Request) {
-	key, _ := apikey.FromContext(r.Context()) // the key that Authenticate accepted
+	key, _ := apikey.FromContext(r.Context()) // the key that the guard accepted
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	fmt.Fprintf(w, "%s, with the key %q and the scopes %q\n", key.Owner, key.Name, key.Scopes)
 }

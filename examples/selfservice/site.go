@@ -50,11 +50,15 @@ func newSite(keys *apikey.Manager, a *accounts, url string) (http.Handler, error
 	pages.HandleFunc("POST "+logoutPath, login.logOut)
 	pages.Handle(pagesPath, login.required(http.StripPrefix(pagesPath[:len(pagesPath)-1], apikeyui.Handler(keys, options))))
 
+	api, err := api(keys)
+	if err != nil {
+		return nil, err
+	}
 	// What comes with a cookie must come from this site. That goes for the
 	// login too: nobody is to be logged in as somebody else unawares.
 	protection := http.NewCrossOriginProtection()
 	mux := http.NewServeMux()
-	mux.Handle(apiPath, api(keys))
+	mux.Handle(apiPath, api)
 	mux.Handle("/", protection.Handler(login.sessions.LoadAndSave(pages)))
 	return mux, nil
 }

@@ -41,12 +41,13 @@ func newSite(t *testing.T) *site {
 	})
 	mux := http.NewServeMux()
 	mux.Handle("/v1/account/", http.StripPrefix("/v1/account", api))
-	mux.Handle("/orders", apikeyhttp.Authenticate(s.Manager, nil)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
+	guard, err := apikeyhttp.New(s.Manager, nil)
+	must(t, err)
+	mux.Handle("/orders", guard.Authenticate(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	s.url = server.URL
 	s.transport = newValidating(t, server.URL+"/v1/account/openapi.json", server.Client().Transport)
-	var err error
 	s.client, err = apitest.NewClientWithResponses(server.URL+"/v1/account", apitest.WithHTTPClient(&http.Client{Transport: s.transport}),
 		apitest.WithRequestEditorFn(func(_ context.Context, r *http.Request) error {
 			r.Header.Set("Session", "ada")

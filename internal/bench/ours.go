@@ -28,22 +28,28 @@ func ours(ctx context.Context) ([]Contender, error) {
 	if err != nil {
 		return nil, err
 	}
-	authenticate := apikeyhttp.Authenticate(one, nil)
-	require := apikeyhttp.Require("orders:read")
+	guard, err := apikeyhttp.New(one, nil)
+	if err != nil {
+		return nil, err
+	}
+	guardMany, err := apikeyhttp.New(many, nil)
+	if err != nil {
+		return nil, err
+	}
 	token := oneKey.tokens[0]
 	forged := forge(token, manyKeys.tokens[0])
 	mistyped := []byte(token)
 	mistyped[len(mistyped)-40] ^= 1 // a digit of the secret, so that the checksum fails
 
 	single := Contender{
-		Name: OneKey, Protect: authenticate, Principal: owner,
+		Name: OneKey, Protect: guard.Authenticate, Principal: owner,
 		Tokens: oneKey.tokens, Status: http.StatusOK, Principals: oneKey.owners, Forged: forged,
 	}
 	required := single
 	required.Name = Required
-	required.Protect = func(next http.Handler) http.Handler { return authenticate(require(next)) }
+	required.Protect = guard.Require("orders:read")
 	several := Contender{
-		Name: ManyKeys, Protect: apikeyhttp.Authenticate(many, nil), Principal: owner,
+		Name: ManyKeys, Protect: guardMany.Authenticate, Principal: owner,
 		Tokens: manyKeys.tokens, Status: http.StatusOK, Principals: manyKeys.owners,
 		Forged: forge(manyKeys.tokens[0], manyKeys.tokens[1]),
 	}

@@ -275,7 +275,11 @@ func newHangUps(t *testing.T, m *apikey.Manager) *hangUps {
 	for n := range h.handled {
 		h.handled[n] = make(chan struct{}, 1)
 	}
-	inner := apikeyhttp.Authenticate(observed{m, h}, nil)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	guard, err := apikeyhttp.New(observed{m, h}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inner := guard.Authenticate(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	h.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		inner.ServeHTTP(w, r)
 		if n, err := strconv.Atoi(r.Header.Get("X-Client")); err == nil {

@@ -91,8 +91,8 @@ func nothingLeaks(t *testing.T, e Engine) {
 		"prefix": func() (any, error) {
 			return apikey.New(store, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, Prefix: text})
 		},
-		"realm":  func() (any, error) { return nil, (&apikeyhttp.Options{Realm: text + "\""}).Check() },
-		"header": func() (any, error) { return nil, (&apikeyhttp.Options{Header: text}).Check() },
+		"realm":  func() (any, error) { return apikeyhttp.New(apikeytest.Deny(nil), &apikeyhttp.Options{Realm: text + "\""}) },
+		"header": func() (any, error) { return apikeyhttp.New(apikeytest.Deny(nil), &apikeyhttp.Options{Header: text}) },
 	} {
 		v, err := value()
 		if err == nil {
@@ -277,10 +277,14 @@ func (c *collector) add(name string, v any, err error) {
 
 // ask calls a protected route and keeps all of the answer.
 func ask(c *collector, m *apikey.Manager, token string) {
-	h := apikeyhttp.Authenticate(m, nil)(apikeyhttp.Require("a:b")(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	guard, err := apikeyhttp.New(m, nil)
+	if err != nil {
+		panic(err)
+	}
+	h := guard.Require("a:b")(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		key, _ := apikey.FromContext(r.Context())
 		fmt.Fprintf(w, "%+v %v", key, r.Context())
-	})))
+	}))
 	for _, header := range []string{"Authorization", "X-API-Key"} {
 		r := httptest.NewRequest("GET", "/", nil)
 		value := token

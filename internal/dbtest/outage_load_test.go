@@ -62,10 +62,12 @@ func newLoad(t *testing.T, store apikey.Store, wrap func(apikey.Validator) apike
 	if wrap != nil {
 		validator = wrap(validator)
 	}
-	h := apikeyhttp.Authenticate(validator, nil)(apikeyhttp.Require("orders:read")(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	guard, err := apikeyhttp.New(validator, nil)
+	is.NoErr(err)
+	h := guard.Require("orders:read")(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		key, _ := apikey.FromContext(r.Context())
 		io.WriteString(w, key.ID)
-	})))
+	}))
 	l.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), time.Duration(l.deadline.Load()))
 		defer cancel()

@@ -67,7 +67,11 @@ func newSite(t testing.TB, change ...func(*apikeyui.Options)) *site {
 		w.Write([]byte("<!DOCTYPE html><title>host</title><h1>Log in</h1>"))
 	})
 	mux.Handle(prefix, s.record(http.StripPrefix(strings.TrimSuffix(prefix, "/"), apikeyui.Handler(s.keys.Manager, o))))
-	mux.Handle("GET /v1/orders", apikeyhttp.Authenticate(s.keys.Manager, nil)(http.HandlerFunc(
+	guard, err := apikeyhttp.New(s.keys.Manager, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux.Handle("GET /v1/orders", guard.Authenticate(http.HandlerFunc(
 		func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("orders")) })))
 	mux.HandleFunc("GET /favicon.ico", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	server.Start()

@@ -28,18 +28,22 @@ func main() {
 }
 
 func serve(l net.Listener, keys apikey.Validator, book *orders.Book) error {
-	server := &http.Server{Handler: routes(keys, book), ReadHeaderTimeout: 10 * time.Second}
+	guard, err := apikeyhttp.New(keys, nil)
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: routes(guard, book), ReadHeaderTimeout: 10 * time.Second}
 	return server.Serve(l)
 }
 
-func routes(keys apikey.Validator, book *orders.Book) chi.Router {
+func routes(guard *apikeyhttp.Guard, book *orders.Book) chi.Router {
 	r := chi.NewRouter()
-	r.Use(apikeyhttp.Authenticate(keys, nil), visit(book), middleware.GetHead)
-	r.With(apikeyhttp.Require("orders:read")).Get("/orders", func(w http.ResponseWriter, r *http.Request) {
+	r.Use(guard.Authenticate, middleware.GetHead)
+	r.With(guard.Require("orders:read"), visit(book)).Get("/orders", func(w http.ResponseWriter, r *http.Request) {
 		key, _ := apikey.FromContext(r.Context())
 		io.WriteString(w, book.List(key.Owner))
 	})
-	r.With(apikeyhttp.Require("orders:write")).Post("/orders", func(w http.ResponseWriter, r *http.Request) {
+	r.With(guard.Require("orders:write"), visit(book)).Post("/orders", func(w http.ResponseWriter, r *http.Request) {
 		order, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1000))
 		if err != nil {
 			http.Error(w, "the order is too long", http.StatusRequestEntityTooLarge)
@@ -51,7 +55,7 @@ func routes(keys apikey.Validator, book *orders.Book) chi.Router {
 	return r
 }
 
-// visit is a middleware behind Authenticate.
+// visit is a middleware behind Require.
 func visit(book *orders.Book) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -26,11 +26,15 @@ func main() {
 }
 
 func serve(l net.Listener, keys apikey.Validator, book *orders.Book) error {
-	server := &http.Server{Handler: routes(keys, book), ReadHeaderTimeout: 10 * time.Second}
+	guard, err := apikeyhttp.New(keys, nil)
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: routes(guard, book), ReadHeaderTimeout: 10 * time.Second}
 	return server.Serve(l)
 }
 
-func routes(keys apikey.Validator, book *orders.Book) *echo.Echo {
+func routes(guard *apikeyhttp.Guard, book *orders.Book) *echo.Echo {
 	list := func(c *echo.Context) error {
 		key, _ := apikey.FromContext(c.Request().Context())
 		return c.String(http.StatusOK, book.List(key.Owner))
@@ -43,16 +47,16 @@ func routes(keys apikey.Validator, book *orders.Book) *echo.Echo {
 		key, _ := apikey.FromContext(c.Request().Context())
 		return c.String(http.StatusOK, book.Place(key.Owner, string(order)))
 	}
-	canRead, canWrite := middleware(apikeyhttp.Require("orders:read")), middleware(apikeyhttp.Require("orders:write"))
+	canRead, canWrite := middleware(guard.Require("orders:read")), middleware(guard.Require("orders:write"))
 	e := echo.New()
-	e.Use(middleware(apikeyhttp.Authenticate(keys, nil)), visit(book))
-	e.GET("/orders", list, canRead)
-	e.HEAD("/orders", list, canRead)
-	e.POST("/orders", place, canWrite)
+	e.Use(middleware(guard.Authenticate))
+	e.GET("/orders", list, canRead, visit(book))
+	e.HEAD("/orders", list, canRead, visit(book))
+	e.POST("/orders", place, canWrite, visit(book))
 	return e
 }
 
-// visit is a middleware behind Authenticate.
+// visit is a middleware behind Require.
 func visit(book *orders.Book) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c *echo.Context) error {

@@ -25,7 +25,7 @@ func TestResponse(t *testing.T) {
 			before = c.Response()
 			return next(c)
 		}
-	}, middleware(apikeyhttp.Authenticate(apikeytest.Allow(apikey.Key{Owner: "ada"}), nil)))
+	}, middleware(newGuard(t).Authenticate))
 	e.GET("/", func(c *echo.Context) error {
 		behind = c.Response()
 		return c.NoContent(http.StatusNoContent)
@@ -39,10 +39,19 @@ func TestResponse(t *testing.T) {
 	}
 }
 
+func newGuard(t *testing.T) *apikeyhttp.Guard {
+	t.Helper()
+	guard, err := apikeyhttp.New(apikeytest.Allow(apikey.Key{Owner: "ada"}), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return guard
+}
+
 // TestError: what a handler returns reaches echo's error handler.
 func TestError(t *testing.T) {
 	e := echo.New()
-	e.Use(middleware(apikeyhttp.Authenticate(apikeytest.Allow(apikey.Key{Owner: "ada"}), nil)))
+	e.Use(middleware(newGuard(t).Authenticate))
 	e.GET("/", func(c *echo.Context) error { return echo.NewHTTPError(http.StatusTeapot, "") })
 	r := httptest.NewRequest("GET", "/", nil)
 	r.Header.Set("X-API-Key", "any")

@@ -20,8 +20,8 @@ import (
 //
 // The adaptor reads the whole body into memory, also with StreamRequestBody.
 // A handler runs after the middleware has returned, not within it: so
-// Options.Observe is told before, and does not learn of what Require refuses.
-// c.OriginalURL() stays what was sent, also behind StripCredential.
+// Options.Observe is called before, and of two guards on one route each
+// validates the key. c.OriginalURL() stays what was sent, also behind StripCredential.
 func middleware(m func(http.Handler) http.Handler) fiber.Handler {
 	return func(c fiber.Ctx) error {
 		var passed *http.Request

@@ -37,7 +37,7 @@ func (k *keeper) Validate(_ context.Context, token string, _ ...apikey.Requireme
 func TestQuery(t *testing.T) {
 	k := &keeper{}
 	app := fiber.New()
-	app.Use(middleware(apikeyhttp.Authenticate(k, &apikeyhttp.Options{Carriers: apikeyhttp.Query})))
+	app.Use(middleware(newGuard(t, k, &apikeyhttp.Options{Carriers: apikeyhttp.Query}).Authenticate))
 	app.Get("/", func(c fiber.Ctx) error { return c.SendStatus(fiber.StatusNoContent) })
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -71,6 +71,15 @@ func TestQuery(t *testing.T) {
 	}
 }
 
+func newGuard(t *testing.T, v apikey.Validator, options *apikeyhttp.Options) *apikeyhttp.Guard {
+	t.Helper()
+	guard, err := apikeyhttp.New(v, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return guard
+}
+
 type panicking struct{}
 
 func (panicking) Validate(context.Context, string, ...apikey.Requirement) (apikey.Key, error) {
@@ -83,7 +92,7 @@ func TestPanic(t *testing.T) {
 	book := &orders.Book{}
 	r := httptest.NewRequest("GET", "/orders", nil)
 	r.Header.Set("X-API-Key", "any")
-	got, err := routes(panicking{}, book).Test(r)
+	got, err := routes(newGuard(t, panicking{}, nil), book).Test(r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,8 +107,8 @@ func TestRemoveCredential(t *testing.T) {
 	keys := apikeytest.New(t)
 	token := keys.MustIssue(t, apikey.IssueParams{}).Token.Reveal()
 	options := &apikeyhttp.Options{Carriers: apikeyhttp.Bearer | apikeyhttp.Header | apikeyhttp.Basic | apikeyhttp.Query}
-	app := fiber.New()
-	app.Use(middleware(apikeyhttp.Authenticate(keys, options)), middleware(apikeyhttp.StripCredential))
+	app, guard := fiber.New(), newGuard(t, keys, options)
+	app.Use(middleware(guard.Authenticate), middleware(guard.StripCredential))
 	app.Get("/", func(c fiber.Ctx) error {
 		return c.SendString(c.Request().Header.String() + c.Request().URI().String())
 	})

@@ -28,11 +28,15 @@ func main() {
 }
 
 func serve(l net.Listener, keys apikey.Validator, book *orders.Book) error {
-	server := &http.Server{Handler: routes(keys, book), ReadHeaderTimeout: 10 * time.Second}
+	guard, err := apikeyhttp.New(keys, nil)
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: routes(guard, book), ReadHeaderTimeout: 10 * time.Second}
 	return server.Serve(l)
 }
 
-func routes(keys apikey.Validator, book *orders.Book) *gin.Engine {
+func routes(guard *apikeyhttp.Guard, book *orders.Book) *gin.Engine {
 	list := func(c *gin.Context) {
 		key, _ := apikey.FromContext(c.Request.Context())
 		c.String(http.StatusOK, "%s", book.List(key.Owner))
@@ -46,16 +50,16 @@ func routes(keys apikey.Validator, book *orders.Book) *gin.Engine {
 		key, _ := apikey.FromContext(c.Request.Context())
 		c.String(http.StatusOK, "%s", book.Place(key.Owner, string(order)))
 	}
-	canRead, canWrite := middleware(apikeyhttp.Require("orders:read")), middleware(apikeyhttp.Require("orders:write"))
+	canRead, canWrite := middleware(guard.Require("orders:read")), middleware(guard.Require("orders:write"))
 	engine := gin.New()
-	engine.Use(gin.Recovery(), middleware(apikeyhttp.Authenticate(keys, nil)), visit(book))
-	engine.GET("/orders", canRead, list)
-	engine.HEAD("/orders", canRead, list)
-	engine.POST("/orders", canWrite, place)
+	engine.Use(gin.Recovery(), middleware(guard.Authenticate))
+	engine.GET("/orders", canRead, visit(book), list)
+	engine.HEAD("/orders", canRead, visit(book), list)
+	engine.POST("/orders", canWrite, visit(book), place)
 	return engine
 }
 
-// visit is a middleware behind Authenticate.
+// visit is a middleware behind Require.
 func visit(book *orders.Book) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		key, _ := apikey.FromContext(c.Request.Context())

@@ -21,13 +21,17 @@ func main() {
 }
 
 func serve(l net.Listener, keys apikey.Validator, book *orders.Book) error {
-	server := &http.Server{Handler: routes(keys, book), ReadHeaderTimeout: 10 * time.Second}
+	guard, err := apikeyhttp.New(keys, nil)
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: routes(guard, book), ReadHeaderTimeout: 10 * time.Second}
 	return server.Serve(l)
 }
 
-// routes stand behind Authenticate as a whole, so that nobody without a key
-// learns which there are.
-func routes(keys apikey.Validator, book *orders.Book) http.Handler {
+// routes are behind Authenticate as a whole, so that nobody without a key learns
+// which routes exist. Require uses what Authenticate found out.
+func routes(guard *apikeyhttp.Guard, book *orders.Book) http.Handler {
 	list := func(w http.ResponseWriter, r *http.Request) {
 		key, _ := apikey.FromContext(r.Context())
 		io.WriteString(w, book.List(key.Owner))
@@ -41,14 +45,14 @@ func routes(keys apikey.Validator, book *orders.Book) http.Handler {
 		key, _ := apikey.FromContext(r.Context())
 		io.WriteString(w, book.Place(key.Owner, string(order)))
 	}
-	canRead, canWrite := apikeyhttp.Require("orders:read"), apikeyhttp.Require("orders:write")
+	canRead, canWrite := guard.Require("orders:read"), guard.Require("orders:write")
 	mux := http.NewServeMux()
-	mux.Handle("GET /orders", canRead(http.HandlerFunc(list)))
-	mux.Handle("POST /orders", canWrite(http.HandlerFunc(place)))
-	return apikeyhttp.Authenticate(keys, nil)(visit(book, mux))
+	mux.Handle("GET /orders", canRead(visit(book, http.HandlerFunc(list))))
+	mux.Handle("POST /orders", canWrite(visit(book, http.HandlerFunc(place))))
+	return guard.Authenticate(mux)
 }
 
-// visit is a middleware behind Authenticate.
+// visit is a middleware behind Require.
 func visit(book *orders.Book, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		key, _ := apikey.FromContext(r.Context())

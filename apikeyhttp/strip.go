@@ -7,26 +7,27 @@ import (
 	"strings"
 )
 
-// StripCredential wraps a handler that passes requests on, such as a
-// [net/http/httputil.ReverseProxy], so that the servers behind it do not get
-// to see the token. It stands behind Authenticate, as the last of the
-// middlewares, and takes out of the request whatever one of those before it
-// reads: headers, and the query parameter, also from Request.Form and the
-// Referer. The request that the handlers before it hold stays as it was.
+// StripCredential wraps a handler that forwards requests, such as a
+// [net/http/httputil.ReverseProxy], so that the servers behind it do not see
+// the token. It removes from the request everything that the Guard reads, and
+// everything that a guard in front of it reads: headers, and the query
+// parameter, also from Request.Form and the Referer. The request that the
+// handlers in front of it have is not changed.
 //
-// Without Authenticate before it every request is answered with status 500.
-func StripCredential(next http.Handler) http.Handler {
+//	guard.Authenticate(guard.StripCredential(proxy))
+//
+// Place it behind all other middlewares. It does not authenticate.
+func (g *Guard) StripCredential(next http.Handler) http.Handler {
+	g.checkMade()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		a := admissionIn(r.Context())
-		if a == nil {
-			defaults.refuse(w, r, answerNoAuthenticate)
-			return
-		}
 		passed := new(http.Request)
 		*passed = *r
 		passed.Header = r.Header.Clone()
-		for ; a != nil; a = a.outer {
-			a.config.remove(passed)
+		g.remove(passed)
+		for a := admissionIn(r.Context()); a != nil; a = a.outer {
+			if a.config != &g.config {
+				a.config.remove(passed)
+			}
 		}
 		next.ServeHTTP(w, passed)
 	})

@@ -33,6 +33,10 @@ var (
 	// file is signed with a pepper that is not in its Options.Peppers.
 	ErrPepper = errors.New("apikey: pepper of a stored credential is not configured")
 
+	// ErrNotFlushed is given to Options.Observe if uses have been counted for
+	// an hour and nothing flushes them. Start Run, or call Flush.
+	ErrNotFlushed = errors.New("apikey: usage has not been flushed for an hour")
+
 	// ErrClock means that Options.Now returned a time outside of the years
 	// 1970 (its first instant excluded) to 9999.
 	ErrClock = errors.New("apikey: clock is outside of the years 1970 to 9999")

@@ -88,8 +88,9 @@ type Options struct {
 	// changes a key itself, it must pass on its context.
 	Authorize func(ctx context.Context, action Action, key Key) error
 
-	// Observe, if set, is told of every Validate, for metrics and logs. It
-	// runs before Validate returns and must be safe for concurrent use.
+	// Observe, if set, is called for every Validate, for each flush of Run that
+	// failed, and if nothing flushes. It runs before Validate returns and must
+	// be safe for concurrent use.
 	Observe func(ctx context.Context, o Observation)
 
 	// Now is the clock. Default time.Now.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -12,6 +13,10 @@ import (
 // the database the limit of every request, and a lost count is no harm.
 type usageCounter struct {
 	shards [64]usageShard
+
+	// since is when the first use after the last Flush was counted, in Unix
+	// microseconds, or 0 if there was none.
+	since atomic.Int64
 }
 
 type usageShard struct {
@@ -67,6 +72,21 @@ func (u *usageCounter) count(keyID, credentialID string, now time.Time) {
 	c.last = max(c.last, micros)
 }
 
+// flushOverdue is how long uses wait for a Flush before that is reported.
+const flushOverdue = time.Hour
+
+// overdue reports whether uses have waited for a Flush for too long at time now,
+// at most once in that time.
+func (u *usageCounter) overdue(now time.Time) bool {
+	micros := now.UnixMicro()
+	since := u.since.Load()
+	if since == 0 {
+		u.since.CompareAndSwap(0, micros)
+		return false
+	}
+	return micros-since >= int64(flushOverdue/time.Microsecond) && u.since.CompareAndSwap(since, micros)
+}
+
 // keep adds to the days that are past.
 func (s *usageShard) keep(credentialID string, c count) {
 	if c.uses == 0 {
@@ -88,6 +108,7 @@ func (s *usageShard) keep(credentialID string, c count) {
 // that was not used since the last drain is forgotten, so that memory follows
 // the keys in use.
 func (u *usageCounter) drain() []Usage {
+	u.since.Store(0)
 	var uses []Usage
 	for i := range u.shards {
 		s := &u.shards[i]
@@ -184,7 +205,8 @@ func (m *Manager) Flush(ctx context.Context) error {
 //	err := <-done
 //
 // An error of a flush does not end Run: it is handed to Options.Observe. That
-// of the flush at the end is returned too.
+// of the flush at the end is returned too. If an hour passes without a Flush
+// while uses are counted, Options.Observe gets ErrNotFlushed, once per hour.
 func (m *Manager) Run(ctx context.Context) error {
 	ticker := time.NewTicker(flushEvery)
 	defer ticker.Stop()

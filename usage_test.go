@@ -233,3 +233,33 @@ func TestRun(t *testing.T) {
 		is.True(errors.Is(m.Run(ctx), lost))
 	})
 }
+
+// TestNotFlushed checks that Observe reports once per hour that uses were
+// counted and nothing flushes them, and nothing while a Flush comes in time.
+func TestNotFlushed(t *testing.T) {
+	is := is.New(t)
+	var seen []apikey.Observation
+	m, _, clock := newManager(t, apikey.Options{Observe: func(_ context.Context, o apikey.Observation) {
+		if o.Flush {
+			seen = append(seen, o)
+		}
+	}})
+	a := issue(t, m, apikey.IssueParams{})
+	use := func(after time.Duration) int {
+		clock.Add(after)
+		_, err := m.Validate(t.Context(), a.Token.Reveal())
+		is.NoErr(err)
+		return len(seen)
+	}
+	is.Equal(use(24*time.Hour), 0) // nothing was waiting
+	is.Equal(use(time.Hour-time.Microsecond), 0)
+	is.Equal(use(time.Microsecond), 1)
+	is.Equal(use(time.Minute), 1)
+	is.Equal(use(time.Hour), 2)
+	is.Equal(seen[0], apikey.Observation{Flush: true, Err: apikey.ErrNotFlushed})
+	is.NoErr(m.Flush(t.Context()))
+	is.Equal(use(2*time.Hour), 2)
+	is.Equal(use(59*time.Minute), 2)
+	is.NoErr(m.Flush(t.Context()))
+	is.Equal(use(59*time.Minute), 2)
+}

@@ -45,26 +45,6 @@ func Scope(scope string) Requirement {
 // to networks needs. The zero Addr is no address.
 func From(addr netip.Addr) Requirement { return Requirement{kind: requireAddress, addr: addr} }
 
-// Observation is what Options.Observe is told of one call of Validate, and of
-// each flush of Run that failed.
-type Observation struct {
-	// CredentialID is the one in the token; empty if the text was no token.
-	// It is what the caller sent, made of letters and digits only.
-	CredentialID string
-
-	// KeyID and Owner are set only if the secret was right.
-	KeyID string
-	Owner string
-
-	// Canceled is set if ctx had been canceled when Validate returned. With
-	// ErrUnavailable it distinguishes a client that hung up from a store
-	// failure. A deadline does not set it.
-	Canceled bool
-
-	Flush bool  // set for a flush; all but Err is empty then
-	Err   error // what Validate, or Flush, returned
-}
-
 // Validate checks a token as the client sent it, and whether its key meets the
 // requirements. It is the one way to accept a request. It returns the key, named by
 // the access key that was presented and with the scopes that its owner's
@@ -98,7 +78,7 @@ func (m *Manager) Validate(ctx context.Context, token string, requirements ...Re
 	var o Observation
 	if err = wellFormed(requirements); err == nil {
 		if t, ok := parseToken(token); ok {
-			o.CredentialID = t.credentialID
+			o.AccessKey = token[:len(t.prefix)+1+len(t.credentialID)]
 			err = m.validate(ctx, t, requirements, &key, &o)
 		} else {
 			err = ErrInvalid
@@ -155,6 +135,9 @@ func (m *Manager) validate(ctx context.Context, t token, requirements []Requirem
 		key.ExpiresAt = earlier(c.ExpiresAt, key.ExpiresAt)
 	}
 	m.usage.count(key.ID, c.ID, now)
+	if m.options.Observe != nil && m.usage.overdue(now) {
+		m.observeFlush(ctx, ErrNotFlushed)
+	}
 	return nil
 }
 

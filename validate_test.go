@@ -376,15 +376,15 @@ func TestObserve(t *testing.T) {
 	store.err = nil
 	m.Validate(t.Context(), a.Token.Reveal(), apikey.Scope("*"))
 	want := []apikey.Observation{
-		{CredentialID: a.Key.CredentialID, KeyID: a.Key.ID, Owner: "acme"},
+		{AccessKey: a.AccessKey(), KeyID: a.Key.ID, Owner: "acme"},
 		{Err: apikey.ErrInvalid},
-		{CredentialID: a.Key.CredentialID, Err: apikey.ErrInvalid},
-		{CredentialID: b.Key.CredentialID, KeyID: b.Key.ID, Owner: "other", Err: apikey.ErrDisabled},
-		{CredentialID: a.Key.CredentialID, Err: seen[4].Err},
+		{AccessKey: a.AccessKey(), Err: apikey.ErrInvalid},
+		{AccessKey: b.AccessKey(), KeyID: b.Key.ID, Owner: "other", Err: apikey.ErrDisabled},
+		{AccessKey: a.AccessKey(), Err: seen[4].Err},
 		{Err: seen[5].Err},
 	}
 	same := cmp.Comparer(func(a, b error) bool { return a == b })
-	if diff := cmp.Diff(want, seen, same); diff != "" {
+	if diff := cmp.Diff(want, seen, same, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 		t.Error(diff)
 	}
 	is.True(errors.Is(seen[4].Err, broken))

@@ -49,7 +49,7 @@ type APIOptions struct {
 	// for or issued, and the cause of what failed, which no answer shows. If
 	// the response has a new token, a panic of Observe is not passed on,
 	// because net/http could close the connection before the token is sent.
-	Observe func(r *http.Request, o Observation)
+	Observe func(r *http.Request, o apikey.Observation)
 }
 
 // Check returns a *apikey.FieldError for what API refuses in the options, or
@@ -137,7 +137,7 @@ type api struct {
 	owner   func(*http.Request) (owner, actor string, err error)
 	options func(*http.Request, string) (*apikey.OwnerOptions, error) // may be nil
 	origins *crossorigin.Protection
-	observe func(*http.Request, Observation)
+	observe func(*http.Request, apikey.Observation)
 	config  *config // for refusals
 }
 
@@ -303,8 +303,8 @@ func (c *apiCall) read(w http.ResponseWriter, route *apiRoute) (err error) {
 }
 
 // observation says what became of a call.
-func (c *apiCall) observation(done reply, refused *answer, err error) Observation {
-	o := Observation{Owner: c.owner, Err: err, Canceled: errors.Is(c.request.Context().Err(), context.Canceled)}
+func (c *apiCall) observation(done reply, refused *answer, err error) apikey.Observation {
+	o := apikey.Observation{Owner: c.owner, Err: err, Canceled: errors.Is(c.request.Context().Err(), context.Canceled)}
 	if err == nil {
 		o.Err = done.damaged
 	}

@@ -22,7 +22,7 @@ func TestAPIObservePanics(t *testing.T) {
 	key := keys.MustIssue(t, apikey.IssueParams{Owner: "ada"}).Key
 	server := httptest.NewServer(apikeyhttp.API(keys.Manager, &apikeyhttp.APIOptions{
 		Owner:   func(*http.Request) (string, string, error) { return "ada", "", nil },
-		Observe: func(*http.Request, apikeyhttp.Observation) { panic(http.ErrAbortHandler) },
+		Observe: func(*http.Request, apikey.Observation) { panic(http.ErrAbortHandler) },
 	}))
 	defer server.Close()
 	for path, body := range map[string]string{

@@ -153,7 +153,7 @@ func TestAPIPrefix(t *testing.T) {
 func TestAPIObserve(t *testing.T) {
 	down := errors.New("dial tcp db.internal: refused")
 	noLogin := errors.New("no session")
-	var got []apikeyhttp.Observation
+	var got []apikey.Observation
 	s := newShop(t)
 	key := s.rotating(t, "ada")
 	s.handler = apikeyhttp.API(s.Manager.Manager, &apikeyhttp.APIOptions{
@@ -163,20 +163,20 @@ func TestAPIObserve(t *testing.T) {
 			}
 			return "ada", "", nil
 		},
-		Observe: func(_ *http.Request, o apikeyhttp.Observation) { got = append(got, o) },
+		Observe: func(_ *http.Request, o apikey.Observation) { got = append(got, o) },
 	})
 	tests := []struct {
 		name, method, target, body, session string
 		failure                             apikeytest.Method
-		want                                apikeyhttp.Observation
+		want                                apikey.Observation
 	}{
-		{"done", "GET", "/keys/" + key.ID, "", "ada", 0, apikeyhttp.Observation{Owner: "ada", KeyID: key.ID}},
-		{"listed", "GET", "/keys", "", "ada", 0, apikeyhttp.Observation{Owner: "ada"}},
-		{"no login", "GET", "/keys/" + key.ID, "", "", 0, apikeyhttp.Observation{Status: 403, Code: "forbidden", KeyID: key.ID, Err: noLogin}},
-		{"not an id", "GET", "/keys/a%0Ab", "", "ada", 0, apikeyhttp.Observation{Status: 404, Code: "not_found", Owner: "ada", Err: apikey.ErrNotFound}},
-		{"bad input", "POST", "/keys", `{"name":7}`, "ada", 0, apikeyhttp.Observation{Status: 400, Code: "invalid_field", Owner: "ada"}},
-		{"store down", "GET", "/keys/" + key.ID, "", "ada", apikeytest.Get, apikeyhttp.Observation{Status: 503, Code: "unavailable", Owner: "ada", KeyID: key.ID, Err: down}},
-		{"outcome unknown", "POST", "/keys/" + key.ID + "/regenerate", "", "ada", apikeytest.Commit, apikeyhttp.Observation{Status: 503, Code: "outcome_unknown", Owner: "ada", KeyID: key.ID}},
+		{"done", "GET", "/keys/" + key.ID, "", "ada", 0, apikey.Observation{Owner: "ada", KeyID: key.ID}},
+		{"listed", "GET", "/keys", "", "ada", 0, apikey.Observation{Owner: "ada"}},
+		{"no login", "GET", "/keys/" + key.ID, "", "", 0, apikey.Observation{Status: 403, Code: "forbidden", KeyID: key.ID, Err: noLogin}},
+		{"not an id", "GET", "/keys/a%0Ab", "", "ada", 0, apikey.Observation{Status: 404, Code: "not_found", Owner: "ada", Err: apikey.ErrNotFound}},
+		{"bad input", "POST", "/keys", `{"name":7}`, "ada", 0, apikey.Observation{Status: 400, Code: "invalid_field", Owner: "ada"}},
+		{"store down", "GET", "/keys/" + key.ID, "", "ada", apikeytest.Get, apikey.Observation{Status: 503, Code: "unavailable", Owner: "ada", KeyID: key.ID, Err: down}},
+		{"outcome unknown", "POST", "/keys/" + key.ID + "/regenerate", "", "ada", apikeytest.Commit, apikey.Observation{Status: 503, Code: "outcome_unknown", Owner: "ada", KeyID: key.ID}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -186,7 +186,7 @@ func TestAPIObserve(t *testing.T) {
 				s.Store.Fail(apikeytest.Failure{Method: test.failure, Forever: true, Err: down})
 			}
 			s.ask(t, test.method, test.target, test.body, "Session", test.session)
-			if diff := cmp.Diff([]apikeyhttp.Observation{test.want}, got, cmpopts.EquateErrors(), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+			if diff := cmp.Diff([]apikey.Observation{test.want}, got, cmpopts.EquateErrors(), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 				t.Error(diff)
 			}
 		})

@@ -62,11 +62,11 @@ func TestAPIOwnerOptionsErrors(t *testing.T) {
 			s := newShop(t, func(o *apikey.Options) { o.Scopes = []string{"orders:read", "orders:write"} })
 			key := s.rotating(t, "ada")
 			before := s.stored(t)
-			var observed []apikeyhttp.Observation
+			var observed []apikey.Observation
 			s.handler = apikeyhttp.API(s.Manager.Manager, &apikeyhttp.APIOptions{
 				Owner:        func(*http.Request) (string, string, error) { return "ada", "", nil },
 				OwnerOptions: func(*http.Request, string) (*apikey.OwnerOptions, error) { return test.options, test.err },
-				Observe:      func(_ *http.Request, o apikeyhttp.Observation) { observed = append(observed, o) },
+				Observe:      func(_ *http.Request, o apikey.Observation) { observed = append(observed, o) },
 			})
 			for _, route := range apikeyhttp.APIRoutes() {
 				if route.Open {

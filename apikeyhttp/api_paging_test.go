@@ -229,10 +229,10 @@ func TestAPIDeepPages(t *testing.T) {
 func TestAPIDamaged(t *testing.T) {
 	is := is.New(t)
 	s := newShop(t)
-	var observed []apikeyhttp.Observation
+	var observed []apikey.Observation
 	s.handler = apikeyhttp.API(s.Manager.Manager, &apikeyhttp.APIOptions{
 		Owner:   func(*http.Request) (string, string, error) { return "ada", "", nil },
-		Observe: func(_ *http.Request, o apikeyhttp.Observation) { observed = append(observed, o) },
+		Observe: func(_ *http.Request, o apikey.Observation) { observed = append(observed, o) },
 	})
 	var ids []string
 	for range 7 {
@@ -257,7 +257,7 @@ func TestAPIDamaged(t *testing.T) {
 				got = append(got, key["id"].(string))
 			}
 			is.Equal(got, want)
-			is.True(slices.ContainsFunc(observed, func(o apikeyhttp.Observation) bool { return errors.Is(o.Err, apikey.ErrDamaged) && o.Status == 0 }))
+			is.True(slices.ContainsFunc(observed, func(o apikey.Observation) bool { return errors.Is(o.Err, apikey.ErrDamaged) && o.Status == 0 }))
 		}
 		is.Equal(decode(t, s.ask(t, "GET", "/keys", ""), 200)["damaged"], true)
 	}
@@ -277,7 +277,7 @@ func TestAPIDamaged(t *testing.T) {
 			observed = nil
 			events, _ := pages(t, s, fmt.Sprintf("/keys/%s/events?limit=%d", ids[0], limit), "events")
 			is.Equal(len(events), 4)
-			is.True(slices.ContainsFunc(observed, func(o apikeyhttp.Observation) bool { return errors.Is(o.Err, apikey.ErrDamaged) }))
+			is.True(slices.ContainsFunc(observed, func(o apikey.Observation) bool { return errors.Is(o.Err, apikey.ErrDamaged) }))
 		}
 		is.Equal(decode(t, s.ask(t, "GET", "/keys/"+ids[0]+"/events", ""), 200)["damaged"], true)
 	}

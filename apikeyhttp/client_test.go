@@ -133,7 +133,7 @@ func TestClientAddress(t *testing.T) {
 			options := &apikeyhttp.Options{
 				TrustedProxies: prefixes("10.0.0.0/8", "2001:db8:f::/48", "fe80::/10"),
 				ProxyHeader:    test.header,
-				Observe:        func(_ *http.Request, o apikeyhttp.Observation) { got = o.Client },
+				Observe:        func(_ *http.Request, o apikey.Observation) { got = o.Client },
 			}
 			r := httptest.NewRequest(http.MethodGet, "/", nil)
 			r.RemoteAddr = test.peer
@@ -190,7 +190,7 @@ func TestNoCredentialDecidesAboutTheAddress(t *testing.T) {
 			var got netip.Addr
 			options := *anyCarrier
 			options.TrustedProxies = prefixes("192.0.2.0/24")
-			options.Observe = func(_ *http.Request, o apikeyhttp.Observation) { got = o.Client }
+			options.Observe = func(_ *http.Request, o apikey.Observation) { got = o.Client }
 			r := httptest.NewRequest(http.MethodGet, "/", nil)
 			r.Header.Set("X-Forwarded-For", "198.51.100.1")
 			carrier.set(r, text)
@@ -219,7 +219,7 @@ func FuzzClientAddress(f *testing.F) {
 				var got netip.Addr
 				handler := newGuard(apikeytest.Allow(apikey.Key{}), &apikeyhttp.Options{
 					TrustedProxies: prefixes("10.0.0.0/8"), ProxyHeader: header,
-					Observe: func(_ *http.Request, o apikeyhttp.Observation) { got = o.Client },
+					Observe: func(_ *http.Request, o apikey.Observation) { got = o.Client },
 				}).Authenticate(newHandler())
 				for _, lines := range [][]string{{first, second + ", " + entry}, {first, second, entry}, {second + "," + entry + ",10.0.0.2", " 10.0.0.3"}} {
 					if header == "Forwarded" {

@@ -174,11 +174,10 @@
 //
 // # Logs
 //
-// [Options].Observe is called once per request when it has been answered, however
-// many guards are stacked. See [Guard] for what counts as one request. An
-// [Observation] is a value for log/slog;
-// LogAttr gives the same to the log lines of a handler. Both name the key, and
-// never hold the token. The request does: log its URL.Path, not its URL. What
-// a handler answered, or that Revalidate ended a stream, is the handler's to
-// log. Canceled distinguishes a client that hung up from a store failure.
+// [Options].Observe is called once per request when it has been answered,
+// however many guards are stacked. See [Guard] for what counts as one request.
+// An [apikey.Observation] is a value for log/slog, and LogAttr returns the same
+// for the log lines of a handler. Both name the key and never contain the token.
+// The request does: log its URL.Path, not its URL. Log yourself what a handler
+// answered, or that Revalidate ended a stream.
 package apikeyhttp

@@ -113,7 +113,7 @@ func ExampleOptions_trustedProxies() {
 }
 
 // One log line a request, of the host's choosing.
-func ExampleObservation() {
+func ExampleOptions_observe() {
 	logger := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
 		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 			if a.Key == slog.TimeKey {
@@ -122,7 +122,7 @@ func ExampleObservation() {
 			return a
 		},
 	}))
-	options := &apikeyhttp.Options{Observe: func(r *http.Request, o apikeyhttp.Observation) {
+	options := &apikeyhttp.Options{Observe: func(r *http.Request, o apikey.Observation) {
 		logger.InfoContext(r.Context(), "request", "path", r.URL.Path, "apikey", o)
 	}}
 	v := apikeytest.Allow(apikey.Key{ID: "8AebTMjz2MLWfTAJpkgF", Owner: "ada"})

@@ -123,7 +123,7 @@ func TestObserveHangUp(t *testing.T) {
 	var got []bool
 	api := apikeyhttp.API(keys.Manager, &apikeyhttp.APIOptions{
 		Owner:   func(*http.Request) (owner, actor string, err error) { return "ada", "", nil },
-		Observe: func(_ *http.Request, o apikeyhttp.Observation) { got = append(got, o.Canceled) },
+		Observe: func(_ *http.Request, o apikey.Observation) { got = append(got, o.Canceled) },
 	})
 	canceled, cancel := context.WithCancel(t.Context())
 	cancel()

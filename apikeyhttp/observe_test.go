@@ -31,10 +31,10 @@ func TestObserve(t *testing.T) {
 	client := netip.MustParseAddr("192.0.2.1")
 	trouble := errors.New("limiter down")
 	allowed := apikeyhttp.Quota{Allowed: true}
-	admitted := apikeyhttp.Observation{
-		KeyID: good.Key.ID, AccessKey: good.AccessKey(), Owner: "ada", Carrier: apikeyhttp.Bearer, Client: client,
+	admitted := apikey.Observation{
+		KeyID: good.Key.ID, AccessKey: good.AccessKey(), Owner: "ada", Carrier: apikeyhttp.Bearer.String(), Client: client,
 	}
-	with := func(o apikeyhttp.Observation, status int, code string) apikeyhttp.Observation {
+	with := func(o apikey.Observation, status int, code string) apikey.Observation {
 		o.Status, o.Code = status, code
 		return o
 	}
@@ -44,34 +44,34 @@ func TestObserve(t *testing.T) {
 		scope   string
 		limiter *limiter
 		change  func(r *http.Request)
-		want    apikeyhttp.Observation
+		want    apikey.Observation
 	}{
 		{name: "admitted", token: good.Token, scope: "orders:read", want: admitted},
 		{name: "lacks scope", token: good.Token, scope: "orders:write", want: with(admitted, 403, "insufficient_scope")},
-		{name: "disabled", token: disabled.Token, want: apikeyhttp.Observation{
+		{name: "disabled", token: disabled.Token, want: apikey.Observation{
 			Status: 401, Code: "disabled", AccessKey: disabled.AccessKey(), Client: client, Err: apikey.ErrDisabled,
 		}},
-		{name: "unknown", token: unknown, want: apikeyhttp.Observation{
+		{name: "unknown", token: unknown, want: apikey.Observation{
 			Status: 401, Code: "invalid_token", Client: client, Err: apikey.ErrInvalid,
 		}},
-		{name: "malformed", token: apikey.NewSecret("a\x01b"), want: apikeyhttp.Observation{
+		{name: "malformed", token: apikey.NewSecret("a\x01b"), want: apikey.Observation{
 			Status: 401, Code: "invalid_token", Client: client,
 		}},
-		{name: "none", want: apikeyhttp.Observation{Status: 401, Code: "no_credential", Client: client}},
+		{name: "none", want: apikey.Observation{Status: 401, Code: "no_credential", Client: client}},
 		{name: "two", token: good.Token, change: func(r *http.Request) { r.Header.Set("X-API-Key", "x") },
-			want: apikeyhttp.Observation{Status: 400, Code: "invalid_request", Client: client}},
+			want: apikey.Observation{Status: 400, Code: "invalid_request", Client: client}},
 		{name: "over its limit", token: good.Token, limiter: &limiter{client: allowed}, want: with(admitted, 429, "quota_exceeded")},
-		{name: "client over its limit", token: good.Token, limiter: &limiter{key: allowed}, want: apikeyhttp.Observation{
+		{name: "client over its limit", token: good.Token, limiter: &limiter{key: allowed}, want: apikey.Observation{
 			Status: 429, Code: "quota_exceeded", Client: client,
 		}},
-		{name: "limiter down", token: good.Token, limiter: &limiter{key: allowed, client: allowed, err: trouble}, want: apikeyhttp.Observation{
+		{name: "limiter down", token: good.Token, limiter: &limiter{key: allowed, client: allowed, err: trouble}, want: apikey.Observation{
 			Status: 503, Code: "unavailable", Client: client, Err: trouble,
 		}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			var got []apikeyhttp.Observation
-			options := &apikeyhttp.Options{Observe: func(_ *http.Request, o apikeyhttp.Observation) { got = append(got, o) }}
+			var got []apikey.Observation
+			options := &apikeyhttp.Options{Observe: func(_ *http.Request, o apikey.Observation) { got = append(got, o) }}
 			if test.limiter != nil {
 				options.Limiter = test.limiter
 			}
@@ -84,7 +84,7 @@ func TestObserve(t *testing.T) {
 				test.change(r)
 			}
 			serve(handler, r)
-			if diff := cmp.Diff([]apikeyhttp.Observation{test.want}, got, cmpopts.EquateErrors(), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+			if diff := cmp.Diff([]apikey.Observation{test.want}, got, cmpopts.EquateErrors(), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -104,31 +104,31 @@ func TestObserveStacked(t *testing.T) {
 		name        string
 		bearer, own apikey.Secret
 		inner       func(http.Handler) http.Handler
-		want        apikeyhttp.Observation
+		want        apikey.Observation
 	}{
-		{"another key", first.Token, second.Token, newGuard(inner, own).Authenticate, apikeyhttp.Observation{
-			KeyID: second.Key.ID, AccessKey: second.AccessKey(), Owner: "second", Carrier: apikeyhttp.Header, Client: client,
+		{"another key", first.Token, second.Token, newGuard(inner, own).Authenticate, apikey.Observation{
+			KeyID: second.Key.ID, AccessKey: second.AccessKey(), Owner: "second", Carrier: apikeyhttp.Header.String(), Client: client,
 		}},
-		{"another key that expired", first.Token, expired.Token, newGuard(inner, own).Authenticate, apikeyhttp.Observation{
+		{"another key that expired", first.Token, expired.Token, newGuard(inner, own).Authenticate, apikey.Observation{
 			Status: 401, Code: "expired", AccessKey: expired.AccessKey(), Client: client, Err: apikey.ErrExpired,
 		}},
-		{"anonymous before", apikey.Secret{}, second.Token, newGuard(inner, own).Authenticate, apikeyhttp.Observation{
-			KeyID: second.Key.ID, AccessKey: second.AccessKey(), Owner: "second", Carrier: apikeyhttp.Header, Client: client,
+		{"anonymous before", apikey.Secret{}, second.Token, newGuard(inner, own).Authenticate, apikey.Observation{
+			KeyID: second.Key.ID, AccessKey: second.AccessKey(), Owner: "second", Carrier: apikeyhttp.Header.String(), Client: client,
 		}},
-		{"anonymous behind", first.Token, apikey.Secret{}, newGuard(outer, own).Optional, apikeyhttp.Observation{
-			KeyID: first.Key.ID, AccessKey: first.AccessKey(), Owner: "first", Carrier: apikeyhttp.Bearer, Client: client,
+		{"anonymous behind", first.Token, apikey.Secret{}, newGuard(outer, own).Optional, apikey.Observation{
+			KeyID: first.Key.ID, AccessKey: first.AccessKey(), Owner: "first", Carrier: apikeyhttp.Bearer.String(), Client: client,
 		}},
 		{"lacks a scope", first.Token, second.Token, func(next http.Handler) http.Handler {
 			return newGuard(inner, own).Require("a")(newGuard(inner, own).Require("b")(next))
-		}, apikeyhttp.Observation{
+		}, apikey.Observation{
 			Status: 403, Code: "insufficient_scope",
-			KeyID: second.Key.ID, AccessKey: second.AccessKey(), Owner: "second", Carrier: apikeyhttp.Header, Client: client,
+			KeyID: second.Key.ID, AccessKey: second.AccessKey(), Owner: "second", Carrier: apikeyhttp.Header.String(), Client: client,
 		}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			var got []apikeyhttp.Observation
-			options := &apikeyhttp.Options{Carriers: apikeyhttp.Bearer, Observe: func(_ *http.Request, o apikeyhttp.Observation) { got = append(got, o) }}
+			var got []apikey.Observation
+			options := &apikeyhttp.Options{Carriers: apikeyhttp.Bearer, Observe: func(_ *http.Request, o apikey.Observation) { got = append(got, o) }}
 			logged := ""
 			served := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { logged = apikeyhttp.LogAttr(r.Context()).String() })
 			handler := newGuard(outer, options).Optional(test.inner(served))
@@ -137,7 +137,7 @@ func TestObserveStacked(t *testing.T) {
 				r.Header.Set("X-API-Key", test.own.Reveal())
 			}
 			serve(handler, r)
-			if diff := cmp.Diff([]apikeyhttp.Observation{test.want}, got, cmpopts.EquateErrors(), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+			if diff := cmp.Diff([]apikey.Observation{test.want}, got, cmpopts.EquateErrors(), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 				t.Error(diff)
 			}
 			if test.want.Status == 0 && !strings.Contains(logged, test.want.KeyID) {
@@ -151,7 +151,7 @@ func TestObserveAPanic(t *testing.T) {
 	is := is.New(t)
 	keys := apikeytest.New(t)
 	observed := 0
-	options := &apikeyhttp.Options{Observe: func(*http.Request, apikeyhttp.Observation) { observed++ }}
+	options := &apikeyhttp.Options{Observe: func(*http.Request, apikey.Observation) { observed++ }}
 	handler := newGuard(keys, options).Authenticate(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("handler") }))
 	func() {
 		defer func() { is.Equal(recover(), "handler") }()
@@ -178,7 +178,7 @@ func TestLog(t *testing.T) {
 		if format == "text" {
 			logger = slog.New(slog.NewTextHandler(&log, options))
 		}
-		handler := newGuard(keys, &apikeyhttp.Options{Observe: func(r *http.Request, o apikeyhttp.Observation) {
+		handler := newGuard(keys, &apikeyhttp.Options{Observe: func(r *http.Request, o apikey.Observation) {
 			logger.InfoContext(r.Context(), "request", "apikey", o)
 		}}).Optional(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			logger.InfoContext(r.Context(), "handler", apikeyhttp.LogAttr(r.Context()))
@@ -213,8 +213,8 @@ level=INFO msg=request apikey.status=401 apikey.code=invalid_token apikey.client
 // no part of it is known to be public.
 func TestForeignTokens(t *testing.T) {
 	is := is.New(t)
-	var got apikeyhttp.Observation
-	options := &apikeyhttp.Options{Observe: func(_ *http.Request, o apikeyhttp.Observation) { got = o }}
+	var got apikey.Observation
+	options := &apikeyhttp.Options{Observe: func(_ *http.Request, o apikey.Observation) { got = o }}
 	handler := newGuard(apikeytest.Deny(apikey.ErrExpired), options).Authenticate(newHandler())
 	serve(handler, apikeytest.Request(t, "GET", "/", apikey.NewSecret("legacy_"+strings.Repeat("s3cret_", 8))))
 	is.Equal(got.Code, "expired")

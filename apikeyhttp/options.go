@@ -61,7 +61,7 @@ type Options struct {
 	// also if the handler panicked. It is called concurrently. Of guards that
 	// are stacked on one request the outermost that has an Observe calls it.
 	// The Observation never contains the token; the request does.
-	Observe func(r *http.Request, o Observation)
+	Observe func(r *http.Request, o apikey.Observation)
 }
 
 // config is Options, checked and completed, with the Validator.
@@ -77,7 +77,7 @@ type config struct {
 	proxyHeader  string // in canonical form
 	limiter      Limiter
 	writeProblem func(*http.Request, Problem) (string, []byte)
-	observe      func(*http.Request, Observation)
+	observe      func(*http.Request, apikey.Observation)
 	now          func() time.Time
 }
 

@@ -76,7 +76,7 @@ func TestBasicFromOtherSites(t *testing.T) {
 				code := ""
 				options := &apikeyhttp.Options{
 					Carriers: apikeyhttp.Bearer | apikeyhttp.Basic, Limiter: l,
-					Observe: func(_ *http.Request, o apikeyhttp.Observation) { code = o.Code },
+					Observe: func(_ *http.Request, o apikey.Observation) { code = o.Code },
 				}
 				send := func(set func(r *http.Request)) (*http.Response, *handler) {
 					r := httptest.NewRequest(test.method, "/", nil)

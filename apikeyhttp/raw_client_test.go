@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/keyturn/apikey"
-	"github.com/keyturn/apikey/apikeyhttp"
 )
 
 // rawClient is one connection after another.
@@ -136,10 +135,10 @@ func (l *rawLog) Write(record []byte) (int, error) {
 // validated and observed log without any quoting, so that a line break in what
 // they are told would show.
 func (l *rawLog) validated(_ context.Context, o apikey.Observation) {
-	fmt.Fprintf(l, "validated %s %s %s %v\n", o.CredentialID, o.KeyID, o.Owner, o.Err)
+	fmt.Fprintf(l, "validated %s %s %s %v\n", o.AccessKey, o.KeyID, o.Owner, o.Err)
 }
 
-func (l *rawLog) observed(_ *http.Request, o apikeyhttp.Observation) {
+func (l *rawLog) observed(_ *http.Request, o apikey.Observation) {
 	fmt.Fprintf(l, "observed %d %s %s %s %s %v %v %v\n", o.Status, o.Code, o.AccessKey, o.KeyID, o.Owner, o.Carrier, o.Client, o.Err)
 }
 

@@ -41,7 +41,7 @@ func TestAgeOfADecision(t *testing.T) {
 				now, observed := time.Unix(1e9, 0), 0
 				options := apikeyhttp.Options{
 					Limiter: l, Now: func() time.Time { return now },
-					Observe: func(*http.Request, apikeyhttp.Observation) { observed++ },
+					Observe: func(*http.Request, apikey.Observation) { observed++ },
 				}
 				guard := newGuard(v, &options).Authenticate
 				second := guard
@@ -77,10 +77,10 @@ func TestStoppedBetweenSlowGuards(t *testing.T) {
 		keys := apikeytest.New(t)
 		issued := keys.MustIssue(t, apikey.IssueParams{})
 		now := time.Unix(1e9, 0)
-		var got []apikeyhttp.Observation
+		var got []apikey.Observation
 		options := &apikeyhttp.Options{
 			Now:     func() time.Time { return now },
-			Observe: func(_ *http.Request, o apikeyhttp.Observation) { got = append(got, o) },
+			Observe: func(_ *http.Request, o apikey.Observation) { got = append(got, o) },
 		}
 		guard, served := newGuard(keys, options).Authenticate, newHandler()
 		second := guard

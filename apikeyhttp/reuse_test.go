@@ -84,8 +84,8 @@ func TestPartsAreChecked(t *testing.T) {
 					keys := apikeytest.New(t)
 					issued := keys.MustIssue(t, apikey.IssueParams{})
 					v, l := &counter{Validator: keys}, &limiter{key: apikeyhttp.Quota{Allowed: true}, client: apikeyhttp.Quota{Allowed: true}}
-					var observed []apikeyhttp.Observation
-					options := &apikeyhttp.Options{Limiter: l, Observe: func(_ *http.Request, o apikeyhttp.Observation) { observed = append(observed, o) }}
+					var observed []apikey.Observation
+					options := &apikeyhttp.Options{Limiter: l, Observe: func(_ *http.Request, o apikey.Observation) { observed = append(observed, o) }}
 					guard := newGuard(v, options).Authenticate
 					if optional {
 						guard = newGuard(v, options).Optional
@@ -300,7 +300,7 @@ func TestOrdinaryMiddlewaresBetween(t *testing.T) {
 	issued := keys.MustIssue(t, apikey.IssueParams{})
 	v, l := &counter{Validator: keys}, &limiter{key: apikeyhttp.Quota{Allowed: true}, client: apikeyhttp.Quota{Allowed: true}}
 	observed := 0
-	guard := newGuard(v, &apikeyhttp.Options{Limiter: l, Observe: func(*http.Request, apikeyhttp.Observation) { observed++ }}).Authenticate
+	guard := newGuard(v, &apikeyhttp.Options{Limiter: l, Observe: func(*http.Request, apikey.Observation) { observed++ }}).Authenticate
 	between := func(next http.Handler) http.Handler {
 		return http.MaxBytesHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("X-Seen", "yes")

@@ -38,7 +38,7 @@ func TestStackedWorkIsDoneOnce(t *testing.T) {
 	token := keys.MustIssue(t, apikey.IssueParams{}).Token.Reveal()
 	v, l := &counter{Validator: keys}, &limiter{key: apikeyhttp.Quota{Allowed: true, Policy: "key"}, client: apikeyhttp.Quota{Allowed: true}}
 	observed := 0
-	options := &apikeyhttp.Options{Limiter: l, Observe: func(*http.Request, apikeyhttp.Observation) { observed++ }}
+	options := &apikeyhttp.Options{Limiter: l, Observe: func(*http.Request, apikey.Observation) { observed++ }}
 	narrow := *options
 	narrow.Carriers = apikeyhttp.Bearer
 
@@ -73,7 +73,7 @@ func TestOtherRequests(t *testing.T) {
 	issued := keys.MustIssue(t, apikey.IssueParams{})
 	l := &limiter{key: apikeyhttp.Quota{Allowed: true}, client: apikeyhttp.Quota{Allowed: true}}
 	observed := 0
-	options := &apikeyhttp.Options{Limiter: l, Observe: func(*http.Request, apikeyhttp.Observation) { observed++ }}
+	options := &apikeyhttp.Options{Limiter: l, Observe: func(*http.Request, apikey.Observation) { observed++ }}
 	part := newGuard(keys, options).Authenticate(newHandler())
 	var statuses []int
 	batch := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -369,7 +369,7 @@ func TestTrouble(t *testing.T) {
 			var observed []error
 			s.handler = newGuard(t, s.Manager, &apikeyhttp.Options{
 				Limiter: failing{s.limiter, tt.method},
-				Observe: func(_ *http.Request, o apikeyhttp.Observation) { observed = append(observed, o.Err) },
+				Observe: func(_ *http.Request, o apikey.Observation) { observed = append(observed, o.Err) },
 			}).Authenticate(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { s.calls++ }))
 			is.Equal(s.get(s.MustIssue(t, apikey.IssueParams{}).Token.Reveal(), home).StatusCode, tt.good)
 			is.Equal(s.calls == 1, tt.good == 200)

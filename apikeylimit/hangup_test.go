@@ -67,7 +67,7 @@ func newServer(t *testing.T, goesOn bool, o apikeylimit.Options) *server {
 	limiter, _ := newLimiter(t, o)
 	s.Server = httptest.NewServer(newGuard(t, s.keys, &apikeyhttp.Options{
 		Limiter: limiter,
-		Observe: func(_ *http.Request, o apikeyhttp.Observation) { s.observed <- o.LogValue().String() },
+		Observe: func(_ *http.Request, o apikey.Observation) { s.observed <- o.LogValue().String() },
 	}).Authenticate(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
 	t.Cleanup(s.Close)
 	s.client = s.Client()
@@ -189,10 +189,10 @@ func TestEndWhileWaiting(t *testing.T) {
 		limiter, err := apikeylimit.New(&apikeylimit.Options{Invalid: new(per(1, time.Hour)), MaxWait: time.Minute})
 		must(t, err)
 		var mu sync.Mutex
-		observed := make(map[string]apikeyhttp.Observation)
+		observed := make(map[string]apikey.Observation)
 		handler := newGuard(t, keys, &apikeyhttp.Options{
 			Limiter: limiter,
-			Observe: func(r *http.Request, o apikeyhttp.Observation) {
+			Observe: func(r *http.Request, o apikey.Observation) {
 				mu.Lock()
 				defer mu.Unlock()
 				observed[r.URL.Path] = o
@@ -253,10 +253,10 @@ func TestDeadlineDuringTheCheck(t *testing.T) {
 		keys, err := apikey.New(store, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
 		must(t, err)
 		limiter, _ := newLimiter(t, apikeylimit.Options{Invalid: new(per(2, time.Hour))})
-		var observed apikeyhttp.Observation
+		var observed apikey.Observation
 		handler := newGuard(t, keys, &apikeyhttp.Options{
 			Limiter: limiter,
-			Observe: func(_ *http.Request, o apikeyhttp.Observation) { observed = o },
+			Observe: func(_ *http.Request, o apikey.Observation) { observed = o },
 		}).Authenticate(http.NotFoundHandler())
 		for i, want := range []int{503, 503, 429} {
 			ctx, cancel := context.WithTimeout(ctx, time.Second)
@@ -276,8 +276,8 @@ func TestDeadlineDuringTheCheck(t *testing.T) {
 func TestCanceledBefore(t *testing.T) {
 	is := is.New(t)
 	s := newStack(t, apikeylimit.Options{Invalid: new(per(1, time.Hour))})
-	var observed apikeyhttp.Observation
-	s.options.Observe = func(_ *http.Request, o apikeyhttp.Observation) { observed = o }
+	var observed apikey.Observation
+	s.options.Observe = func(_ *http.Request, o apikey.Observation) { observed = o }
 	s.handler = newGuard(t, s.Manager, s.options).Authenticate(s.handler)
 	gone, cancel := context.WithCancel(ctx)
 	cancel()

@@ -12,7 +12,6 @@ import (
 	"github.com/matryer/is"
 
 	"github.com/keyturn/apikey"
-	"github.com/keyturn/apikey/apikeyhttp"
 	"github.com/keyturn/apikey/apikeylimit"
 )
 
@@ -43,7 +42,7 @@ func TestNoAddress(t *testing.T) {
 	is := is.New(t)
 	s := newStack(t, apikeylimit.Options{Invalid: new(per(3, time.Minute))})
 	observed := map[string]int{}
-	s.options.Observe = func(_ *http.Request, o apikeyhttp.Observation) { observed[o.LogValue().String()]++ }
+	s.options.Observe = func(_ *http.Request, o apikey.Observation) { observed[o.LogValue().String()]++ }
 	s.handler = newGuard(t, s.Manager, s.options).Authenticate(s.handler)
 	unknown := []string{"", "@", "192.0.2.1", "2001:db8::1", "[2001:db8::1]", "/run/app.sock", "192.0.2.1:", "192.0.2.1:99999", "client:80"}
 	count := 0

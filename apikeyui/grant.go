@@ -68,9 +68,10 @@ func (v *visit) notLoggedIn(err error) reply {
 			return v.unavailable(err)
 		}
 	}
-	v.observe(err)
+	status, code := http.StatusForbidden, "not_logged_in"
 	if errors.As(err, new(*apikey.FieldError)) {
-		return v.problem(http.StatusInternalServerError, "misconfigured")
+		status, code = http.StatusInternalServerError, "misconfigured"
 	}
-	return v.problem(http.StatusForbidden, "not_logged_in")
+	v.report(apikey.Observation{Status: status, Code: code, Err: err})
+	return v.problem(status, code)
 }

@@ -65,8 +65,9 @@ type visit struct {
 	mine    *apikey.OwnerManager
 	offer   []Scope // that the owner can give to a key
 	now     time.Time
-	damaged bool    // a list lacks damaged keys
-	late    []error // for Observe, once the response was written
+	damaged bool                 // a list lacks damaged keys
+	keyID   string               // of the key that the address names, if the owner has it
+	late    []apikey.Observation // for Observe, once the response was written
 }
 
 // reply is the answer to a visit: a page, or the way to one.
@@ -150,6 +151,7 @@ func (v *visit) serve(w http.ResponseWriter, id string) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	v.keyID = key.ID
 	return v.route.key(v, key)
 }
 
@@ -168,7 +170,7 @@ func (v *visit) write(w http.ResponseWriter, a reply) {
 	}
 	body, err := v.render(a)
 	if err != nil {
-		v.observe(err)
+		v.report(apikey.Observation{Status: http.StatusInternalServerError, Code: "layout", Err: err})
 		http.Error(w, "The page cannot be shown.", http.StatusInternalServerError)
 		return
 	}
@@ -179,10 +181,17 @@ func (v *visit) write(w http.ResponseWriter, a reply) {
 	v.observeLate(w)
 }
 
-func (v *visit) observe(err error) {
-	if v.options.Observe != nil {
-		v.options.Observe(v.r, err)
+// observe reports an error that the page does not end with.
+func (v *visit) observe(err error) { v.report(apikey.Observation{Err: err}) }
+
+// report adds to an observation what is known about the visit.
+func (v *visit) report(o apikey.Observation) {
+	if v.options.Observe == nil {
+		return
 	}
+	o.Owner, o.KeyID = v.owner, v.keyID
+	o.Canceled = errors.Is(v.r.Context().Err(), context.Canceled)
+	v.options.Observe(v.r, o)
 }
 
 // protect sets the header fields that every answer has: nothing is loaded from

@@ -8,6 +8,8 @@ import (
 	"html/template"
 	"net/http"
 	"runtime/debug"
+
+	"github.com/keyturn/apikey"
 )
 
 // LayoutPanic is the error that Options.Observe gets if Options.Layout panicked
@@ -46,7 +48,7 @@ func (v *visit) prepare() *shell {
 		err = errContent
 	}
 	if err != nil {
-		v.late = append(v.late, err)
+		v.late = append(v.late, apikey.Observation{Err: err})
 		return nil
 	}
 	before, after, _ := bytes.Cut(page, []byte(placeholder))
@@ -116,10 +118,10 @@ func (v *visit) observeLate(w http.ResponseWriter) {
 		return
 	}
 	http.NewResponseController(w).Flush() // fails if w cannot be flushed
-	for _, err := range v.late {
+	for _, o := range v.late {
 		func() {
 			defer func() { recover() }()
-			v.observe(err)
+			v.report(o)
 		}()
 	}
 }

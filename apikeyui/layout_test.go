@@ -78,8 +78,8 @@ func TestLayoutLosesNoToken(t *testing.T) {
 						contents += string(p.Content)
 						return layout.write(w, p)
 					}
-					o.Observe = func(_ *http.Request, err error) {
-						observed = append(observed, err)
+					o.Observe = func(_ *http.Request, seen apikey.Observation) {
+						observed = append(observed, seen.Err)
 						panic("and Observe, too")
 					}
 				})
@@ -163,7 +163,7 @@ func TestTokenOverHTTP(t *testing.T) {
 	keys := apikeytest.New(t)
 	s := newSiteOn(t, keys, func(o *apikeyui.Options) {
 		o.Layout = func(io.Writer, *http.Request, apikeyui.Page) error { panic("boom") }
-		o.Observe = func(*http.Request, error) { panic(http.ErrAbortHandler) }
+		o.Observe = func(*http.Request, apikey.Observation) { panic(http.ErrAbortHandler) }
 	})
 	server := httptest.NewServer(s.handler)
 	defer server.Close()
@@ -186,7 +186,7 @@ func TestTokenOverHTTP(t *testing.T) {
 func TestObserveAfterLostResponse(t *testing.T) {
 	is := is.New(t)
 	keys := apikeytest.New(t)
-	s := newSiteOn(t, keys, func(o *apikeyui.Options) { o.Observe = func(*http.Request, error) { panic("boom") } })
+	s := newSiteOn(t, keys, func(o *apikeyui.Options) { o.Observe = func(*http.Request, apikey.Observation) { panic("boom") } })
 	form := s.browser(t, "ada").open("new")
 	keys.Store.Fail(apikeytest.Failure{Method: apikeytest.Commit, Done: true})
 	keys.Store.Fail(apikeytest.Failure{Method: apikeytest.Commit, Nth: 2})

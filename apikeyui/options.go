@@ -85,13 +85,13 @@ type Options struct {
 	// called a second time, for the page that says so.
 	Layout func(w io.Writer, r *http.Request, page Page) error
 
-	// Observe, if set, is called with each error of Owner, OwnerOptions and
-	// Layout, and with each error that was answered with status 500 or 503. It
-	// must be safe for concurrent use. On a page with a new token it is called
-	// after the response was written, and a panic of it is not passed on. If
-	// r.Context().Err() is context.Canceled, the client has hung up, and the
-	// error need not be a store failure.
-	Observe func(r *http.Request, err error)
+	// Observe, if set, is called for each error of Owner, OwnerOptions and
+	// Layout, and for each error that was answered with status 500 or 503. An
+	// observation without a status is of a page that was shown without a part.
+	// It must be safe for concurrent use. On a page with a new token it is
+	// called after the response was written, and a panic of it is not passed
+	// on.
+	Observe func(r *http.Request, o apikey.Observation)
 }
 
 // Scope is one scope that can be chosen for a key.

@@ -63,7 +63,7 @@ func (v *visit) failed(err error) reply {
 			a.header = map[string]string{"Retry-After": strconv.FormatInt(wait, 10)}
 		}
 		if p.status >= http.StatusInternalServerError {
-			v.observe(err)
+			v.report(apikey.Observation{Status: p.status, Code: p.code, Err: err})
 		}
 		return a
 	}
@@ -75,17 +75,17 @@ func (v *visit) failed(err error) reply {
 		return v.problem(http.StatusBadRequest, "bad_form")
 	}
 	// Everything else comes from the application and its clock.
-	v.observe(err)
+	v.report(apikey.Observation{Status: http.StatusInternalServerError, Code: "misconfigured", Err: err})
 	return v.problem(http.StatusInternalServerError, "misconfigured")
 }
 
 // unavailable makes the answer to an outage.
 func (v *visit) unavailable(err error) reply {
-	v.observe(err)
 	code := "unavailable"
 	if v.r.Method != http.MethodPost {
 		code = "unreachable" // what was asked for before may have been done
 	}
+	v.report(apikey.Observation{Status: http.StatusServiceUnavailable, Code: code, Err: err})
 	a := v.problem(http.StatusServiceUnavailable, code)
 	a.header = map[string]string{"Retry-After": "5"}
 	return a

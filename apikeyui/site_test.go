@@ -45,7 +45,7 @@ func newSiteOn(t testing.TB, keys *apikeytest.Manager, change ...func(*apikeyui.
 		},
 		Scopes:  []apikeyui.Scope{{Name: "orders:read", Description: "See orders"}, {Name: "orders:write"}},
 		APIURL:  "https://api.example.com/v1/orders",
-		Observe: func(_ *http.Request, err error) { s.observed = append(s.observed, err) },
+		Observe: func(_ *http.Request, o apikey.Observation) { s.observed = append(s.observed, o.Err) },
 	}
 	for _, c := range change {
 		c(o)

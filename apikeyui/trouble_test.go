@@ -4,10 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/matryer/is"
 
 	"github.com/keyturn/apikey"
@@ -295,4 +301,32 @@ func TestUnchanged(t *testing.T) {
 	is.Equal(form.submit("edit").status, 409) // for an older revision
 	allowed = false
 	is.Equal(s.browser(t, "ada").open("key/"+key.ID+"/edit").submit("edit").status, 403)
+}
+
+// TestObservation checks what Observe learns of a page that failed.
+func TestObservation(t *testing.T) {
+	is := is.New(t)
+	keys := apikeytest.New(t)
+	key := keys.MustIssue(t, apikey.IssueParams{Owner: "ada"}).Key
+	var seen []apikey.Observation
+	s := newSiteOn(t, keys, func(o *apikeyui.Options) {
+		o.Observe = func(_ *http.Request, o apikey.Observation) { seen = append(seen, o) }
+	})
+	address := home + "key/" + key.ID + "/disable"
+	keys.Store.Fail(apikeytest.Failure{Method: apikeytest.Commit, Forever: true})
+	is.Equal(s.browser(t, "ada").do("POST", address, url.Values{"revision": {"1"}}).Code, 503)
+	keys.Store.Recover()
+	keys.Store.Fail(apikeytest.Failure{})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	r := httptest.NewRequestWithContext(ctx, "GET", address, nil)
+	r.Header.Set("Test-Owner", "ada")
+	s.handler.ServeHTTP(httptest.NewRecorder(), r)
+	want := []apikey.Observation{
+		{Status: 503, Code: "unknown_outcome", Owner: "ada", KeyID: key.ID, Err: apikey.ErrOutcomeUnknown},
+		{Status: 503, Code: "unreachable", Owner: "ada", Canceled: true, Err: context.Canceled},
+	}
+	if diff := cmp.Diff(want, seen, cmpopts.EquateErrors(), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+		t.Error(diff)
+	}
 }

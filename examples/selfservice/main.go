@@ -177,7 +177,7 @@ func shownAddress(asked string, got net.Addr) string {
 	return net.JoinHostPort(host, port)
 }
 
-// reportFlush logs that counted uses could not be written.
+// reportFlush logs that counted uses were not written.
 func reportFlush(ctx context.Context, o apikey.Observation) {
 	if o.Flush {
 		slog.ErrorContext(ctx, "uses were not written", "error", o.Err)

@@ -34,8 +34,8 @@ func newSite(keys *apikey.Manager, a *accounts, url string) (http.Handler, error
 		MaxLifetime: maxLifetime,
 		APIURL:      url + whoamiPath,
 		Layout:      login.layout,
-		Observe: func(r *http.Request, err error) {
-			slog.ErrorContext(r.Context(), "page", "path", r.URL.Path, "error", err)
+		Observe: func(r *http.Request, o apikey.Observation) {
+			slog.ErrorContext(r.Context(), "page", "path", r.URL.Path, "apikey", o)
 		},
 	}
 	if err := options.Check(); err != nil {

@@ -91,7 +91,9 @@ func nothingLeaks(t *testing.T, e Engine) {
 		"prefix": func() (any, error) {
 			return apikey.New(store, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, Prefix: text})
 		},
-		"realm":  func() (any, error) { return apikeyhttp.New(apikeytest.Deny(nil), &apikeyhttp.Options{Realm: text + "\""}) },
+		"realm": func() (any, error) {
+			return apikeyhttp.New(apikeytest.Deny(nil), &apikeyhttp.Options{Realm: text + "\""})
+		},
 		"header": func() (any, error) { return apikeyhttp.New(apikeytest.Deny(nil), &apikeyhttp.Options{Header: text}) },
 	} {
 		v, err := value()

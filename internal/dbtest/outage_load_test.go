@@ -104,7 +104,7 @@ func (l *load) makeCallers(t *testing.T) {
 	}
 	add := func(name string, i apikey.Issued, right answer, err error) {
 		l.callers = append(l.callers, caller{name: name, token: i.Token.Reveal(), key: i.Key.ID, right: right})
-		l.errs[i.Key.CredentialID] = err
+		l.errs[i.AccessKey()] = err
 	}
 	refused := func(code string) answer { return answer{401, code, false, true} }
 	for n := range 3 {
@@ -313,7 +313,7 @@ func (l *load) ask(ctx context.Context, token string) (answer, error) {
 func (l *load) observe(_ context.Context, o apikey.Observation) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	right, ok := l.errs[o.CredentialID]
+	right, ok := l.errs[o.AccessKey]
 	if !ok {
 		right = apikey.ErrInvalid // of what is no token
 	}

@@ -16,13 +16,13 @@ const module = "github.com/keyturn/apikey"
 func TestDependencies(t *testing.T) {
 	for pkg, allowed := range map[string][]string{
 		"":            {},
-		"/backup":     {},
-		"/memstore":   {},
-		"/sqlstore":   {},
-		"/apikeyhttp": {"/internal/crossorigin", "/internal/cursor", "/internal/eventpage"},
-		"/apikeyui":   {"/internal/crossorigin", "/internal/cursor", "/internal/eventpage"},
-		"/storetest":  {},
-		"/apikeytest": {"/memstore"},
+		"/memstore":   {"", "/internal/micros"},
+		"/sqlstore":   {"", "/internal/micros"},
+		"/apikeyhttp": {"", "/internal/crossorigin"},
+		"/apikeyrest": {"", "/apikeyhttp", "/internal/crossorigin", "/internal/cursor", "/internal/eventpage"},
+		"/apikeyui":   {"", "/internal/crossorigin", "/internal/cursor", "/internal/eventpage"},
+		"/storetest":  {""},
+		"/apikeytest": {"", "/memstore", "/internal/micros"},
 	} {
 		want := map[string]bool{
 			module + pkg: true, module: true,

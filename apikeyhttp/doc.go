@@ -11,8 +11,7 @@
 // [Guard.Require] asks for scopes, [Guard.Authenticate] for any valid key, and
 // [Guard.Optional] also serves anonymous callers. Revalidate checks the key of
 // a long stream again. [Guard.StripCredential] keeps the token from the servers
-// behind a reverse proxy. API is a handler with which owners manage their keys
-// in JSON.
+// behind a reverse proxy.
 //
 // # Credentials
 //
@@ -120,35 +119,6 @@
 // mark: unlike Authorization, a header such as X-API-Key does not keep shared
 // caches from storing an answer, so a handler sets Cache-Control itself. Only
 // for a key in the query the answer begins with Cache-Control: private.
-//
-// # The JSON interface
-//
-// API refuses with problem details too. Its codes are these, with those of the
-// request's own faults first; none has a challenge, since who calls is decided
-// by the host's login:
-//
-//	status  code                    when
-//	400     invalid_request         the body could not be read
-//	400     invalid_field           "field" names what is wrong
-//	403     forbidden               APIOptions.Owner or OwnerOptions, Options.Authorize of package apikey,
-//	                                or the request's own key may not change that key in this way
-//	403     cross_origin            asked for by a page of another site
-//	403     locked, owner_disabled    the host has stopped the key, or the owner
-//	403     scope_not_allowed       more than OwnerOptions.Scopes, or than the request's own key has
-//	404     not_found               no such path, or no such key of this owner
-//	405     method_not_allowed      see Allow
-//	409     conflict                changed by someone else, at the same time
-//	409     exists                  "key_id" names what the Idempotency-Key has made
-//	409     limit, not_rotating, deleted, disabled, expired
-//	412     conflict                If-Match or If-None-Match does not hold
-//	413     too_large               the body
-//	415     unsupported_media_type  not application/json
-//	422     idempotency_mismatch    the Idempotency-Key was used with other parameters
-//	429     too_soon                too many new tokens; Retry-After says how long to wait
-//	500     server_error            bad APIOptions, or bad results of their Owner and OwnerOptions
-//	500     damaged                 the stored data of the key is damaged
-//	503     unavailable             trouble of the store, or of the host's
-//	503     outcome_unknown         it may have been done; with the token, if there is one
 //
 // # Limits
 //

@@ -116,25 +116,6 @@ func TestAttemptTokens(t *testing.T) {
 	}
 }
 
-// TestObserveHangUp checks that the API reports a client that has gone, too.
-func TestObserveHangUp(t *testing.T) {
-	is := is.New(t)
-	keys := apikeytest.New(t)
-	var got []bool
-	api := apikeyhttp.API(keys.Manager, &apikeyhttp.APIOptions{
-		Owner:   func(*http.Request) (owner, actor string, err error) { return "ada", "", nil },
-		Observe: func(_ *http.Request, o apikey.Observation) { got = append(got, o.Canceled) },
-	})
-	canceled, cancel := context.WithCancel(t.Context())
-	cancel()
-	late, cancel := context.WithTimeout(t.Context(), -1)
-	defer cancel()
-	for _, ctx := range []context.Context{t.Context(), canceled, late} {
-		serve(api, httptest.NewRequestWithContext(ctx, "GET", "/keys", nil))
-	}
-	is.Equal(got, []bool{false, true, false})
-}
-
 // TestDeniedClientsLearnNothing: before a client may try again, a good key and
 // a bad one get the same answer, and no key is looked at.
 func TestDeniedClientsLearnNothing(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/keyturn/apikey"
 	"github.com/keyturn/apikey/apikeyhttp"
+	"github.com/keyturn/apikey/apikeyrest"
 	"github.com/keyturn/apikey/apikeytest"
 )
 
@@ -59,8 +60,11 @@ var routes = []struct {
 	}, noCredential, noCredential, nil},
 	{"key limited", "Authenticate", limitedTo(apikeyhttp.Quota{}, apikeyhttp.Quota{Allowed: true}), exceeded, noCredential, nil},
 	{"client limited", "Authenticate", limitedTo(apikeyhttp.Quota{Allowed: true}, apikeyhttp.Quota{}), exceeded, noCredential, &exceeded},
-	{"managed by a key", "Authenticate API", func(v apikey.Validator, next http.Handler) http.Handler {
-		api := apikeyhttp.API(v.(*apikeytest.Manager).Manager, &apikeyhttp.APIOptions{Owner: ownerOfKey})
+	{"managed by a key", "Authenticate", func(v apikey.Validator, next http.Handler) http.Handler {
+		api, err := apikeyrest.New(v.(*apikeytest.Manager).Manager, &apikeyrest.Options{Owner: ownerOfKey})
+		if err != nil {
+			panic(err)
+		}
 		return newGuard(v, anyCarrier).Authenticate(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			next.ServeHTTP(w, r)
 			get := r.Clone(r.Context()) // a route that is there for every method of the matrix

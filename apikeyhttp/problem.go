@@ -14,16 +14,16 @@ type Problem struct {
 	Title  string `json:"title"` // with "about:blank" the name of the status
 	Status int    `json:"status"`
 
-	// Code tells refusals of one status apart; the package comment lists
-	// them. Detail is a sentence for people.
+	// Code distinguishes refusals of one status. The comments of this package
+	// and of apikeyrest list them. Detail is a sentence for people.
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
 
 	// Scope are the scopes that are needed, separated by spaces.
 	Scope string `json:"scope,omitempty"`
 
-	// Field is the part of the input that API refused. KeyID is the key that
-	// an Idempotency-Key has made before, or that may have been changed.
+	// Field is the part of the input that was rejected. KeyID is the key that
+	// an Idempotency-Key has created before, or that may have been changed.
 	Field string `json:"field,omitempty"`
 	KeyID string `json:"key_id,omitempty"`
 
@@ -31,6 +31,70 @@ type Problem struct {
 	// draft-ietf-httpapi-ratelimit-headers-10.
 	ViolatedPolicies []string `json:"violated-policies,omitempty"`
 }
+
+// Write answers a request with the problem, in the way of this package: as
+// application/problem+json, not to be stored by caches, without a body to HEAD,
+// and without headers that an earlier handler set for another body. Status 503
+// gets Retry-After. Empty Type and Title are those of the
+// status.
+//
+// A function like Options.WriteProblem, or nil, writes the body in another form.
+//
+//	status, code := apikeyhttp.StatusOf(err)
+//	apikeyhttp.Problem{Status: status, Code: code}.Write(w, r, nil)
+func (p Problem) Write(w http.ResponseWriter, r *http.Request, form func(*http.Request, Problem) (contentType string, body []byte)) {
+	p = p.completed()
+	p.write(w, r, form, p.body())
+}
+
+func (p Problem) completed() Problem {
+	if p.Type == "" {
+		p.Type, p.Title = "about:blank", http.StatusText(p.Status)
+	}
+	return p
+}
+
+// body returns the problem in JSON.
+func (p Problem) body() []byte {
+	object, _ := json.Marshal(p) // texts and a number: does not fail
+	return append(object, '\n')
+}
+
+func (p Problem) write(w http.ResponseWriter, r *http.Request, form func(*http.Request, Problem) (string, []byte), body []byte) {
+	contentType := problemType
+	if form != nil {
+		if formType, formed := form(r, p); formType != "" {
+			contentType, body = formType, formed
+		}
+	}
+	h := w.Header()
+	if p.Status == http.StatusServiceUnavailable {
+		h.Set("Retry-After", "1")
+	}
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Type", contentType)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("X-Content-Type-Options", "nosniff")
+	for _, name := range ofAnotherBody {
+		h.Del(name)
+	}
+	w.WriteHeader(p.Status)
+	if r.Method != http.MethodHead {
+		w.Write(body) // on an error the client is gone
+	}
+}
+
+// ofAnotherBody are headers that a handler before may have set for the answer
+// that it expected.
+var ofAnotherBody = []string{
+	"Accept-Ranges", "Content-Digest", "Content-Disposition", "Content-Encoding", "Content-Language", "Content-Location",
+	"Content-Range", "Etag", "Last-Modified", "Location", "Repr-Digest", "Trailer", "Transfer-Encoding",
+}
+
+// problemType is the media type of all refusals, whatever the request accepts.
+// RFC 9110, section 12.4.1 allows that, and a client that does not know the type
+// has the status.
+const problemType = "application/problem+json"
 
 // answer is a refusal, written out once.
 type answer struct {
@@ -41,64 +105,21 @@ type answer struct {
 
 const noChallenge = "-"
 
-// problemType is the media type of all refusals, whatever the request accepts.
-// RFC 9110, section 12.4.1 allows that, and a client that does not know the type
-// has the status.
-const problemType = "application/problem+json"
-
 func newAnswer(status int, code, bearer, detail string) *answer {
 	return newProblemAnswer(Problem{Status: status, Code: code, Detail: detail}, bearer)
 }
 
-// newProblemAnswer completes the problem.
 func newProblemAnswer(p Problem, bearer string) *answer {
-	if p.Type == "" {
-		p.Type, p.Title = "about:blank", http.StatusText(p.Status)
-	}
-	// Texts and a number: Marshal does not fail.
-	object, _ := json.Marshal(p)
-	return &answer{problem: p, bearer: bearer, body: append(object, '\n')}
-}
-
-// ofAnotherBody are headers that a handler before may have set for the answer
-// that it expected.
-var ofAnotherBody = []string{
-	"Accept-Ranges", "Content-Digest", "Content-Disposition", "Content-Encoding", "Content-Language", "Content-Location",
-	"Content-Range", "Etag", "Last-Modified", "Location", "Repr-Digest", "Trailer", "Transfer-Encoding",
+	p = p.completed()
+	return &answer{problem: p, bearer: bearer, body: p.body()}
 }
 
 // refuse writes an answer.
 func (c *config) refuse(w http.ResponseWriter, r *http.Request, a *answer) {
-	contentType, body := c.body(r, a)
-	h := w.Header()
 	if challenges := c.challenges(a); challenges != nil {
-		h["Www-Authenticate"] = challenges
+		w.Header()["Www-Authenticate"] = challenges
 	}
-	if a.problem.Status == http.StatusServiceUnavailable {
-		h.Set("Retry-After", "1")
-	}
-	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Type", contentType)
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	h.Set("X-Content-Type-Options", "nosniff")
-	for _, name := range ofAnotherBody {
-		h.Del(name)
-	}
-	w.WriteHeader(a.problem.Status)
-	if r.Method != http.MethodHead {
-		w.Write(body) // on an error the client is gone
-	}
-}
-
-// body returns the body of an answer, which is the host's if it has a word in
-// it.
-func (c *config) body(r *http.Request, a *answer) (contentType string, body []byte) {
-	if c.writeProblem != nil {
-		if contentType, body = c.writeProblem(r, a.problem); contentType != "" {
-			return contentType, body
-		}
-	}
-	return problemType, a.body
+	a.problem.write(w, r, c.writeProblem, a.body)
 }
 
 // challenges returns the WWW-Authenticate lines of an answer, one for each

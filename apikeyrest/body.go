@@ -1,4 +1,4 @@
-package apikeyhttp
+package apikeyrest
 
 import (
 	"encoding/json"
@@ -20,19 +20,19 @@ import (
 // 100 scopes of 100 bytes, has a fifth of it.
 const maxBody = 64 << 10
 
-// apiBody is the JSON object of a request, its members as they were written.
+// body is the JSON object of a request, its members as they were written.
 // Its methods read one member each, give the zero value for one that is not
 // there, and keep the first error.
 //
 // encoding/json alone would accept "Name" for "name" and the last of two, and
 // its errors contain what was sent.
-type apiBody struct {
+type body struct {
 	members map[string]json.RawMessage
 	err     error
 }
 
 // readBody reads a body with the members of the route, if that has any.
-func readBody(w http.ResponseWriter, r *http.Request, route *apiRoute) (*apiBody, error) {
+func readBody(w http.ResponseWriter, r *http.Request, route *route) (*body, error) {
 	known := route.body
 	limit := int64(maxBody)
 	if known == nil {
@@ -53,7 +53,7 @@ func readBody(w http.ResponseWriter, r *http.Request, route *apiRoute) (*apiBody
 		}
 	}
 	if known == nil {
-		return &apiBody{}, nil
+		return &body{}, nil
 	}
 	// A form, even an empty one, names its type. A request with neither body
 	// nor type cannot be told from one of a client that left out "{}".
@@ -61,10 +61,10 @@ func readBody(w http.ResponseWriter, r *http.Request, route *apiRoute) (*apiBody
 		return nil, refusal{answer: answerMediaType}
 	}
 	if len(raw) == 0 {
-		return &apiBody{}, nil
+		return &body{}, nil
 	}
 	members, err := readMembers(raw, known)
-	b := &apiBody{members: members}
+	b := &body{members: members}
 	if route.method != http.MethodPatch {
 		for _, name := range known {
 			b.dropNull(name)
@@ -125,10 +125,10 @@ func readMembers(raw []byte, known []string) (map[string]json.RawMessage, error)
 	return members, nil
 }
 
-func (b *apiBody) has(name string) bool { return b.members[name] != nil }
+func (b *body) has(name string) bool { return b.members[name] != nil }
 
 // dropNull makes null the same as leaving a member out.
-func (b *apiBody) dropNull(name string) *apiBody {
+func (b *body) dropNull(name string) *body {
 	if string(b.members[name]) == "null" {
 		delete(b.members, name)
 	}
@@ -136,14 +136,14 @@ func (b *apiBody) dropNull(name string) *apiBody {
 }
 
 // clearable lets null stand for an empty array.
-func (b *apiBody) clearable(name string) *apiBody {
+func (b *body) clearable(name string) *body {
 	if string(b.members[name]) == "null" {
 		b.members[name] = json.RawMessage("[]")
 	}
 	return b
 }
 
-func (b *apiBody) required(name string) *apiBody {
+func (b *body) required(name string) *body {
 	if !b.has(name) {
 		b.refuse(name, "must not be left out")
 	}
@@ -151,7 +151,7 @@ func (b *apiBody) required(name string) *apiBody {
 }
 
 // refuse keeps the first error.
-func (b *apiBody) refuse(field, problem string) {
+func (b *body) refuse(field, problem string) {
 	if b.err == nil {
 		b.err = refuseField(field, problem)
 	}
@@ -159,7 +159,7 @@ func (b *apiBody) refuse(field, problem string) {
 
 // value returns a member whose text begins with one of the characters, by
 // which JSON tells its types apart.
-func (b *apiBody) value(name, first, problem string) (json.RawMessage, bool) {
+func (b *body) value(name, first, problem string) (json.RawMessage, bool) {
 	value := b.members[name]
 	if value == nil {
 		return nil, false
@@ -171,7 +171,7 @@ func (b *apiBody) value(name, first, problem string) (json.RawMessage, bool) {
 	return value, true
 }
 
-func (b *apiBody) text(name string) string {
+func (b *body) text(name string) string {
 	value, ok := b.value(name, `"`, "must be a string")
 	if !ok {
 		return ""
@@ -184,19 +184,19 @@ func (b *apiBody) text(name string) string {
 	return text
 }
 
-func (b *apiBody) scopes(name string) []string {
+func (b *body) scopes(name string) []string {
 	var scopes apikey.Scopes
 	b.array(name, scopes.UnmarshalJSON)
 	return scopes.Slice()
 }
 
-func (b *apiBody) networks(name string) []netip.Prefix {
+func (b *body) networks(name string) []netip.Prefix {
 	var networks apikey.Networks
 	b.array(name, networks.UnmarshalJSON)
 	return networks.Slice()
 }
 
-func (b *apiBody) array(name string, unmarshal func([]byte) error) {
+func (b *body) array(name string, unmarshal func([]byte) error) {
 	value, ok := b.value(name, "[", "must be an array of strings")
 	if !ok {
 		return
@@ -211,7 +211,7 @@ func (b *apiBody) array(name string, unmarshal func([]byte) error) {
 }
 
 // instant reads a time as in RFC 3339. The zero time would stand for none.
-func (b *apiBody) instant(name string) time.Time {
+func (b *body) instant(name string) time.Time {
 	const problem = "must be a time like 2026-01-31T12:00:00Z"
 	value, ok := b.value(name, `"`, problem)
 	if !ok {
@@ -230,7 +230,7 @@ func (b *apiBody) instant(name string) time.Time {
 const maxSeconds = int64(1<<63-1) / int64(time.Second)
 
 // seconds reads a whole number of seconds, at least one.
-func (b *apiBody) seconds(name string) time.Duration {
+func (b *body) seconds(name string) time.Duration {
 	const problem = "must be a whole number of seconds from 1 to 9223372036"
 	value, ok := b.value(name, "-0123456789", problem)
 	if !ok {
@@ -247,7 +247,7 @@ func (b *apiBody) seconds(name string) time.Duration {
 // idempotencyKey reads the header of draft-ietf-httpapi-idempotency-key-header:
 // a string as in RFC 9651, section 3.3.3, or, since many clients send it so,
 // the text without quotes.
-func (b *apiBody) idempotencyKey(h http.Header) string {
+func (b *body) idempotencyKey(h http.Header) string {
 	lines := h["Idempotency-Key"]
 	if len(lines) == 0 {
 		return ""

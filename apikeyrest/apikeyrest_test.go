@@ -1,4 +1,4 @@
-package apikeyhttp_test
+package apikeyrest_test
 
 import (
 	"encoding/json"
@@ -17,6 +17,7 @@ import (
 
 	"github.com/keyturn/apikey"
 	"github.com/keyturn/apikey/apikeyhttp"
+	"github.com/keyturn/apikey/apikeyrest"
 	"github.com/keyturn/apikey/apikeytest"
 )
 
@@ -54,7 +55,7 @@ type shop struct {
 
 func newShop(t *testing.T, options ...func(*apikey.Options)) *shop {
 	s := &shop{Manager: apikeytest.New(t, options...)}
-	s.handler = apikeyhttp.API(s.Manager.Manager, &apikeyhttp.APIOptions{
+	s.handler = newAPI(s.Manager.Manager, &apikeyrest.Options{
 		// A header stands for the session that a host would look up.
 		Owner: func(r *http.Request) (string, string, error) {
 			return r.Header.Get("Session"), "user@" + r.Header.Get("Session"), nil
@@ -208,10 +209,10 @@ func refused(t *testing.T, r *http.Response, status int, code string) apikeyhttp
 	return p
 }
 
-// TestAPIRoutes asks each route as it should be, by HEAD as well, and with
+// TestRoutes asks each route as it should be, by HEAD as well, and with
 // every method that it does not have.
-func TestAPIRoutes(t *testing.T) {
-	routes := apikeyhttp.APIRoutes()
+func TestRoutes(t *testing.T) {
+	routes := apikeyrest.Routes()
 	is.New(t).Equal(len(routes), len(apiCases))
 	for _, route := range routes {
 		name := route.Method + " " + route.Pattern
@@ -234,7 +235,7 @@ func TestAPIRoutes(t *testing.T) {
 				is.Equal(cmp.Diff(get.Header, head.Header), "")
 			}
 			for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "get", "X"} {
-				has := slices.ContainsFunc(routes, func(r apikeyhttp.APIRoute) bool {
+				has := slices.ContainsFunc(routes, func(r apikeyrest.Route) bool {
 					return r.Pattern == route.Pattern && (r.Method == method || method == "HEAD" && r.Method == "GET")
 				})
 				if has {
@@ -268,10 +269,10 @@ func TestAPIRoutes(t *testing.T) {
 	}
 }
 
-// TestAPIConfinement: of a key of someone else, one that there is not, and what
+// TestConfinement: of a key of someone else, one that there is not, and what
 // cannot be an id, each route tells and does the same.
-func TestAPIConfinement(t *testing.T) {
-	for _, route := range apikeyhttp.APIRoutes() {
+func TestConfinement(t *testing.T) {
+	for _, route := range apikeyrest.Routes() {
 		if !strings.Contains(route.Pattern, "{id}") {
 			continue
 		}
@@ -317,7 +318,7 @@ func TestAPIConfinement(t *testing.T) {
 	}
 }
 
-func TestAPIUnknownPaths(t *testing.T) {
+func TestUnknownPaths(t *testing.T) {
 	s := newShop(t)
 	key := s.rotating(t, "ada")
 	for _, path := range []string{
@@ -335,9 +336,9 @@ func TestAPIUnknownPaths(t *testing.T) {
 	}
 }
 
-// TestAPIStoreDown lets the store fail at each of its calls in turn.
-func TestAPIStoreDown(t *testing.T) {
-	for _, route := range apikeyhttp.APIRoutes() {
+// TestStoreDown lets the store fail at each of its calls in turn.
+func TestStoreDown(t *testing.T) {
+	for _, route := range apikeyrest.Routes() {
 		if route.Open {
 			continue
 		}
@@ -381,9 +382,9 @@ func TestAPIStoreDown(t *testing.T) {
 	}
 }
 
-// TestAPIOutcomeUnknown: the change was made though the answer was lost for
+// TestOutcomeUnknown: the change was made though the answer was lost for
 // good, and the token that is shown works.
-func TestAPIOutcomeUnknown(t *testing.T) {
+func TestOutcomeUnknown(t *testing.T) {
 	is := is.New(t)
 	s := newShop(t)
 	path := "/keys/" + s.rotating(t, "ada").ID

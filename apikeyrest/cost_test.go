@@ -1,4 +1,4 @@
-package apikeyhttp_test
+package apikeyrest_test
 
 import (
 	"fmt"
@@ -9,16 +9,16 @@ import (
 
 	"github.com/matryer/is"
 
-	"github.com/keyturn/apikey/apikeyhttp"
+	"github.com/keyturn/apikey/apikeyrest"
 	"github.com/keyturn/apikey/apikeytest"
 )
 
-// TestAPIContentTypeCost checks that the parameters of a long Content-Type are
+// TestContentTypeCost checks that the parameters of a long Content-Type are
 // not collected. Allocations are counted because times vary.
-func TestAPIContentTypeCost(t *testing.T) {
+func TestContentTypeCost(t *testing.T) {
 	is := is.New(t)
 	keys := apikeytest.New(t)
-	api := apikeyhttp.API(keys.Manager, &apikeyhttp.APIOptions{
+	api := newAPI(keys.Manager, &apikeyrest.Options{
 		Owner: func(*http.Request) (owner, actor string, err error) { return "ada", "", nil },
 	})
 	var long strings.Builder

@@ -1,4 +1,4 @@
-package apikeyhttp
+package apikeyrest
 
 import "time"
 

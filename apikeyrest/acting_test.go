@@ -1,4 +1,4 @@
-package apikeyhttp_test
+package apikeyrest_test
 
 import (
 	"net/http"
@@ -10,18 +10,18 @@ import (
 	"github.com/matryer/is"
 
 	"github.com/keyturn/apikey"
-	"github.com/keyturn/apikey/apikeyhttp"
+	"github.com/keyturn/apikey/apikeyrest"
 	"github.com/keyturn/apikey/apikeytest"
 )
 
-// TestAPIBehindAuthenticate checks that a key which calls the API makes no key
+// TestBehindAuthenticate checks that a key which calls the API makes no key
 // that exceeds it, although the handler does nothing for that.
-func TestAPIBehindAuthenticate(t *testing.T) {
+func TestBehindAuthenticate(t *testing.T) {
 	is := is.New(t)
 	keys := apikeytest.New(t)
 	leaked := keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Scopes: []string{"orders:read"}, Lifetime: time.Hour})
 	strong := keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Scopes: []string{"orders:*"}})
-	api := newGuard(keys.Manager, nil).Authenticate(apikeyhttp.API(keys.Manager, &apikeyhttp.APIOptions{
+	api := newGuard(keys.Manager, nil).Authenticate(newAPI(keys.Manager, &apikeyrest.Options{
 		Owner: func(r *http.Request) (owner, actor string, err error) {
 			key, _ := apikey.FromContext(r.Context())
 			return key.Owner, key.ID, nil

@@ -1,4 +1,4 @@
-package apikeyhttp_test
+package apikeyrest_test
 
 import (
 	"encoding/json"
@@ -10,14 +10,14 @@ import (
 	"strings"
 
 	"github.com/keyturn/apikey"
-	"github.com/keyturn/apikey/apikeyhttp"
+	"github.com/keyturn/apikey/apikeyrest"
 	"github.com/keyturn/apikey/apikeytest"
 )
 
 // Owners manage their keys below /account/, as whoever they are logged in.
-func ExampleAPI() {
+func ExampleNew() {
 	keys := apikeytest.New(t)
-	options := &apikeyhttp.APIOptions{
+	options := &apikeyrest.Options{
 		Owner: func(r *http.Request) (owner, actor string, err error) {
 			cookie, err := r.Cookie("session")
 			if err != nil || cookie.Value != "b64c" { // stands for the host's own login
@@ -29,11 +29,12 @@ func ExampleAPI() {
 			return &apikey.OwnerOptions{Scopes: []string{"orders:*"}}, nil // stands for the owner's plan
 		},
 	}
-	if err := options.Check(); err != nil {
+	api, err := apikeyrest.New(keys.Manager, options)
+	if err != nil {
 		log.Fatal(err)
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/account/", http.StripPrefix("/account", apikeyhttp.API(keys.Manager, options)))
+	mux.Handle("/account/", http.StripPrefix("/account", api))
 
 	r := httptest.NewRequest("POST", "/account/keys", strings.NewReader(`{"name": "billing", "scopes": ["orders:read"]}`))
 	r.Header.Set("Content-Type", "application/json")

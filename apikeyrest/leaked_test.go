@@ -1,4 +1,4 @@
-package apikeyhttp_test
+package apikeyrest_test
 
 import (
 	"net/http"
@@ -11,7 +11,7 @@ import (
 	"github.com/matryer/is"
 
 	"github.com/keyturn/apikey"
-	"github.com/keyturn/apikey/apikeyhttp"
+	"github.com/keyturn/apikey/apikeyrest"
 	"github.com/keyturn/apikey/apikeytest"
 )
 
@@ -28,7 +28,7 @@ func newKeyShop(t *testing.T, options *apikey.OwnerOptions) *keyShop {
 	t.Helper()
 	s := &keyShop{shop: newShop(t)}
 	options.Scopes = []string{"orders:*"}
-	api := apikeyhttp.API(s.Manager.Manager, &apikeyhttp.APIOptions{
+	api := newAPI(s.Manager.Manager, &apikeyrest.Options{
 		Owner:        ownerOfKey,
 		OwnerOptions: func(*http.Request, string) (*apikey.OwnerOptions, error) { return options, nil },
 	})
@@ -69,8 +69,8 @@ func (s *keyShop) use(t *testing.T, method, target, body string, headers ...stri
 // conditions are sent with each attack: none of them may open a way around.
 var conditions = []string{"", "*", `"1", "2", "3", "4", "5"`}
 
-// TestAPILeakedKeyIssues lets a leaked key make stronger ones.
-func TestAPILeakedKeyIssues(t *testing.T) {
+// TestLeakedKeyIssues lets a leaked key make stronger ones.
+func TestLeakedKeyIssues(t *testing.T) {
 	is := is.New(t)
 	s := newKeyShop(t, &apikey.OwnerOptions{})
 	before := s.stored(t)
@@ -111,10 +111,10 @@ func TestAPILeakedKeyIssues(t *testing.T) {
 	s.checkLeaks(t)
 }
 
-// TestAPILeakedKeyChanges lets a leaked key make each change of a stronger key,
+// TestLeakedKeyChanges lets a leaked key make each change of a stronger key,
 // of another owner's key, and of one that is within it.
-func TestAPILeakedKeyChanges(t *testing.T) {
-	for _, route := range apikeyhttp.APIRoutes() {
+func TestLeakedKeyChanges(t *testing.T) {
+	for _, route := range apikeyrest.Routes() {
 		if !route.Conditional {
 			continue
 		}
@@ -147,8 +147,8 @@ func TestAPILeakedKeyChanges(t *testing.T) {
 	}
 }
 
-// TestAPILeakedKeyWidens lets a leaked key widen itself, and a key within it.
-func TestAPILeakedKeyWidens(t *testing.T) {
+// TestLeakedKeyWidens lets a leaked key widen itself, and a key within it.
+func TestLeakedKeyWidens(t *testing.T) {
 	for _, itself := range []bool{true, false} {
 		s := newKeyShop(t, &apikey.OwnerOptions{})
 		id := s.equal.ID
@@ -175,10 +175,10 @@ func TestAPILeakedKeyWidens(t *testing.T) {
 	}
 }
 
-// TestAPIKeyReissuesItself checks that a key gives itself no new token, unless
+// TestKeyReissuesItself checks that a key gives itself no new token, unless
 // the application lets it rotate itself: then with an overlap that the
 // application sets, and with the old expiry.
-func TestAPIKeyReissuesItself(t *testing.T) {
+func TestKeyReissuesItself(t *testing.T) {
 	is := is.New(t)
 	s := newKeyShop(t, &apikey.OwnerOptions{})
 	path, before := "/keys/"+s.leaked.Key.ID, s.stored(t)
@@ -206,9 +206,9 @@ func TestAPIKeyReissuesItself(t *testing.T) {
 	s.checkLeaks(t)
 }
 
-// TestAPIKeyStoppedMeanwhile disables the key between Authenticate and the
+// TestKeyStoppedMeanwhile disables the key between Authenticate and the
 // change.
-func TestAPIKeyStoppedMeanwhile(t *testing.T) {
+func TestKeyStoppedMeanwhile(t *testing.T) {
 	for name, stop := range map[string]func(t *testing.T, s *keyShop) error{
 		"disabled": func(t *testing.T, s *keyShop) error {
 			_, err := s.Disable(t.Context(), s.leaked.Key.ID)
@@ -225,7 +225,7 @@ func TestAPIKeyStoppedMeanwhile(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newKeyShop(t, &apikey.OwnerOptions{})
-			api := apikeyhttp.API(s.Manager.Manager, &apikeyhttp.APIOptions{
+			api := newAPI(s.Manager.Manager, &apikeyrest.Options{
 				Owner: func(r *http.Request) (string, string, error) {
 					must(t, stop(t, s))
 					return ownerOfKey(r)
@@ -241,18 +241,18 @@ func TestAPIKeyStoppedMeanwhile(t *testing.T) {
 	}
 }
 
-// TestAPIKeyOfAnotherOwner lets the application act for an owner that the key
+// TestKeyOfAnotherOwner lets the application act for an owner that the key
 // does not belong to.
-func TestAPIKeyOfAnotherOwner(t *testing.T) {
+func TestKeyOfAnotherOwner(t *testing.T) {
 	s := newKeyShop(t, &apikey.OwnerOptions{})
 	id := s.rotating(t, "bob").ID
 	before := s.stored(t)
-	api := apikeyhttp.API(s.Manager.Manager, &apikeyhttp.APIOptions{
+	api := newAPI(s.Manager.Manager, &apikeyrest.Options{
 		Owner:        func(*http.Request) (string, string, error) { return "bob", "", nil },
 		OwnerOptions: mayGive("orders:*"),
 	})
 	s.handler = newGuard(s.Manager, nil).Authenticate(api)
-	for _, route := range apikeyhttp.APIRoutes() {
+	for _, route := range apikeyrest.Routes() {
 		if route.Method == "GET" {
 			continue
 		}
@@ -262,8 +262,8 @@ func TestAPIKeyOfAnotherOwner(t *testing.T) {
 	is.New(t).Equal(s.stored(t), before)
 }
 
-// TestAPIOwnerTokenLimit deletes and issues in a loop.
-func TestAPIOwnerTokenLimit(t *testing.T) {
+// TestOwnerTokenLimit deletes and issues in a loop.
+func TestOwnerTokenLimit(t *testing.T) {
 	is := is.New(t)
 	s := newShop(t, func(o *apikey.Options) { o.OwnerTokenLimit = &apikey.ReissueLimit{N: 5, Window: 5 * time.Hour} })
 	for range 5 {

@@ -1,4 +1,4 @@
-package apikeyhttp_test
+package apikeyrest_test
 
 import (
 	"fmt"
@@ -10,7 +10,7 @@ import (
 
 	"github.com/matryer/is"
 
-	"github.com/keyturn/apikey/apikeyhttp"
+	"github.com/keyturn/apikey/apikeyrest"
 	"github.com/keyturn/apikey/apikeytest"
 )
 
@@ -61,11 +61,11 @@ var badBodies = []struct{ name, body, field string }{
 	{"object with a member twice", `{"NAME":{"a":1,"a":2}}`, "NAME"},
 }
 
-// TestAPIStrictJSON sends each bad body, about each of its members, to each
+// TestStrictJSON sends each bad body, about each of its members, to each
 // route.
-func TestAPIStrictJSON(t *testing.T) {
+func TestStrictJSON(t *testing.T) {
 	sent := 0
-	for _, route := range apikeyhttp.APIRoutes() {
+	for _, route := range apikeyrest.Routes() {
 		for _, member := range route.Body {
 			t.Run(route.Method+" "+route.Pattern+" "+member, func(t *testing.T) {
 				s := newShop(t)
@@ -99,8 +99,8 @@ func checkReflection(t *testing.T, name, answer string) {
 	}
 }
 
-// TestAPIValues are bad values of members that are well formed.
-func TestAPIValues(t *testing.T) {
+// TestValues are bad values of members that are well formed.
+func TestValues(t *testing.T) {
 	text := func(n int) string { return strings.Repeat("x", n) }
 	tests := []struct {
 		route, body string
@@ -210,9 +210,9 @@ func TestAPIValues(t *testing.T) {
 	}
 }
 
-// TestAPIBodyBound: 64 KiB are read, one byte more is not.
-func TestAPIBodyBound(t *testing.T) {
-	for _, route := range apikeyhttp.APIRoutes() {
+// TestBodyBound: 64 KiB are read, one byte more is not.
+func TestBodyBound(t *testing.T) {
+	for _, route := range apikeyrest.Routes() {
 		if route.Body == nil {
 			continue
 		}
@@ -233,9 +233,9 @@ func TestAPIBodyBound(t *testing.T) {
 	}
 }
 
-// TestAPIUnreadableBody: a connection that breaks amid a body is not taken for
+// TestUnreadableBody: a connection that breaks amid a body is not taken for
 // its end.
-func TestAPIUnreadableBody(t *testing.T) {
+func TestUnreadableBody(t *testing.T) {
 	s := newShop(t)
 	r := httptest.NewRequest("POST", "/keys", io.MultiReader(strings.NewReader(`{"name":"a"}`), iotest.ErrReader(io.ErrUnexpectedEOF)))
 	r.Header.Set("Content-Type", "application/json")
@@ -244,10 +244,10 @@ func TestAPIUnreadableBody(t *testing.T) {
 	is.New(t).Equal(len(apikeytest.Events(t, s)), 0)
 }
 
-// TestAPIMediaType: what a form of another site can send is never taken for a
+// TestMediaType: what a form of another site can send is never taken for a
 // request, even if it is JSON, or nothing.
-func TestAPIMediaType(t *testing.T) {
-	for _, route := range apikeyhttp.APIRoutes() {
+func TestMediaType(t *testing.T) {
+	for _, route := range apikeyrest.Routes() {
 		if route.Body == nil {
 			continue
 		}
@@ -276,10 +276,10 @@ func TestAPIMediaType(t *testing.T) {
 	}
 }
 
-// TestAPICrossOrigin: pages of other sites may look (and are kept from reading
+// TestCrossOrigin: pages of other sites may look (and are kept from reading
 // by the browser), but not change.
-func TestAPICrossOrigin(t *testing.T) {
-	for _, route := range apikeyhttp.APIRoutes() {
+func TestCrossOrigin(t *testing.T) {
+	for _, route := range apikeyrest.Routes() {
 		name := route.Method + " " + route.Pattern
 		t.Run(name, func(t *testing.T) {
 			s := newShop(t)

@@ -1,4 +1,4 @@
-package apikeyhttp_test
+package apikeyrest_test
 
 import (
 	"net/http"
@@ -8,15 +8,15 @@ import (
 
 	"github.com/matryer/is"
 
-	"github.com/keyturn/apikey/apikeyhttp"
+	"github.com/keyturn/apikey/apikeyrest"
 	"github.com/keyturn/apikey/apikeytest"
 )
 
-// TestAPICrossScheme checks that a page loaded over http changes nothing through
+// TestCrossScheme checks that a page loaded over http changes nothing through
 // the API of the https site of the same name, unless it is in Origins.
-func TestAPICrossScheme(t *testing.T) {
+func TestCrossScheme(t *testing.T) {
 	is := is.New(t)
-	api := apikeyhttp.API(apikeytest.New(t).Manager, &apikeyhttp.APIOptions{
+	api := newAPI(apikeytest.New(t).Manager, &apikeyrest.Options{
 		Owner:   func(*http.Request) (string, string, error) { return "ada", "", nil },
 		Origins: []string{"http://intranet.example.net"},
 	})

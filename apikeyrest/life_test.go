@@ -1,4 +1,4 @@
-package apikeyhttp_test
+package apikeyrest_test
 
 import (
 	"context"
@@ -15,11 +15,12 @@ import (
 
 	"github.com/keyturn/apikey"
 	"github.com/keyturn/apikey/apikeyhttp"
+	"github.com/keyturn/apikey/apikeyrest"
 	"github.com/keyturn/apikey/apikeytest"
 )
 
-// TestAPIKey shows each member of a key.
-func TestAPIKey(t *testing.T) {
+// TestKey shows each member of a key.
+func TestKey(t *testing.T) {
 	s := newShop(t)
 	issued := decode(t, s.ask(t, "POST", "/keys", `{"name":"a","scopes":["orders:write","orders:read"],"networks":["2001:db8::/32","192.0.2.1"],
 		"expires_at":"2026-06-01T02:00:00.1234567+02:00","reason":"why"}`), 201)
@@ -70,8 +71,8 @@ func TestAPIKey(t *testing.T) {
 	}
 }
 
-// TestAPIUpdate: what is left out stays, null clears, a value sets.
-func TestAPIUpdate(t *testing.T) {
+// TestUpdate: what is left out stays, null clears, a value sets.
+func TestUpdate(t *testing.T) {
 	for _, test := range []struct{ body, name, scopes, networks string }{
 		{`{"name":"new"}`, "new", "[orders:read]", "[192.0.2.0/24]"},
 		{`{"scopes":null}`, "a", "[]", "[192.0.2.0/24]"},
@@ -98,7 +99,7 @@ func TestAPIUpdate(t *testing.T) {
 	is.New(t).Equal(got["expires_at"], "2026-02-01T00:00:00.000000Z")
 }
 
-func TestAPIIdempotencyKey(t *testing.T) {
+func TestIdempotencyKey(t *testing.T) {
 	is := is.New(t)
 	s := newShop(t)
 	first := s.ask(t, "POST", "/keys", `{"name":"a"}`, "Idempotency-Key", `"8e03978e-40d5"`)
@@ -210,9 +211,9 @@ var apiErrors = map[string]func(t *testing.T, s *shop, id string) *http.Response
 	},
 }
 
-// TestAPIErrors brings each error about.
-func TestAPIErrors(t *testing.T) {
-	codes := apikeyhttp.APICodes()
+// TestErrors brings each error about.
+func TestErrors(t *testing.T) {
+	codes := apikeyrest.Codes()
 	is.New(t).Equal(len(codes), len(apiErrors))
 	for code, status := range codes {
 		t.Run(code, func(t *testing.T) {
@@ -236,9 +237,9 @@ func TestAPIErrors(t *testing.T) {
 	}
 }
 
-// TestAPIProblems checks that refusals are JSON whatever the request accepts,
+// TestProblems checks that refusals are JSON whatever the request accepts,
 // unless WriteProblem writes them.
-func TestAPIProblems(t *testing.T) {
+func TestProblems(t *testing.T) {
 	is := is.New(t)
 	s := newShop(t)
 	r := func(accept string) *http.Request {
@@ -250,7 +251,7 @@ func TestAPIProblems(t *testing.T) {
 	}
 	is.Equal(serve(s.handler, r("text/plain")).Header.Get("Content-Type"), "application/problem+json")
 	is.Equal(len(serve(s.handler, r("")).Header["Www-Authenticate"]), 0)
-	handler := apikeyhttp.API(s.Manager.Manager, &apikeyhttp.APIOptions{
+	handler := newAPI(s.Manager.Manager, &apikeyrest.Options{
 		Owner: func(r *http.Request) (string, string, error) { return "ada", "", nil },
 		WriteProblem: func(r *http.Request, p apikeyhttp.Problem) (string, []byte) {
 			return "text/x", []byte("sorry: " + p.Code)

@@ -1,4 +1,4 @@
-package apikeyhttp
+package apikeyrest
 
 import (
 	"crypto/sha256"
@@ -6,59 +6,66 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"math"
 	"net/http"
 	"strconv"
 	"sync"
 	"time"
 
 	"github.com/keyturn/apikey"
+	"github.com/keyturn/apikey/apikeyhttp"
 )
 
 var (
-	answerCrossOrigin    = newAnswer(403, "cross_origin", noChallenge, "Pages of another site may not ask for changes.")
-	answerForbidden      = newAnswer(403, "forbidden", noChallenge, "This is not allowed.")
-	answerNotFound       = newAnswer(404, "not_found", noChallenge, "There is no such key or path.")
-	answerMethod         = newAnswer(405, "method_not_allowed", noChallenge, "The path does not allow this method.")
-	answerConflict       = newAnswer(409, "conflict", noChallenge, "The key was changed by someone else.")
-	answerExists         = newAnswer(409, "exists", noChallenge, "A key was issued with this Idempotency-Key before. Its token cannot be shown again.")
-	answerPrecondition   = newAnswer(412, "conflict", noChallenge, "The key is not in a state that If-Match and If-None-Match allow.")
-	answerTooLarge       = newAnswer(413, "too_large", noChallenge, "The body may have at most 64 KiB.")
-	answerMediaType      = newAnswer(415, "unsupported_media_type", noChallenge, "The body must be application/json.")
-	answerTooSoon        = newAnswer(429, "too_soon", noChallenge, "There were too many new tokens. A key can still be disabled and deleted.")
-	answerUnreadable     = newAnswer(400, "invalid_request", noChallenge, "The body could not be read.")
-	answerNotNow         = newAnswer(503, "unavailable", noChallenge, "Keys cannot be managed now. Try again later.")
-	answerOutcomeUnknown = newAnswer(503, "outcome_unknown", noChallenge, "It is not known whether the change was made.")
+	answerCrossOrigin    = newAnswer(403, "cross_origin", "Pages of another site may not ask for changes.")
+	answerForbidden      = newAnswer(403, "forbidden", "This is not allowed.")
+	answerNotFound       = newAnswer(404, "not_found", "There is no such key or path.")
+	answerMethod         = newAnswer(405, "method_not_allowed", "The path does not allow this method.")
+	answerConflict       = newAnswer(409, "conflict", "The key was changed by someone else.")
+	answerExists         = newAnswer(409, "exists", "A key was issued with this Idempotency-Key before. Its token cannot be shown again.")
+	answerPrecondition   = newAnswer(412, "conflict", "The key is not in a state that If-Match and If-None-Match allow.")
+	answerTooLarge       = newAnswer(413, "too_large", "The body may have at most 64 KiB.")
+	answerMediaType      = newAnswer(415, "unsupported_media_type", "The body must be application/json.")
+	answerTooSoon        = newAnswer(429, "too_soon", "There were too many new tokens. A key can still be disabled and deleted.")
+	answerUnreadable     = newAnswer(400, "invalid_request", "The body could not be read.")
+	answerNotNow         = newAnswer(503, "unavailable", "Keys cannot be managed now. Try again later.")
+	answerServerError    = newAnswer(500, "server_error", "The server is misconfigured.")
+	answerOutcomeUnknown = newAnswer(503, "outcome_unknown", "It is not known whether the change was made.")
 )
 
-// apiAnswers are those to the errors of an OwnerManager, in the order in which
+func newAnswer(status int, code, detail string) *apikeyhttp.Problem {
+	return &apikeyhttp.Problem{Status: status, Code: code, Detail: detail}
+}
+
+// answers are those to the errors of an OwnerManager, in the order in which
 // they are asked about: an error can be several. An error of the host that says
 // that it could not decide is no refusal.
-var apiAnswers = []struct {
+var answers = []struct {
 	err    error
-	answer *answer
+	answer *apikeyhttp.Problem
 }{
 	{apikey.ErrOutcomeUnknown, answerOutcomeUnknown},
 	{apikey.ErrUnavailable, answerNotNow},
-	{apikey.ErrDamaged, newAnswer(500, "damaged", noChallenge, "The stored data of the key is damaged. It has to be repaired by the operator.")},
+	{apikey.ErrDamaged, newAnswer(500, "damaged", "The stored data of the key is damaged. It has to be repaired by the operator.")},
 	{apikey.ErrNotFound, answerNotFound},
 	{apikey.ErrTooSoon, answerTooSoon},
 	{apikey.ErrForbidden, answerForbidden},
-	{apikey.ErrLocked, newAnswer(403, "locked", noChallenge, "The key is locked. It can only be looked at, disabled and deleted.")},
-	{apikey.ErrOwnerDisabled, newAnswer(403, "owner_disabled", noChallenge, "The owner is disabled. Keys can only be looked at.")},
-	{apikey.ErrScope, newProblemAnswer(Problem{
+	{apikey.ErrLocked, newAnswer(403, "locked", "The key is locked. It can only be looked at, disabled and deleted.")},
+	{apikey.ErrOwnerDisabled, newAnswer(403, "owner_disabled", "The owner is disabled. Keys can only be looked at.")},
+	{apikey.ErrScope, &apikeyhttp.Problem{
 		Status: 403, Code: "scope_not_allowed", Field: "scopes", Detail: "scopes must be among those that you may give.",
-	}, noChallenge)},
+	}},
 	{apikey.ErrConflict, answerConflict},
 	{apikey.ErrExists, answerExists},
-	{apikey.ErrIdempotencyMismatch, newProblemAnswer(Problem{
+	{apikey.ErrIdempotencyMismatch, &apikeyhttp.Problem{
 		Status: 422, Code: "idempotency_mismatch", Field: "Idempotency-Key",
 		Detail: "The Idempotency-Key was used before, for a key with other parameters.",
-	}, noChallenge)},
-	{apikey.ErrLimit, newAnswer(409, "limit", noChallenge, "There are as many keys as there may be. Delete one first.")},
-	{apikey.ErrNotRotating, newAnswer(409, "not_rotating", noChallenge, "The key is not rotating.")},
-	{apikey.ErrDeleted, newAnswer(409, "deleted", noChallenge, "The key is deleted.")},
-	{apikey.ErrDisabled, newAnswer(409, "disabled", noChallenge, "The key is disabled.")},
-	{apikey.ErrExpired, newAnswer(409, "expired", noChallenge, "The key has expired. Regenerate it.")},
+	}},
+	{apikey.ErrLimit, newAnswer(409, "limit", "There are as many keys as there may be. Delete one first.")},
+	{apikey.ErrNotRotating, newAnswer(409, "not_rotating", "The key is not rotating.")},
+	{apikey.ErrDeleted, newAnswer(409, "deleted", "The key is deleted.")},
+	{apikey.ErrDisabled, newAnswer(409, "disabled", "The key is disabled.")},
+	{apikey.ErrExpired, newAnswer(409, "expired", "The key has expired. Regenerate it.")},
 }
 
 // inputs are the fields of a *apikey.FieldError that a request can be wrong in,
@@ -72,38 +79,38 @@ var inputs = map[string]string{
 
 // refusal is an answer on its way through functions that return errors.
 type refusal struct {
-	answer *answer
-	cause  error // for APIOptions.Observe
+	answer *apikeyhttp.Problem
+	cause  error // for Options.Observe
 }
 
-func (r refusal) Error() string { return "apikeyhttp: " + r.answer.problem.Code }
+func (r refusal) Error() string { return "apikeyrest: " + r.answer.Code }
 
 // refuseField refuses a part of the request. The field and the problem are
 // constants, or made of them.
 func refuseField(field, problem string) refusal {
-	return refusal{answer: newProblemAnswer(Problem{
+	return refusal{answer: &apikeyhttp.Problem{
 		Status: 400, Code: "invalid_field", Field: field, Detail: field + " " + problem + ".",
-	}, noChallenge)}
+	}}
 }
 
 // fail answers a request that was refused, or that failed.
-func (a *api) fail(w http.ResponseWriter, r *http.Request, answer *answer, err error) {
+func (a *api) fail(w http.ResponseWriter, r *http.Request, answer *apikeyhttp.Problem, err error) {
 	if tooSoon, ok := errors.AsType[*apikey.TooSoonError](err); ok {
-		wait := tooSoon.At.Sub(a.manager.Now())
-		w.Header().Set("Retry-After", seconds(max(wait, time.Second)))
+		wait := max(tooSoon.At.Sub(a.manager.Now()), time.Second)
+		w.Header().Set("Retry-After", strconv.FormatFloat(math.Ceil(wait.Seconds()), 'f', 0, 64))
 	}
-	a.config.refuse(w, r, answer)
+	answer.Write(w, r, a.form)
 }
 
-// apiAnswerTo returns the answer to an error. Its text is not shown: it may be
+// answerTo returns the answer to an error. Its text is not shown: it may be
 // the host's, or a store's.
-func apiAnswerTo(err error) *answer {
+func answerTo(err error) *apikeyhttp.Problem {
 	if refused, ok := errors.AsType[refusal](err); ok {
 		return refused.answer
 	}
-	for i := range apiAnswers {
-		if errors.Is(err, apiAnswers[i].err) {
-			return apiAnswers[i].answer
+	for i := range answers {
+		if errors.Is(err, answers[i].err) {
+			return answers[i].answer
 		}
 	}
 	if field, ok := errors.AsType[*apikey.FieldError](err); ok {
@@ -113,7 +120,7 @@ func apiAnswerTo(err error) *answer {
 		if name := inputs[field.Field]; name != "" {
 			return refuseField(name, field.Problem).answer
 		}
-		return answerServerError // APIOptions.Owner or OwnerOptions returned it
+		return answerServerError // Options.Owner or OwnerOptions returned it
 	}
 	return answerNotNow
 }
@@ -187,7 +194,7 @@ func (p reply) write(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// document describes the API. Tests hold it against apiRoutes, and against
+// document describes the API. Tests hold it against routes, and against
 // what is answered.
 //
 //go:embed openapi.json
@@ -200,15 +207,15 @@ var documentTag = sync.OnceValue(func() string {
 
 // serveDocument serves the document, which is the same for everyone. It is
 // never sent in parts, so that Range is ignored.
-func (a *api) serveDocument(w http.ResponseWriter, r *http.Request, route *apiRoute) {
-	c := &apiCall{request: r}
+func (a *api) serveDocument(w http.ResponseWriter, r *http.Request, route *route) {
+	c := &call{request: r}
 	done := reply{tag: documentTag()}
 	err := c.read(w, route)
 	if err == nil {
 		done, err = c.preconditions.apply(r.Method, done)
 	}
 	if err != nil {
-		a.fail(w, r, apiAnswerTo(err), err)
+		a.fail(w, r, answerTo(err), err)
 		return
 	}
 	h := w.Header()
@@ -229,24 +236,3 @@ func (a *api) serveDocument(w http.ResponseWriter, r *http.Request, route *apiRo
 
 // mediaType is that of bodies.
 const mediaType = "application/json"
-
-// offerMediaType names, beside status 415, what would be accepted (RFC 5789,
-// section 2.2; RFC 9110, sections 12.5.1 and 12.5.3).
-func offerMediaType(h http.Header, r *http.Request) {
-	if r.Method == http.MethodPatch {
-		h.Set("Accept-Patch", mediaType)
-	} else {
-		h.Set("Accept", mediaType)
-	}
-	if r.Header["Content-Encoding"] != nil {
-		h.Set("Accept-Encoding", "identity")
-	}
-}
-
-// misconfigured returns a middleware that lets nothing through.
-func misconfigured(err error) func(http.Handler) http.Handler {
-	a := newAnswer(500, "server_error", noChallenge, "The server is not set up right: "+err.Error())
-	return func(http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { defaults.refuse(w, r, a) })
-	}
-}

@@ -1,6 +1,7 @@
-package apikeyhttp_test
+package apikeyrest_test
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -10,17 +11,17 @@ import (
 	"github.com/matryer/is"
 
 	"github.com/keyturn/apikey"
-	"github.com/keyturn/apikey/apikeyhttp"
+	"github.com/keyturn/apikey/apikeyrest"
 	"github.com/keyturn/apikey/apikeytest"
 )
 
-// TestAPIObservePanics checks that a new token arrives although Observe panics,
+// TestObservePanics checks that a new token arrives although Observe panics,
 // with a real server and a client.
-func TestAPIObservePanics(t *testing.T) {
+func TestObservePanics(t *testing.T) {
 	is := is.New(t)
 	keys := apikeytest.New(t)
 	key := keys.MustIssue(t, apikey.IssueParams{Owner: "ada"}).Key
-	server := httptest.NewServer(apikeyhttp.API(keys.Manager, &apikeyhttp.APIOptions{
+	server := httptest.NewServer(newAPI(keys.Manager, &apikeyrest.Options{
 		Owner:   func(*http.Request) (string, string, error) { return "ada", "", nil },
 		Observe: func(*http.Request, apikey.Observation) { panic(http.ErrAbortHandler) },
 	}))
@@ -42,4 +43,23 @@ func TestAPIObservePanics(t *testing.T) {
 		response.Body.Close()
 	}
 	is.True(err != nil)
+}
+
+// TestObserveHangUp checks that the API reports a client that has gone, too.
+func TestObserveHangUp(t *testing.T) {
+	is := is.New(t)
+	keys := apikeytest.New(t)
+	var got []bool
+	api := newAPI(keys.Manager, &apikeyrest.Options{
+		Owner:   func(*http.Request) (owner, actor string, err error) { return "ada", "", nil },
+		Observe: func(_ *http.Request, o apikey.Observation) { got = append(got, o.Canceled) },
+	})
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
+	late, cancel := context.WithTimeout(t.Context(), -1)
+	defer cancel()
+	for _, ctx := range []context.Context{t.Context(), canceled, late} {
+		serve(api, httptest.NewRequestWithContext(ctx, "GET", "/keys", nil))
+	}
+	is.Equal(got, []bool{false, true, false})
 }

@@ -1,4 +1,4 @@
-package apikeyhttp_test
+package apikeyrest_test
 
 import (
 	"bytes"
@@ -17,11 +17,11 @@ import (
 	"github.com/matryer/is"
 
 	"github.com/keyturn/apikey"
-	"github.com/keyturn/apikey/apikeyhttp"
+	"github.com/keyturn/apikey/apikeyrest"
 	"github.com/keyturn/apikey/apikeytest"
 )
 
-func TestAPIOwner(t *testing.T) {
+func TestOwner(t *testing.T) {
 	secret := "session of eve"
 	tests := []struct {
 		name, owner, actor string
@@ -43,10 +43,10 @@ func TestAPIOwner(t *testing.T) {
 			s := newShop(t)
 			key := s.rotating(t, "ada")
 			before := s.stored(t)
-			s.handler = apikeyhttp.API(s.Manager.Manager, &apikeyhttp.APIOptions{
+			s.handler = newAPI(s.Manager.Manager, &apikeyrest.Options{
 				Owner: func(*http.Request) (string, string, error) { return test.owner, test.actor, test.err },
 			})
-			for _, route := range apikeyhttp.APIRoutes() {
+			for _, route := range apikeyrest.Routes() {
 				if route.Open {
 					continue
 				}
@@ -64,7 +64,7 @@ func TestAPIOwner(t *testing.T) {
 
 	is := is.New(t)
 	s := newShop(t)
-	s.handler = apikeyhttp.API(s.Manager.Manager, &apikeyhttp.APIOptions{
+	s.handler = newAPI(s.Manager.Manager, &apikeyrest.Options{
 		Owner: func(r *http.Request) (string, string, error) { return "ada", r.Header.Get("Actor"), nil },
 	})
 	refused(t, s.ask(t, "POST", "/keys", `{"name":"a"}`, "Actor", "a\u202eb"), 500, "server_error")
@@ -72,55 +72,51 @@ func TestAPIOwner(t *testing.T) {
 	is.Equal(apikeytest.Events(t, s)[0].Actor, "ada")
 }
 
-func TestAPIOptions(t *testing.T) {
+func TestOptions(t *testing.T) {
 	owner := func(*http.Request) (string, string, error) { return "ada", "", nil }
 	for _, test := range []struct {
 		name    string
-		options *apikeyhttp.APIOptions
+		options *apikeyrest.Options
 		field   string
 	}{
-		{"nil", nil, "owner"},
-		{"no owner", &apikeyhttp.APIOptions{}, "owner"},
-		{"origin with a wildcard", &apikeyhttp.APIOptions{Owner: owner, Origins: []string{"https://*.example.com"}}, "origins"},
-		{"origin in upper case", &apikeyhttp.APIOptions{Owner: owner, Origins: []string{"https://APP.example.com"}}, "origins"},
-		{"scheme in upper case", &apikeyhttp.APIOptions{Owner: owner, Origins: []string{"HTTPS://app.example.com"}}, "origins"},
-		{"origin with the usual port", &apikeyhttp.APIOptions{Owner: owner, Origins: []string{"https://app.example.com:443"}}, "origins"},
-		{"origin not ASCII", &apikeyhttp.APIOptions{Owner: owner, Origins: []string{"https://bücher.example"}}, "origins"},
-		{"origin with an empty port", &apikeyhttp.APIOptions{Owner: owner, Origins: []string{"https://app.example.com:"}}, "origins"},
-		{"origin with a path", &apikeyhttp.APIOptions{Owner: owner, Origins: []string{"https://app.example.com/"}}, "origins"},
-		{"origin without a host", &apikeyhttp.APIOptions{Owner: owner, Origins: []string{"https://:8443"}}, "origins"},
-		{"origin of another scheme", &apikeyhttp.APIOptions{Owner: owner, Origins: []string{"ftp://app.example.com"}}, "origins"},
-		{"good origins", &apikeyhttp.APIOptions{Owner: owner, Origins: []string{"http://localhost:8080", "https://xn--bcher-kva.example:8443"}}, ""},
-		{"bad origin", &apikeyhttp.APIOptions{Owner: owner, Origins: []string{"app.example.com"}}, "origins"},
-		{"good", &apikeyhttp.APIOptions{Owner: owner, OwnerOptions: mayGive("a:*"), Origins: []string{"https://app.example.com"}}, ""},
+		{"nil", nil, "options"},
+		{"no owner", &apikeyrest.Options{}, "owner"},
+		{"origin with a wildcard", &apikeyrest.Options{Owner: owner, Origins: []string{"https://*.example.com"}}, "origins"},
+		{"origin in upper case", &apikeyrest.Options{Owner: owner, Origins: []string{"https://APP.example.com"}}, "origins"},
+		{"scheme in upper case", &apikeyrest.Options{Owner: owner, Origins: []string{"HTTPS://app.example.com"}}, "origins"},
+		{"origin with the usual port", &apikeyrest.Options{Owner: owner, Origins: []string{"https://app.example.com:443"}}, "origins"},
+		{"origin not ASCII", &apikeyrest.Options{Owner: owner, Origins: []string{"https://bücher.example"}}, "origins"},
+		{"origin with an empty port", &apikeyrest.Options{Owner: owner, Origins: []string{"https://app.example.com:"}}, "origins"},
+		{"origin with a path", &apikeyrest.Options{Owner: owner, Origins: []string{"https://app.example.com/"}}, "origins"},
+		{"origin without a host", &apikeyrest.Options{Owner: owner, Origins: []string{"https://:8443"}}, "origins"},
+		{"origin of another scheme", &apikeyrest.Options{Owner: owner, Origins: []string{"ftp://app.example.com"}}, "origins"},
+		{"good origins", &apikeyrest.Options{Owner: owner, Origins: []string{"http://localhost:8080", "https://xn--bcher-kva.example:8443"}}, ""},
+		{"bad origin", &apikeyrest.Options{Owner: owner, Origins: []string{"app.example.com"}}, "origins"},
+		{"good", &apikeyrest.Options{Owner: owner, OwnerOptions: mayGive("a:*"), Origins: []string{"https://app.example.com"}}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			is := is.New(t)
-			err := test.options.Check()
-			s := newShop(t)
-			s.handler = apikeyhttp.API(s.Manager.Manager, test.options)
-			got := s.ask(t, "GET", "/keys", "")
+			api, err := apikeyrest.New(apikeytest.New(t).Manager, test.options)
+			is.Equal(api == nil, err != nil)
 			if test.field == "" {
 				is.NoErr(err)
-				is.Equal(got.StatusCode, 200)
 				return
 			}
 			field, ok := errors.AsType[*apikey.FieldError](err)
 			is.True(ok)
 			is.Equal(field.Field, test.field)
-			refused(t, got, 500, "server_error")
-			refused(t, s.ask(t, "POST", "/keys", `{"name":"a"}`), 500, "server_error")
-			is.Equal(len(apikeytest.Events(t, s)), 0)
 		})
 	}
-	s := newShop(t)
-	s.handler = apikeyhttp.API(nil, &apikeyhttp.APIOptions{Owner: owner})
-	refused(t, s.ask(t, "GET", "/keys", ""), 500, "server_error")
+	is := is.New(t)
+	_, err := apikeyrest.New(nil, &apikeyrest.Options{Owner: owner})
+	field, ok := errors.AsType[*apikey.FieldError](err)
+	is.True(ok)
+	is.Equal(field.Field, "manager")
 }
 
-// TestAPIPrefix mounts the API below a prefix, where the Location of a new key
+// TestPrefix mounts the API below a prefix, where the Location of a new key
 // must lead to it.
-func TestAPIPrefix(t *testing.T) {
+func TestPrefix(t *testing.T) {
 	is := is.New(t)
 	s := newShop(t)
 	mux := http.NewServeMux()
@@ -149,14 +145,14 @@ func TestAPIPrefix(t *testing.T) {
 	is.Equal(send("HEAD", location.String(), nil).StatusCode, 200)
 }
 
-// TestAPIObserve: what no answer shows, the host is told.
-func TestAPIObserve(t *testing.T) {
+// TestObserve: what no answer shows, the host is told.
+func TestObserve(t *testing.T) {
 	down := errors.New("dial tcp db.internal: refused")
 	noLogin := errors.New("no session")
 	var got []apikey.Observation
 	s := newShop(t)
 	key := s.rotating(t, "ada")
-	s.handler = apikeyhttp.API(s.Manager.Manager, &apikeyhttp.APIOptions{
+	s.handler = newAPI(s.Manager.Manager, &apikeyrest.Options{
 		Owner: func(r *http.Request) (string, string, error) {
 			if r.Header.Get("Session") == "" {
 				return "", "", noLogin
@@ -193,8 +189,8 @@ func TestAPIObserve(t *testing.T) {
 	}
 }
 
-// TestAPIRotationOver reads a key whose overlap has ended.
-func TestAPIRotationOver(t *testing.T) {
+// TestRotationOver reads a key whose overlap has ended.
+func TestRotationOver(t *testing.T) {
 	is := is.New(t)
 	s := newShop(t)
 	key := s.rotating(t, "ada")
@@ -208,16 +204,16 @@ func TestAPIRotationOver(t *testing.T) {
 	is.Equal(view["retiring_id"], nil)
 }
 
-// TestAPIEscapedTime: a time is a JSON string, which may hold escapes.
-func TestAPIEscapedTime(t *testing.T) {
+// TestEscapedTime: a time is a JSON string, which may hold escapes.
+func TestEscapedTime(t *testing.T) {
 	is := is.New(t)
 	s := newShop(t)
 	body := decode(t, s.ask(t, "POST", "/keys", `{"name":"a","expires_at":"2026-06-01T02:00:00\u002b02:00"}`), 201)
 	is.Equal(body["key"].(map[string]any)["expires_at"], "2026-06-01T00:00:00.000000Z")
 }
 
-// TestAPIDocumentIsWhole checks that the document is never sent in parts.
-func TestAPIDocumentIsWhole(t *testing.T) {
+// TestDocumentIsWhole checks that the document is never sent in parts.
+func TestDocumentIsWhole(t *testing.T) {
 	is := is.New(t)
 	s := newShop(t)
 	whole := read(t, s.ask(t, "GET", "/openapi.json", ""))

@@ -1,4 +1,4 @@
-package apikeyhttp_test
+package apikeyrest_test
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 	"github.com/matryer/is"
 
 	"github.com/keyturn/apikey"
-	"github.com/keyturn/apikey/apikeyhttp"
+	"github.com/keyturn/apikey/apikeyrest"
 	"github.com/keyturn/apikey/apikeytest"
 	"github.com/keyturn/apikey/internal/cursor"
 )
@@ -39,7 +39,7 @@ func pages(t *testing.T, s *shop, target, list string) (all []map[string]any, cu
 	return nil, nil
 }
 
-func TestAPIPaging(t *testing.T) {
+func TestPaging(t *testing.T) {
 	is := is.New(t)
 	s := newShop(t)
 	var want []string
@@ -77,9 +77,9 @@ func TestAPIPaging(t *testing.T) {
 	is.Equal(read(t, s.ask(t, "GET", "/keys", "", "Session", "eve")), "{\"keys\":[]}\n")
 }
 
-// TestAPIPagingGoesOn checks that a page which follows another is the same,
+// TestPagingGoesOn checks that a page which follows another is the same,
 // whatever happens in between.
-func TestAPIPagingGoesOn(t *testing.T) {
+func TestPagingGoesOn(t *testing.T) {
 	is := is.New(t)
 	s := newShop(t)
 	id := s.rotating(t, "ada").ID
@@ -91,9 +91,9 @@ func TestAPIPagingGoesOn(t *testing.T) {
 	is.Equal(second["next"], nil)
 }
 
-// TestAPICursors checks that a cursor serves for the list of one owner only,
+// TestCursors checks that a cursor serves for the list of one owner only,
 // and in one spelling.
-func TestAPICursors(t *testing.T) {
+func TestCursors(t *testing.T) {
 	is := is.New(t)
 	s := newShop(t)
 	id, second, other := s.rotating(t, "ada").ID, s.rotating(t, "ada").ID, s.rotating(t, "bob").ID
@@ -134,9 +134,9 @@ func TestAPICursors(t *testing.T) {
 	is.Equal(s.ask(t, "GET", "/keys/"+id+"/events?after="+events, "").StatusCode, 200)
 }
 
-// TestAPICursorsHideVolume checks that cursors do not show how many events
+// TestCursorsHideVolume checks that cursors do not show how many events
 // other owners have: neither their size nor their order depends on positions.
-func TestAPICursorsHideVolume(t *testing.T) {
+func TestCursorsHideVolume(t *testing.T) {
 	is := is.New(t)
 	s := newShop(t)
 	key := s.MustIssue(t, apikey.IssueParams{Owner: "ada"}).Key
@@ -190,13 +190,13 @@ func (s *countingStore) Events(ctx context.Context, q apikey.EventQuery) ([]apik
 	return events, err
 }
 
-// TestAPIDeepPages reads the last pages of a long history. Each page reads the
+// TestDeepPages reads the last pages of a long history. Each page reads the
 // log twice, for its own events and one more.
-func TestAPIDeepPages(t *testing.T) {
+func TestDeepPages(t *testing.T) {
 	is := is.New(t)
 	s := newShop(t)
 	counting := &countingStore{Store: s.Store}
-	s.handler = apikeyhttp.API(s.Manager.Manager.WithStore(counting), &apikeyhttp.APIOptions{
+	s.handler = newAPI(s.Manager.Manager.WithStore(counting), &apikeyrest.Options{
 		Owner: func(*http.Request) (string, string, error) { return "ada", "", nil },
 	})
 	key := s.MustIssue(t, apikey.IssueParams{Owner: "ada"}).Key
@@ -224,13 +224,13 @@ func TestAPIDeepPages(t *testing.T) {
 	is.Equal(revision, 0.0)
 }
 
-// TestAPIDamaged lets rows be damaged. The others are shown, all of them, and
+// TestDamaged lets rows be damaged. The others are shown, all of them, and
 // the response states that some are missing.
-func TestAPIDamaged(t *testing.T) {
+func TestDamaged(t *testing.T) {
 	is := is.New(t)
 	s := newShop(t)
 	var observed []apikey.Observation
-	s.handler = apikeyhttp.API(s.Manager.Manager, &apikeyhttp.APIOptions{
+	s.handler = newAPI(s.Manager.Manager, &apikeyrest.Options{
 		Owner:   func(*http.Request) (string, string, error) { return "ada", "", nil },
 		Observe: func(_ *http.Request, o apikey.Observation) { observed = append(observed, o) },
 	})
@@ -299,9 +299,9 @@ func (s *withoutNonces) Events(ctx context.Context, q apikey.EventQuery) ([]apik
 	return events, err
 }
 
-// TestAPICursorWithoutNonce checks that a nonce which cannot be read never
+// TestCursorWithoutNonce checks that a nonce which cannot be read never
 // becomes the secret of a cursor.
-func TestAPICursorWithoutNonce(t *testing.T) {
+func TestCursorWithoutNonce(t *testing.T) {
 	is := is.New(t)
 	s := newShop(t)
 	key := s.MustIssue(t, apikey.IssueParams{Owner: "ada"}).Key
@@ -310,7 +310,7 @@ func TestAPICursorWithoutNonce(t *testing.T) {
 		must(t, err)
 	}
 	for until, want := range map[int64]int{0: 5, 1: 4, 3: 2, 4: 1, 5: 0} {
-		s.handler = apikeyhttp.API(s.Manager.Manager.WithStore(&withoutNonces{s.Store, until}), &apikeyhttp.APIOptions{
+		s.handler = newAPI(s.Manager.Manager.WithStore(&withoutNonces{s.Store, until}), &apikeyrest.Options{
 			Owner: func(*http.Request) (string, string, error) { return "ada", "", nil },
 		})
 		events, cursors := pages(t, s, "/keys/"+key.ID+"/events?limit=1", "events")

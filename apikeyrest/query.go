@@ -1,4 +1,4 @@
-package apikeyhttp
+package apikeyrest
 
 import (
 	"net/http"
@@ -9,17 +9,17 @@ import (
 	"unicode/utf8"
 )
 
-// apiQuery is the query of a request. Like apiBody it keeps the first error.
-type apiQuery struct {
+// query is the query of a request. Like body it keeps the first error.
+type query struct {
 	values url.Values
 	err    error
 }
 
 // readQuery reads a query with the parameters named, each at most once, and no
 // others.
-func readQuery(r *http.Request, known []string) *apiQuery {
+func readQuery(r *http.Request, known []string) *query {
 	values, err := url.ParseQuery(r.URL.RawQuery)
-	q := &apiQuery{values: values}
+	q := &query{values: values}
 	if err != nil {
 		q.refuse("query", "must be well formed")
 		return q
@@ -45,13 +45,13 @@ func unknownParameter(known []string) string {
 	return "must not have other parameters than " + strings.Join(known, ", ")
 }
 
-func (q *apiQuery) refuse(field, problem string) {
+func (q *query) refuse(field, problem string) {
 	if q.err == nil {
 		q.err = refuseField(field, problem)
 	}
 }
 
-func (q *apiQuery) text(name string) string {
+func (q *query) text(name string) string {
 	text := q.values.Get(name)
 	if strings.ContainsRune(text, utf8.RuneError) { // or not UTF-8
 		q.refuse(name, "must hold Unicode characters only, without U+FFFD")
@@ -59,7 +59,7 @@ func (q *apiQuery) text(name string) string {
 	return text
 }
 
-func (q *apiQuery) flag(name string) bool {
+func (q *query) flag(name string) bool {
 	switch q.text(name) {
 	case "true":
 		return true
@@ -75,7 +75,7 @@ func (q *apiQuery) flag(name string) bool {
 const defaultPage, maxPage = 100, 1000
 
 // limit reads the length of a page.
-func (q *apiQuery) limit() int {
+func (q *query) limit() int {
 	text := q.text("limit")
 	if !q.values.Has("limit") {
 		return defaultPage

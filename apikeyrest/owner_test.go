@@ -1,4 +1,4 @@
-package apikeyhttp_test
+package apikeyrest_test
 
 import (
 	"context"
@@ -12,14 +12,14 @@ import (
 	"github.com/matryer/is"
 
 	"github.com/keyturn/apikey"
-	"github.com/keyturn/apikey/apikeyhttp"
+	"github.com/keyturn/apikey/apikeyrest"
 )
 
-// TestAPIOwnerOptions gives each owner what belongs to it.
-func TestAPIOwnerOptions(t *testing.T) {
+// TestOwnerOptions gives each owner what belongs to it.
+func TestOwnerOptions(t *testing.T) {
 	is := is.New(t)
 	s := newShop(t)
-	s.handler = apikeyhttp.API(s.Manager.Manager, &apikeyhttp.APIOptions{
+	s.handler = newAPI(s.Manager.Manager, &apikeyrest.Options{
 		Owner: func(r *http.Request) (string, string, error) { return r.Header.Get("Session"), "", nil },
 		OwnerOptions: func(_ *http.Request, owner string) (*apikey.OwnerOptions, error) {
 			if owner == "ada" {
@@ -37,9 +37,9 @@ func TestAPIOwnerOptions(t *testing.T) {
 	is.Equal(s.ask(t, "POST", "/keys", `{"name":"a"}`, "Session", "bob").StatusCode, 201)
 }
 
-// TestAPIOwnerOptionsErrors checks that an error of OwnerOptions is answered
+// TestOwnerOptionsErrors checks that an error of OwnerOptions is answered
 // like one of Owner, and that invalid options are no fault of the request.
-func TestAPIOwnerOptionsErrors(t *testing.T) {
+func TestOwnerOptionsErrors(t *testing.T) {
 	secret := "plan of eve"
 	for _, test := range []struct {
 		name    string
@@ -63,12 +63,12 @@ func TestAPIOwnerOptionsErrors(t *testing.T) {
 			key := s.rotating(t, "ada")
 			before := s.stored(t)
 			var observed []apikey.Observation
-			s.handler = apikeyhttp.API(s.Manager.Manager, &apikeyhttp.APIOptions{
+			s.handler = newAPI(s.Manager.Manager, &apikeyrest.Options{
 				Owner:        func(*http.Request) (string, string, error) { return "ada", "", nil },
 				OwnerOptions: func(*http.Request, string) (*apikey.OwnerOptions, error) { return test.options, test.err },
 				Observe:      func(_ *http.Request, o apikey.Observation) { observed = append(observed, o) },
 			})
-			for _, route := range apikeyhttp.APIRoutes() {
+			for _, route := range apikeyrest.Routes() {
 				if route.Open {
 					continue
 				}

@@ -1,4 +1,4 @@
-package apikeyhttp
+package apikeyrest
 
 import (
 	"crypto/sha256"
@@ -175,8 +175,7 @@ func tagRevision(tag string) int64 {
 const changeAttempts = 10
 
 // changeKey makes a change of a key if the preconditions of the request hold.
-func changeKey[T any](c *apiCall, reason string, change func(...apikey.ChangeOption) (T, error)) (result T, err error) {
-	because := apikey.Reason(reason)
+func changeKey[T any](c *call, change func(...apikey.Condition) (T, error)) (result T, err error) {
 	match := c.preconditions.match
 	if c.preconditions.noneMatch == nil {
 		switch {

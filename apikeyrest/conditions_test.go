@@ -1,4 +1,4 @@
-package apikeyhttp_test
+package apikeyrest_test
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	"github.com/matryer/is"
 
 	"github.com/keyturn/apikey"
-	"github.com/keyturn/apikey/apikeyhttp"
+	"github.com/keyturn/apikey/apikeyrest"
 	"github.com/keyturn/apikey/apikeytest"
 )
 
@@ -23,9 +23,9 @@ var malformedTags = []string{
 	`"a b"`, "\"\t\"", "\"2\x7f\"", `"` + canary, canary + `"`,
 }
 
-// TestAPIPreconditions asks each change of a key under each kind of condition.
+// TestPreconditions asks each change of a key under each kind of condition.
 // The key is at revision 2.
-func TestAPIPreconditions(t *testing.T) {
+func TestPreconditions(t *testing.T) {
 	tests := []struct {
 		match, noneMatch string
 		status           int // 0 = success
@@ -70,7 +70,7 @@ func TestAPIPreconditions(t *testing.T) {
 		{`*`, `*`, 412},
 		{`"1"`, `"1"`, 412},
 	}
-	for _, route := range apikeyhttp.APIRoutes() {
+	for _, route := range apikeyrest.Routes() {
 		if !route.Conditional {
 			continue
 		}
@@ -99,8 +99,8 @@ func TestAPIPreconditions(t *testing.T) {
 	}
 }
 
-func TestAPIMalformedPreconditions(t *testing.T) {
-	for _, route := range apikeyhttp.APIRoutes() {
+func TestMalformedPreconditions(t *testing.T) {
+	for _, route := range apikeyrest.Routes() {
 		name := route.Method + " " + route.Pattern
 		t.Run(name, func(t *testing.T) {
 			s := newShop(t)
@@ -120,11 +120,11 @@ func TestAPIMalformedPreconditions(t *testing.T) {
 	}
 }
 
-// TestAPIConditionalGet asks what can be read under conditions, in the order of
+// TestConditionalGet asks what can be read under conditions, in the order of
 // RFC 9110, section 13.2.2.
-func TestAPIConditionalGet(t *testing.T) {
+func TestConditionalGet(t *testing.T) {
 	since := "Mon, 02 Jan 2006 15:04:05 GMT"
-	for _, route := range apikeyhttp.APIRoutes() {
+	for _, route := range apikeyrest.Routes() {
 		if route.Method != http.MethodGet {
 			continue
 		}
@@ -183,9 +183,9 @@ func TestAPIConditionalGet(t *testing.T) {
 	}
 }
 
-// TestAPIConditionsOfMissing checks that preconditions do not hide why a
+// TestConditionsOfMissing checks that preconditions do not hide why a
 // request would fail without them (RFC 9110, section 13.2.1).
-func TestAPIConditionsOfMissing(t *testing.T) {
+func TestConditionsOfMissing(t *testing.T) {
 	s := newShop(t)
 	other := s.rotating(t, "bob").ID
 	for _, id := range []string{other, "00000000000000000000", "none"} {
@@ -199,9 +199,9 @@ func TestAPIConditionsOfMissing(t *testing.T) {
 	refused(t, s.ask(t, "POST", "/keys", `{"name":1}`, "If-None-Match", "*"), 400, "invalid_field")
 }
 
-// TestAPIIssueConditions evaluates preconditions of POST against the list of
+// TestIssueConditions evaluates preconditions of POST against the list of
 // keys, which exists and has no ETag.
-func TestAPIIssueConditions(t *testing.T) {
+func TestIssueConditions(t *testing.T) {
 	is := is.New(t)
 	s := newShop(t)
 	for _, headers := range [][]string{{"If-Match", `"1"`}, {"If-None-Match", "*"}, {"If-Match", "*", "If-None-Match", "*"}} {
@@ -212,10 +212,10 @@ func TestAPIIssueConditions(t *testing.T) {
 	is.Equal(s.ask(t, "POST", "/keys", `{"name":"a"}`, "If-None-Match", `"1"`).StatusCode, 201)
 }
 
-// TestAPIStrongTags changes a key in each way that what is shown of it can
+// TestStrongTags changes a key in each way that what is shown of it can
 // change. No two different bodies may have one ETag, so that a 304 never
 // confirms an outdated view, and each ETag can still be used for If-Match.
-func TestAPIStrongTags(t *testing.T) {
+func TestStrongTags(t *testing.T) {
 	is := is.New(t)
 	s := newShop(t)
 	issued, err := s.Issue(t.Context(), apikey.IssueParams{Owner: "ada", Name: "a", Lifetime: 48 * time.Hour})
@@ -262,10 +262,10 @@ func TestAPIStrongTags(t *testing.T) {
 	is.Equal(len(bodies), 11)
 }
 
-// TestAPITagOfChange checks that the response to a change has the ETag that a
+// TestTagOfChange checks that the response to a change has the ETag that a
 // GET has then, and that it serves for the next change although the key is in
 // use.
-func TestAPITagOfChange(t *testing.T) {
+func TestTagOfChange(t *testing.T) {
 	is := is.New(t)
 	s := newShop(t)
 	issued := s.MustIssue(t, apikey.IssueParams{Owner: "ada"})
@@ -284,9 +284,9 @@ func TestAPITagOfChange(t *testing.T) {
 	}
 }
 
-// TestAPIListedRevisionsRace lets another change come between the reading of a
+// TestListedRevisionsRace lets another change come between the reading of a
 // key and a change that lists several revisions.
-func TestAPIListedRevisionsRace(t *testing.T) {
+func TestListedRevisionsRace(t *testing.T) {
 	for _, test := range []struct {
 		match  string
 		status int
@@ -312,9 +312,9 @@ func TestAPIListedRevisionsRace(t *testing.T) {
 	}
 }
 
-// TestAPITagsCost sends long lists of tags, to what anyone may read. Reading
+// TestTagsCost sends long lists of tags, to what anyone may read. Reading
 // them must not take more memory than they have bytes.
-func TestAPITagsCost(t *testing.T) {
+func TestTagsCost(t *testing.T) {
 	s := newShop(t)
 	for name, element := range map[string]string{"empty": ",", "short": `"",`, "weak": `W/"",`, "revisions": `"1",`} {
 		list := strings.Repeat(element, 900<<10/len(element)) + `"x"`

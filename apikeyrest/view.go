@@ -1,9 +1,10 @@
-package apikeyhttp
+package apikeyrest
 
 import (
 	"time"
 
 	"github.com/keyturn/apikey"
+	"github.com/keyturn/apikey/apikeyhttp"
 )
 
 // keyView is a key as its owner sees it. The pepper and the digest are not in a
@@ -93,7 +94,7 @@ type issuedView struct {
 
 // unknownView is the refusal that holds a token.
 type unknownView struct {
-	Problem
+	apikeyhttp.Problem
 	tokenView
 }
 

@@ -1,4 +1,4 @@
-package apikeyhttp
+package apikeyrest
 
 import (
 	"context"
@@ -12,14 +12,14 @@ import (
 	"github.com/keyturn/apikey/internal/eventpage"
 )
 
-// apiRoute is one thing that the API does.
-type apiRoute struct {
+// route is one thing that the API does.
+type route struct {
 	method  string
 	pattern string // "{id}" stands for the id of a key
 
 	// handle answers for an owner. The body and the query may have the members
 	// and parameters named, with a nil body none at all.
-	handle func(c *apiCall) (reply, error)
+	handle func(c *call) (reply, error)
 	body   []string
 	query  []string
 
@@ -29,35 +29,35 @@ type apiRoute struct {
 
 var withReason = []string{"reason"}
 
-// apiRoutes are all. What is not here cannot be reached.
-var apiRoutes = []apiRoute{
+// routes are all. What is not here cannot be reached.
+var routes = []route{
 	{method: "GET", pattern: "/openapi.json", open: true},
-	{method: "GET", pattern: "/keys", handle: (*apiCall).list, query: []string{"after", "deleted", "limit"}},
-	{method: "POST", pattern: "/keys", handle: (*apiCall).issue, idempotent: true,
+	{method: "GET", pattern: "/keys", handle: (*call).list, query: []string{"after", "deleted", "limit"}},
+	{method: "POST", pattern: "/keys", handle: (*call).issue, idempotent: true,
 		body: []string{"name", "scopes", "networks", "expires_at", "lifetime_seconds", "reason"}},
-	{method: "GET", pattern: "/keys/{id}", handle: (*apiCall).get},
-	{method: "PATCH", pattern: "/keys/{id}", handle: (*apiCall).update,
+	{method: "GET", pattern: "/keys/{id}", handle: (*call).get},
+	{method: "PATCH", pattern: "/keys/{id}", handle: (*call).update,
 		body: []string{"name", "scopes", "networks", "expires_at", "reason"}},
-	{method: "DELETE", pattern: "/keys/{id}", handle: (*apiCall).delete, query: withReason},
-	{method: "POST", pattern: "/keys/{id}/disable", handle: (*apiCall).disable, body: withReason},
-	{method: "POST", pattern: "/keys/{id}/enable", handle: (*apiCall).enable, body: withReason},
-	{method: "POST", pattern: "/keys/{id}/regenerate", handle: (*apiCall).regenerate, body: withReason},
-	{method: "POST", pattern: "/keys/{id}/rotate", handle: (*apiCall).rotate, body: []string{"overlap_seconds", "reason"}},
-	{method: "POST", pattern: "/keys/{id}/finish", handle: (*apiCall).finish, body: withReason},
-	{method: "POST", pattern: "/keys/{id}/extend", handle: (*apiCall).extend, body: []string{"overlap_seconds", "reason"}},
-	{method: "GET", pattern: "/keys/{id}/credentials", handle: (*apiCall).credentials},
-	{method: "GET", pattern: "/keys/{id}/events", handle: (*apiCall).events, query: []string{"after", "limit"}},
+	{method: "DELETE", pattern: "/keys/{id}", handle: (*call).delete, query: withReason},
+	{method: "POST", pattern: "/keys/{id}/disable", handle: (*call).disable, body: withReason},
+	{method: "POST", pattern: "/keys/{id}/enable", handle: (*call).enable, body: withReason},
+	{method: "POST", pattern: "/keys/{id}/regenerate", handle: (*call).regenerate, body: withReason},
+	{method: "POST", pattern: "/keys/{id}/rotate", handle: (*call).rotate, body: []string{"overlap_seconds", "reason"}},
+	{method: "POST", pattern: "/keys/{id}/finish", handle: (*call).finish, body: withReason},
+	{method: "POST", pattern: "/keys/{id}/extend", handle: (*call).extend, body: []string{"overlap_seconds", "reason"}},
+	{method: "GET", pattern: "/keys/{id}/credentials", handle: (*call).credentials},
+	{method: "GET", pattern: "/keys/{id}/events", handle: (*call).events, query: []string{"after", "limit"}},
 }
 
-// apiPath are the routes of one path.
-type apiPath []*apiRoute
+// path are the routes of one path.
+type path []*route
 
-func (p apiPath) has(method string) bool {
-	return slices.ContainsFunc(p, func(r *apiRoute) bool { return r.method == method })
+func (p path) has(method string) bool {
+	return slices.ContainsFunc(p, func(r *route) bool { return r.method == method })
 }
 
 // allow returns the methods of a path, as in the field Allow.
-func (p apiPath) allow() string {
+func (p path) allow() string {
 	methods := []string{http.MethodOptions}
 	for _, route := range p {
 		methods = append(methods, route.method)
@@ -70,7 +70,7 @@ func (p apiPath) allow() string {
 }
 
 // query returns the parameters that any method of the path takes.
-func (p apiPath) query() (known []string) {
+func (p path) query() (known []string) {
 	for _, route := range p {
 		known = append(known, route.query...)
 	}
@@ -78,8 +78,8 @@ func (p apiPath) query() (known []string) {
 }
 
 // checkHeaders rejects a promise that nothing would keep.
-func (p apiPath) checkHeaders(h http.Header) error {
-	if h["Idempotency-Key"] != nil && !slices.ContainsFunc(p, func(r *apiRoute) bool { return r.idempotent }) {
+func (p path) checkHeaders(h http.Header) error {
+	if h["Idempotency-Key"] != nil && !slices.ContainsFunc(p, func(r *route) bool { return r.idempotent }) {
 		return refuseField("Idempotency-Key", "must not be sent here, because it would have no effect")
 	}
 	return nil
@@ -89,7 +89,7 @@ func (p apiPath) checkHeaders(h http.Header) error {
 // of that path, none if there is no such path. http.ServeMux would answer some
 // paths with a redirect, which holds the path and, behind http.StripPrefix,
 // leads elsewhere.
-func findRoute(r *http.Request) (found *apiRoute, id string, path apiPath) {
+func findRoute(r *http.Request) (found *route, id string, path path) {
 	// With an escaped slash a path would have other parts here than where the
 	// host, or a proxy, has rules for it.
 	if strings.Count(r.URL.EscapedPath(), "/") != strings.Count(r.URL.Path, "/") {
@@ -99,8 +99,8 @@ func findRoute(r *http.Request) (found *apiRoute, id string, path apiPath) {
 	if method == http.MethodHead {
 		method = http.MethodGet
 	}
-	for i := range apiRoutes {
-		route := &apiRoutes[i]
+	for i := range routes {
+		route := &routes[i]
 		part, ok := route.match(r.URL.Path)
 		if !ok {
 			continue
@@ -115,7 +115,7 @@ func findRoute(r *http.Request) (found *apiRoute, id string, path apiPath) {
 }
 
 // match reports whether the route has a path, and which id that names.
-func (r *apiRoute) match(path string) (id string, ok bool) {
+func (r *route) match(path string) (id string, ok bool) {
 	before, after, hasID := strings.Cut(r.pattern, "{id}")
 	if !hasID {
 		return "", path == r.pattern
@@ -128,19 +128,19 @@ func (r *apiRoute) match(path string) (id string, ok bool) {
 	return id, ok && id != "" && !strings.Contains(id, "/")
 }
 
-// apiCall is a request that was let in.
-type apiCall struct {
+// call is a request that was let in.
+type call struct {
 	context.Context // with the actor
 	keys            *apikey.OwnerManager
 	owner           string
 	request         *http.Request
 	id              string
-	query           *apiQuery
-	body            *apiBody
+	query           *query
+	body            *body
 	preconditions   preconditions
 }
 
-func (c *apiCall) list() (reply, error) {
+func (c *call) list() (reply, error) {
 	query := apikey.Query{Limit: c.query.limit(), IncludeDeleted: c.query.flag("deleted")}
 	if c.query.values.Has("after") {
 		after, ok := cursor.Decode(c.query.text("after"), idLen, "keys", c.owner)
@@ -169,7 +169,7 @@ func (c *apiCall) list() (reply, error) {
 	return reply{body: page, damaged: damaged}, nil
 }
 
-func (c *apiCall) issue() (reply, error) {
+func (c *call) issue() (reply, error) {
 	params := apikey.IssueParams{
 		Name:      c.body.text("name"),
 		Scopes:    c.body.scopes("scopes"),
@@ -189,9 +189,9 @@ func (c *apiCall) issue() (reply, error) {
 	issued, err := c.keys.Issue(c, params, apikey.Reason(reason))
 	c.id = issued.Key.ID
 	if errors.Is(err, apikey.ErrExists) && issued.Key.ID != "" {
-		p := answerExists.problem
+		p := *answerExists
 		p.KeyID = issued.Key.ID
-		return reply{}, refusal{answer: newProblemAnswer(p, noChallenge)}
+		return reply{}, refusal{answer: &p}
 	}
 	done, err := c.issued(issued, err)
 	if err == nil && done.status == 0 {
@@ -202,9 +202,9 @@ func (c *apiCall) issue() (reply, error) {
 	return done, err
 }
 
-func (c *apiCall) get() (reply, error) { return c.key(c.keys.Get(c, c.id)) }
+func (c *call) get() (reply, error) { return c.key(c.keys.Get(c, c.id)) }
 
-func (c *apiCall) update() (reply, error) {
+func (c *call) update() (reply, error) {
 	var changes apikey.Changes
 	if c.body.has("name") {
 		changes.Name = new(c.body.text("name"))
@@ -227,7 +227,7 @@ func (c *apiCall) update() (reply, error) {
 	}))
 }
 
-func (c *apiCall) delete() (reply, error) {
+func (c *call) delete() (reply, error) {
 	reason := c.query.text("reason")
 	if c.query.err != nil {
 		return reply{}, c.query.err
@@ -238,7 +238,7 @@ func (c *apiCall) delete() (reply, error) {
 }
 
 // change makes a change that has only a reason.
-func (c *apiCall) change(change func(ctx context.Context, id string, options ...apikey.ChangeOption) (apikey.Key, error)) (reply, error) {
+func (c *call) change(change func(ctx context.Context, id, reason string, conditions ...apikey.Condition) (apikey.Key, error)) (reply, error) {
 	reason := c.body.text("reason")
 	if c.body.err != nil {
 		return reply{}, c.body.err
@@ -248,11 +248,11 @@ func (c *apiCall) change(change func(ctx context.Context, id string, options ...
 	}))
 }
 
-func (c *apiCall) disable() (reply, error) { return c.change(c.keys.Disable) }
+func (c *call) disable() (reply, error) { return c.change(c.keys.Disable) }
 
-func (c *apiCall) enable() (reply, error) { return c.change(c.keys.Enable) }
+func (c *call) enable() (reply, error) { return c.change(c.keys.Enable) }
 
-func (c *apiCall) regenerate() (reply, error) {
+func (c *call) regenerate() (reply, error) {
 	reason := c.body.text("reason")
 	if c.body.err != nil {
 		return reply{}, c.body.err
@@ -262,7 +262,7 @@ func (c *apiCall) regenerate() (reply, error) {
 	}))
 }
 
-func (c *apiCall) rotate() (reply, error) {
+func (c *call) rotate() (reply, error) {
 	reason, overlap := c.body.text("reason"), c.body.required("overlap_seconds").seconds("overlap_seconds")
 	if c.body.err != nil {
 		return reply{}, c.body.err
@@ -272,9 +272,9 @@ func (c *apiCall) rotate() (reply, error) {
 	}))
 }
 
-func (c *apiCall) finish() (reply, error) { return c.change(c.keys.FinishRotation) }
+func (c *call) finish() (reply, error) { return c.change(c.keys.FinishRotation) }
 
-func (c *apiCall) extend() (reply, error) {
+func (c *call) extend() (reply, error) {
 	reason, overlap := c.body.text("reason"), c.body.required("overlap_seconds").seconds("overlap_seconds")
 	if c.body.err != nil {
 		return reply{}, c.body.err
@@ -284,7 +284,7 @@ func (c *apiCall) extend() (reply, error) {
 	}))
 }
 
-func (c *apiCall) credentials() (reply, error) {
+func (c *call) credentials() (reply, error) {
 	credentials, err := c.keys.Credentials(c, c.id)
 	if err != nil {
 		return reply{}, err
@@ -296,7 +296,7 @@ func (c *apiCall) credentials() (reply, error) {
 	return reply{body: credentialList{views}}, nil
 }
 
-func (c *apiCall) events() (reply, error) {
+func (c *call) events() (reply, error) {
 	limit, after := c.query.limit(), c.query.text("after")
 	if c.query.values.Has("after") && !cursor.IsSealed(after) {
 		c.query.refuse("after", badCursor)
@@ -326,7 +326,7 @@ func (c *apiCall) events() (reply, error) {
 const badCursor = `must be the "next" of a page of this list`
 
 // key answers with a key.
-func (c *apiCall) key(key apikey.Key, err error) (reply, error) {
+func (c *call) key(key apikey.Key, err error) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
@@ -336,14 +336,14 @@ func (c *apiCall) key(key apikey.Key, err error) (reply, error) {
 
 // issued answers with a new token. One whose outcome is unknown is shown too:
 // it may be the only one that works.
-func (c *apiCall) issued(issued apikey.Issued, err error) (reply, error) {
+func (c *call) issued(issued apikey.Issued, err error) (reply, error) {
 	token := tokenView{issued.AccessKey(), issued.AccessSecret().Reveal(), issued.Token.Reveal()}
 	switch {
 	case errors.Is(err, apikey.ErrOutcomeUnknown) && token.Token != "":
-		p := answerOutcomeUnknown.problem
-		p.KeyID = issued.Key.ID
+		p := *answerOutcomeUnknown
+		p.Type, p.Title, p.KeyID = "about:blank", http.StatusText(p.Status), issued.Key.ID
 		return reply{
-			status: p.Status, contentType: problemType, body: unknownView{p, token},
+			status: p.Status, contentType: "application/problem+json", body: unknownView{p, token},
 		}, nil
 	case err != nil:
 		return reply{}, err

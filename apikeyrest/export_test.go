@@ -1,0 +1,33 @@
+package apikeyrest
+
+import "strings"
+
+// Route is what tests must have a case for.
+type Route struct {
+	Method, Pattern string
+	Body            []string // nil = none
+	Query           []string
+	Conditional     bool // a change of a key
+	Idempotent      bool
+	Open            bool
+}
+
+// Routes are all routes.
+func Routes() []Route {
+	var all []Route
+	for _, r := range routes {
+		all = append(all, Route{
+			r.method, r.pattern, r.body, r.query, r.method != "GET" && strings.Contains(r.pattern, "{id}"), r.idempotent, r.open,
+		})
+	}
+	return all
+}
+
+// Codes are those of the answers to errors of a Manager, by status and code.
+func Codes() map[string]int {
+	codes := map[string]int{}
+	for _, a := range answers {
+		codes[a.answer.Code] = a.answer.Status
+	}
+	return codes
+}

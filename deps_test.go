@@ -20,7 +20,7 @@ func TestDependencies(t *testing.T) {
 		"/sqlstore":   {"", "/internal/micros"},
 		"/apikeyhttp": {"", "/internal/crossorigin"},
 		"/apikeyrest": {"", "/apikeyhttp", "/internal/crossorigin", "/internal/cursor", "/internal/eventpage"},
-		"/apikeyui":   {"", "/internal/crossorigin", "/internal/cursor", "/internal/eventpage"},
+		"/apikeyui":   {"", "/apikeyhttp", "/internal/crossorigin", "/internal/cursor", "/internal/eventpage"},
 		"/storetest":  {""},
 		"/apikeytest": {"", "/memstore", "/internal/micros"},
 	} {

@@ -338,3 +338,7 @@ func (e *operationError) Error() string {
 }
 
 func (e *operationError) Unwrap() error { return e.err }
+
+// Operation returns the name of the call. By it, package apikeyhttp
+// distinguishes a key that a call cannot change from one that Validate rejects.
+func (e *operationError) Operation() string { return e.operation }

@@ -15,34 +15,27 @@ var (
 	answerUnavailable    = newAnswer(503, "unavailable", noChallenge, "The API key cannot be checked now. Try again later.")
 )
 
-// answers to the refusals of Validate.
-var answers = []struct {
-	err    error
-	answer *answer
-}{
-	{apikey.ErrInvalid, answerInvalidToken},
-	{apikey.ErrDeleted, newAnswer(401, "deleted", "invalid_token", "The API key was deleted.")},
-	{apikey.ErrReplaced, newAnswer(401, "replaced", "invalid_token", "The API key was replaced by a newer one.")},
-	{apikey.ErrOwnerDisabled, newAnswer(401, "owner_disabled", "invalid_token", "The owner of the API key is disabled.")},
-	{apikey.ErrDisabled, newAnswer(401, "disabled", "invalid_token", "The API key is disabled.")},
-	{apikey.ErrExpired, newAnswer(401, "expired", "invalid_token", "The API key has expired.")},
-	{apikey.ErrAddress, newAnswer(403, "address_not_allowed", noChallenge, "The API key may not be used from this address.")},
-	{apikey.ErrScope, newAnswer(403, "insufficient_scope", "insufficient_scope", "The API key lacks a scope that is needed here.")},
+// answers are those to the refusals of Validate, by the code of StatusOf. A code
+// that is not here is no refusal.
+var answers = map[string]*answer{
+	"invalid_token":       answerInvalidToken,
+	"deleted":             newAnswer(401, "deleted", "invalid_token", "The API key was deleted."),
+	"replaced":            newAnswer(401, "replaced", "invalid_token", "The API key was replaced by a newer one."),
+	"owner_disabled":      newAnswer(401, "owner_disabled", "invalid_token", "The owner of the API key is disabled."),
+	"disabled":            newAnswer(401, "disabled", "invalid_token", "The API key is disabled."),
+	"expired":             newAnswer(401, "expired", "invalid_token", "The API key has expired."),
+	"address_not_allowed": newAnswer(403, "address_not_allowed", noChallenge, "The API key may not be used from this address."),
+	"insufficient_scope":  newAnswer(403, "insufficient_scope", "insufficient_scope", "The API key lacks a scope that is needed here."),
 }
 
-// answerTo returns the answer to an error of Validate. What is no refusal is
-// no fault of the key, also if the error wraps one in passing.
+// answerTo returns the answer to an error of Validate.
 func answerTo(err error) *answer {
-	if errors.Is(err, apikey.ErrUnavailable) {
-		return answerUnavailable
+	if _, ok := errors.AsType[*apikey.FieldError](err); ok && !errors.Is(err, apikey.ErrUnavailable) {
+		return answerServerError // a malformed Requirement
 	}
-	if _, ok := errors.AsType[*apikey.FieldError](err); ok {
-		return answerServerError
-	}
-	for i := range answers {
-		if errors.Is(err, answers[i].err) {
-			return answers[i].answer
-		}
+	status, code := StatusOf(err)
+	if a := answers[code]; a != nil && a.problem.Status == status {
+		return a
 	}
 	return answerUnavailable
 }

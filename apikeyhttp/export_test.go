@@ -2,18 +2,16 @@ package apikeyhttp
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"net/netip"
+	"slices"
 )
 
 // Codes are those of all refusals of Validate, for tests that must have a case
 // for each.
 func Codes() []string {
-	var codes []string
-	for _, a := range answers {
-		codes = append(codes, a.answer.problem.Code)
-	}
-	return append(codes, answerUnavailable.problem.Code)
+	return append(slices.Collect(maps.Keys(answers)), answerUnavailable.problem.Code)
 }
 
 // Unwrap returns the context of Authenticate's own in a request's.
@@ -31,3 +29,13 @@ func ClientAddress(o *Options) func(*http.Request) (client, near netip.Addr) {
 
 // QueryValues reads a query.
 var QueryValues = queryValues
+
+// InTable reports whether StatusOf has a row for an error.
+func InTable(err error) bool {
+	for _, row := range statuses {
+		if row.err == err {
+			return true
+		}
+	}
+	return false
+}

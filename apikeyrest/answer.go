@@ -21,12 +21,9 @@ var (
 	answerForbidden      = newAnswer(403, "forbidden", "This is not allowed.")
 	answerNotFound       = newAnswer(404, "not_found", "There is no such key or path.")
 	answerMethod         = newAnswer(405, "method_not_allowed", "The path does not allow this method.")
-	answerConflict       = newAnswer(409, "conflict", "The key was changed by someone else.")
-	answerExists         = newAnswer(409, "exists", "A key was issued with this Idempotency-Key before. Its token cannot be shown again.")
 	answerPrecondition   = newAnswer(412, "conflict", "The key is not in a state that If-Match and If-None-Match allow.")
 	answerTooLarge       = newAnswer(413, "too_large", "The body may have at most 64 KiB.")
 	answerMediaType      = newAnswer(415, "unsupported_media_type", "The body must be application/json.")
-	answerTooSoon        = newAnswer(429, "too_soon", "There were too many new tokens. A key can still be disabled and deleted.")
 	answerUnreadable     = newAnswer(400, "invalid_request", "The body could not be read.")
 	answerNotNow         = newAnswer(503, "unavailable", "Keys cannot be managed now. Try again later.")
 	answerServerError    = newAnswer(500, "server_error", "The server is misconfigured.")
@@ -37,35 +34,26 @@ func newAnswer(status int, code, detail string) *apikeyhttp.Problem {
 	return &apikeyhttp.Problem{Status: status, Code: code, Detail: detail}
 }
 
-// answers are those to the errors of an OwnerManager, in the order in which
-// they are asked about: an error can be several. An error of the host that says
-// that it could not decide is no refusal.
-var answers = []struct {
-	err    error
-	answer *apikeyhttp.Problem
-}{
-	{apikey.ErrOutcomeUnknown, answerOutcomeUnknown},
-	{apikey.ErrUnavailable, answerNotNow},
-	{apikey.ErrDamaged, newAnswer(500, "damaged", "The stored data of the key is damaged. It has to be repaired by the operator.")},
-	{apikey.ErrNotFound, answerNotFound},
-	{apikey.ErrTooSoon, answerTooSoon},
-	{apikey.ErrForbidden, answerForbidden},
-	{apikey.ErrLocked, newAnswer(403, "locked", "The key is locked. It can only be looked at, disabled and deleted.")},
-	{apikey.ErrOwnerDisabled, newAnswer(403, "owner_disabled", "The owner is disabled. Keys can only be looked at.")},
-	{apikey.ErrScope, &apikeyhttp.Problem{
-		Status: 403, Code: "scope_not_allowed", Field: "scopes", Detail: "scopes must be among those that you may give.",
-	}},
-	{apikey.ErrConflict, answerConflict},
-	{apikey.ErrExists, answerExists},
-	{apikey.ErrIdempotencyMismatch, &apikeyhttp.Problem{
-		Status: 422, Code: "idempotency_mismatch", Field: "Idempotency-Key",
-		Detail: "The Idempotency-Key was used before, for a key with other parameters.",
-	}},
-	{apikey.ErrLimit, newAnswer(409, "limit", "There are as many keys as there may be. Delete one first.")},
-	{apikey.ErrNotRotating, newAnswer(409, "not_rotating", "The key is not rotating.")},
-	{apikey.ErrDeleted, newAnswer(409, "deleted", "The key is deleted.")},
-	{apikey.ErrDisabled, newAnswer(409, "disabled", "The key is disabled.")},
-	{apikey.ErrExpired, newAnswer(409, "expired", "The key has expired. Regenerate it.")},
+// details are what is said beside a status and code of apikeyhttp.StatusOf, and
+// what is wrong with the request, if that is known.
+var details = map[string]apikeyhttp.Problem{
+	"outcome_unknown":      *answerOutcomeUnknown,
+	"unavailable":          *answerNotNow,
+	"damaged":              {Detail: "The stored data of the key is damaged. It has to be repaired by the operator."},
+	"not_found":            *answerNotFound,
+	"too_soon":             {Detail: "There were too many new tokens. A key can still be disabled and deleted."},
+	"forbidden":            *answerForbidden,
+	"locked":               {Detail: "The key is locked. It can only be looked at, disabled and deleted."},
+	"owner_disabled":       {Detail: "The owner is disabled. Keys can only be looked at."},
+	"scope_not_allowed":    {Detail: "scopes must be among those that you may give.", Field: "scopes"},
+	"conflict":             {Detail: "The key was changed by someone else."},
+	"exists":               {Detail: "A key was issued with this Idempotency-Key before. Its token cannot be shown again."},
+	"idempotency_mismatch": {Detail: "The Idempotency-Key was used before, for a key with other parameters.", Field: "Idempotency-Key"},
+	"limit":                {Detail: "There are as many keys as there may be. Delete one first."},
+	"not_rotating":         {Detail: "The key is not rotating."},
+	"deleted":              {Detail: "The key is deleted."},
+	"disabled":             {Detail: "The key is disabled."},
+	"expired":              {Detail: "The key has expired. Regenerate it."},
 }
 
 // inputs are the fields of a *apikey.FieldError that a request can be wrong in,
@@ -108,12 +96,8 @@ func answerTo(err error) *apikeyhttp.Problem {
 	if refused, ok := errors.AsType[refusal](err); ok {
 		return refused.answer
 	}
-	for i := range answers {
-		if errors.Is(err, answers[i].err) {
-			return answers[i].answer
-		}
-	}
-	if field, ok := errors.AsType[*apikey.FieldError](err); ok {
+	status, code := apikeyhttp.StatusOf(err)
+	if field, ok := errors.AsType[*apikey.FieldError](err); ok && status == http.StatusBadRequest {
 		if field.Field == "changes" {
 			return refuseField("body", "must change something").answer
 		}
@@ -122,7 +106,9 @@ func answerTo(err error) *apikeyhttp.Problem {
 		}
 		return answerServerError // Options.Owner or OwnerOptions returned it
 	}
-	return answerNotNow
+	p := details[code]
+	p.Status, p.Code = status, code
+	return &p
 }
 
 // reply is what a request that was not refused is answered with.

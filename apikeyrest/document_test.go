@@ -168,7 +168,7 @@ func TestDocument(t *testing.T) {
 	for path := range paths {
 		is.True(documented.operations["OPTIONS "+path].Responses["204"].Headers["Allow"] != nil)
 	}
-	for code := range apikeyrest.Codes() {
+	for _, code := range apikeyrest.Codes() {
 		if !documented.codes[code] {
 			t.Errorf("%s is not documented", code)
 		}

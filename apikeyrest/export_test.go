@@ -1,6 +1,10 @@
 package apikeyrest
 
-import "strings"
+import (
+	"maps"
+	"slices"
+	"strings"
+)
 
 // Route is what tests must have a case for.
 type Route struct {
@@ -23,11 +27,5 @@ func Routes() []Route {
 	return all
 }
 
-// Codes are those of the answers to errors of a Manager, by status and code.
-func Codes() map[string]int {
-	codes := map[string]int{}
-	for _, a := range answers {
-		codes[a.answer.Code] = a.answer.Status
-	}
-	return codes
-}
+// Codes are those of the errors of a Manager.
+func Codes() []string { return slices.Collect(maps.Keys(details)) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -213,7 +214,12 @@ var apiErrors = map[string]func(t *testing.T, s *shop, id string) *http.Response
 
 // TestErrors brings each error about.
 func TestErrors(t *testing.T) {
-	codes := apikeyrest.Codes()
+	codes := map[string]int{
+		"outcome_unknown": 503, "unavailable": 503, "damaged": 500, "not_found": 404, "too_soon": 429, "forbidden": 403, "locked": 403,
+		"owner_disabled": 403, "scope_not_allowed": 403, "conflict": 409, "exists": 409, "idempotency_mismatch": 422, "limit": 409,
+		"not_rotating": 409, "deleted": 409, "disabled": 409, "expired": 409,
+	}
+	is.New(t).Equal(slices.Sorted(maps.Keys(codes)), slices.Sorted(slices.Values(apikeyrest.Codes())))
 	is.New(t).Equal(len(codes), len(apiErrors))
 	for code, status := range codes {
 		t.Run(code, func(t *testing.T) {

@@ -189,9 +189,9 @@ func (c *call) issue() (reply, error) {
 	issued, err := c.keys.Issue(c, params, apikey.Reason(reason))
 	c.id = issued.Key.ID
 	if errors.Is(err, apikey.ErrExists) && issued.Key.ID != "" {
-		p := *answerExists
+		p := answerTo(err)
 		p.KeyID = issued.Key.ID
-		return reply{}, refusal{answer: &p}
+		return reply{}, refusal{answer: p, cause: err}
 	}
 	done, err := c.issued(issued, err)
 	if err == nil && done.status == 0 {

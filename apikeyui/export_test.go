@@ -1,5 +1,10 @@
 package apikeyui
 
+import (
+	"github.com/keyturn/apikey"
+	"github.com/keyturn/apikey/apikeyhttp"
+)
+
 // Routes returns method and pattern of everything that the handler answers.
 func Routes() [][2]string {
 	var list [][2]string
@@ -13,8 +18,16 @@ func Routes() [][2]string {
 // done.
 func ProblemCodes() []string {
 	var codes []string
-	for _, p := range problems {
-		codes = append(codes, p.code)
+	for _, own := range ownProblems {
+		codes = append(codes, own.code)
+	}
+	for _, err := range []error{
+		apikey.ErrOutcomeUnknown, apikey.ErrDamaged, apikey.ErrNotFound, apikey.ErrTooSoon, apikey.ErrForbidden, apikey.ErrLocked,
+		apikey.ErrOwnerDisabled, apikey.ErrScope, apikey.ErrConflict, apikey.ErrIdempotencyMismatch, apikey.ErrExists, apikey.ErrLimit,
+		apikey.ErrNotRotating, apikey.ErrDeleted, apikey.ErrDisabled, apikey.ErrExpired, apikey.ErrUnavailable,
+	} {
+		_, code := apikeyhttp.StatusOf(managing{err})
+		codes = append(codes, code)
 	}
 	return codes
 }

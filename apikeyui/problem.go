@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/keyturn/apikey"
+	"github.com/keyturn/apikey/apikeyhttp"
 )
 
 // problemView is a page that says why something was not done.
@@ -20,58 +21,50 @@ func (v *visit) problem(status int, code string) reply {
 	return reply{status: status, template: "problem", title: "problem." + code + ".title", data: problemView{Code: code}}
 }
 
-// problems are the errors that have a page of their own, in the order in which
-// they are looked for: an error can be more than one of them.
-var problems = []struct {
-	err    error
-	status int
-	code   string
-}{
-	{apikey.ErrOutcomeUnknown, http.StatusServiceUnavailable, "unknown_outcome"},
-	{apikey.ErrDamaged, http.StatusInternalServerError, "damaged"},
-	{apikey.ErrIdempotencyMismatch, http.StatusUnprocessableEntity, "used_form"},
-	{errUsedForm, http.StatusConflict, "used_form"},
-	{apikey.ErrNotFound, http.StatusNotFound, "not_found"},
-	{apikey.ErrTooSoon, http.StatusTooManyRequests, "too_soon"},
-	{apikey.ErrLocked, http.StatusForbidden, "locked"},
-	{apikey.ErrOwnerDisabled, http.StatusForbidden, "owner_disabled"},
-	{apikey.ErrForbidden, http.StatusForbidden, "forbidden"},
-	{apikey.ErrScope, http.StatusForbidden, "forbidden"},
-	{apikey.ErrConflict, http.StatusConflict, "conflict"},
-	{apikey.ErrExists, http.StatusConflict, "exists"},
-	{apikey.ErrLimit, http.StatusConflict, "limit"},
-	{errActive, http.StatusConflict, "active"},
-	{errNoRotation, http.StatusConflict, "no_rotation"},
-	{apikey.ErrNotRotating, http.StatusConflict, "not_rotating"},
-	{apikey.ErrDeleted, http.StatusConflict, "deleted"},
-	{apikey.ErrDisabled, http.StatusConflict, "disabled"},
-	{apikey.ErrExpired, http.StatusConflict, "expired"},
-}
+// ownProblems are the errors that only pages have. Their status is 409.
+var ownProblems = []struct {
+	err  error
+	code string
+}{{errUsedForm, "used_form"}, {errActive, "active"}, {errNoRotation, "no_rotation"}}
+
+// managing marks an error as one of a page, which always manages keys: see
+// apikeyhttp.StatusOf.
+type managing struct{ error }
+
+func (managing) Operation() string { return "page" }
+
+func (m managing) Unwrap() error { return m.error }
 
 // failed makes the answer to an error that no field of a form stands for.
 func (v *visit) failed(err error) reply {
-	outage := errors.Is(err, apikey.ErrUnavailable) // it may wrap any other error
-	for _, p := range problems {
-		if !errors.Is(err, p.err) || outage && p.err != apikey.ErrOutcomeUnknown {
-			continue
+	for _, own := range ownProblems {
+		if errors.Is(err, own.err) {
+			return v.problem(http.StatusConflict, own.code)
 		}
-		a := v.problem(p.status, p.code)
-		var soon *apikey.TooSoonError
-		if errors.As(err, &soon) {
-			a.data = problemView{Code: p.code, At: soon.At}
-			wait := max(1, int64((soon.At.Sub(v.now)+time.Second-1)/time.Second))
-			a.header = map[string]string{"Retry-After": strconv.FormatInt(wait, 10)}
-		}
-		if p.status >= http.StatusInternalServerError {
-			v.report(apikey.Observation{Status: p.status, Code: p.code, Err: err})
-		}
-		return a
 	}
-	var field *apikey.FieldError
-	switch {
-	case !errors.As(err, &field) || outage:
+	status, code := apikeyhttp.StatusOf(managing{err})
+	switch code {
+	case "unavailable":
 		return v.unavailable(err)
-	case field.Field == "id" || field.Field == "after" || v.r.Method == http.MethodPost && fields[field.Field] != "":
+	case "invalid_field":
+		return v.badField(err)
+	}
+	if status >= http.StatusInternalServerError {
+		v.report(apikey.Observation{Status: status, Code: code, Err: err})
+	}
+	a := v.problem(status, code)
+	if soon, ok := errors.AsType[*apikey.TooSoonError](err); ok {
+		a.data = problemView{Code: code, At: soon.At}
+		wait := max(1, int64((soon.At.Sub(v.now)+time.Second-1)/time.Second))
+		a.header = map[string]string{"Retry-After": strconv.FormatInt(wait, 10)}
+	}
+	return a
+}
+
+// badField makes the answer to a field that is no fault of the form's reader.
+func (v *visit) badField(err error) reply {
+	field, _ := errors.AsType[*apikey.FieldError](err)
+	if field.Field == "id" || field.Field == "after" || v.r.Method == http.MethodPost && fields[field.Field] != "" {
 		return v.problem(http.StatusBadRequest, "bad_form")
 	}
 	// Everything else comes from the application and its clock.

@@ -38,7 +38,7 @@ func (v *visit) issued(kind string, page *shell, issued apikey.Issued, err error
 	a := reply{status: http.StatusOK, template: "issued", title: "issued.title", secret: true, shell: page}
 	if unknown {
 		a.status = http.StatusServiceUnavailable
-		v.late = append(v.late, apikey.Observation{Status: a.status, Code: "unknown_outcome", Err: err})
+		v.late = append(v.late, apikey.Observation{Status: a.status, Code: "outcome_unknown", Err: err})
 	}
 	a.data = issuedView{
 		kind, v.view(issued.Key, apikey.Owner{}), issued, unknown, v.options.APIURL, v.done(issued.Key, kind).location,

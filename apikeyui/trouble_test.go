@@ -323,7 +323,7 @@ func TestObservation(t *testing.T) {
 	r.Header.Set("Test-Owner", "ada")
 	s.handler.ServeHTTP(httptest.NewRecorder(), r)
 	want := []apikey.Observation{
-		{Status: 503, Code: "unknown_outcome", Owner: "ada", KeyID: key.ID, Err: apikey.ErrOutcomeUnknown},
+		{Status: 503, Code: "outcome_unknown", Owner: "ada", KeyID: key.ID, Err: apikey.ErrOutcomeUnknown},
 		{Status: 503, Code: "unreachable", Owner: "ada", Canceled: true, Err: context.Canceled},
 	}
 	if diff := cmp.Diff(want, seen, cmpopts.EquateErrors(), cmpopts.EquateComparable(netip.Addr{})); diff != "" {

@@ -18,7 +18,7 @@ import (
 func TestContentTypeCost(t *testing.T) {
 	is := is.New(t)
 	keys := apikeytest.New(t)
-	pages := apikeyui.Handler(keys.Manager, &apikeyui.Options{
+	pages := newPages(keys.Manager, &apikeyui.Options{
 		Owner: func(*http.Request) (owner, actor string, err error) { return "ada", "", nil },
 	})
 	var long strings.Builder

@@ -1,7 +1,7 @@
 // Package apikeyui is the page on which customers see and change their own API
 // keys: an [http.Handler] that a host mounts behind its own login.
 //
-//	pages := apikeyui.Handler(manager, &apikeyui.Options{
+//	pages, err := apikeyui.New(manager, &apikeyui.Options{
 //		Owner: func(r *http.Request) (owner, actor string, err error) {
 //			s, err := sessions.Of(r) // the host's own
 //			return s.Customer, s.User, err
@@ -9,6 +9,7 @@
 //		Scopes: []apikeyui.Scope{{Name: "orders:read", Description: "See orders"}},
 //		APIURL: "https://api.example.com/v1/orders",
 //	})
+//	...
 //	mux.Handle("/account/keys/", http.StripPrefix("/account/keys", pages))
 //
 // An owner lists and searches its keys, makes new ones, switches them off and
@@ -101,7 +102,7 @@
 //	413     more than 64 KiB
 //	422     a form for a new key that was used before with other details
 //	429     Options.ReissueLimit of the Manager, with Retry-After
-//	500     invalid options, an invalid result of Owner or OwnerOptions, Layout
+//	500     an invalid result of Owner or OwnerOptions, Layout
 //	503     a store failure, also one in Owner or OwnerOptions; with the new token,
 //	        if there is one that may work
 //

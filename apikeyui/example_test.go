@@ -40,11 +40,12 @@ func ExampleHandler() {
 		Scopes: []apikeyui.Scope{{Name: "orders:read", Description: "See orders"}},
 		APIURL: "https://api.example.com/v1/orders",
 	}
-	if err := options.Check(); err != nil {
+	pages, err := apikeyui.New(manager, options)
+	if err != nil {
 		log.Fatal(err)
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/account/keys/", http.StripPrefix("/account/keys", apikeyui.Handler(manager, options)))
+	mux.Handle("/account/keys/", http.StripPrefix("/account/keys", pages))
 
 	_, err = manager.Issue(context.Background(), apikey.IssueParams{Owner: "customer-17", Name: "billing"})
 	if err != nil {
@@ -75,10 +76,13 @@ func ExampleOptions_layout() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	pages := apikeyui.Handler(manager, &apikeyui.Options{
+	pages, err := apikeyui.New(manager, &apikeyui.Options{
 		Owner:  func(*http.Request) (string, string, error) { return "customer-17", "", nil },
 		Layout: func(w io.Writer, _ *http.Request, p apikeyui.Page) error { return page.Execute(w, p) },
 	})
+	if err != nil {
+		log.Fatal(err)
+	}
 	w := httptest.NewRecorder()
 	pages.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
 	for _, part := range []string{"<title>API keys - Example Orders</title>", "script.js", "<h1>Example Orders</h1>", "Generate New Key"} {
@@ -93,16 +97,22 @@ func ExampleOptions_layout() {
 
 // Texts of the host's own, in German otherwise.
 func ExampleTexts() {
+	manager, err := apikey.New(memstore.New(), &apikey.Options{Peppers: []apikey.Secret{apikey.EphemeralPepper()}})
+	if err != nil {
+		log.Fatal(err)
+	}
 	texts := apikeyui.German()
 	texts["list.title"] = "Zugänge"
 	options := &apikeyui.Options{
 		Owner: func(*http.Request) (string, string, error) { return "customer-17", "", nil },
 		Texts: texts,
 	}
-	fmt.Println(options.Check())
+	_, err = apikeyui.New(manager, options)
+	fmt.Println(err)
 
 	options.Texts["list.titel"] = "Zugänge"
-	fmt.Println(options.Check())
+	_, err = apikeyui.New(manager, options)
+	fmt.Println(err)
 	// Output:
 	// <nil>
 	// apikey: texts: must not hold "list.titel", which English has not

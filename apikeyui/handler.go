@@ -13,26 +13,25 @@ import (
 	"github.com/keyturn/apikey/internal/crossorigin"
 )
 
-// Handler returns the pages on which the owner that is logged in sees and
-// changes its keys. See the package comment for how it is mounted.
+// New returns the pages on which the owner that is logged in sees and changes
+// its keys. See the package comment for how they are mounted. Options are
+// copied.
 //
-// Options are copied. If the Manager is nil or an option is refused, every
-// request is answered with status 500; Options.Check tells it at start-up.
-func Handler(m *apikey.Manager, o *Options) http.Handler {
-	err := o.Check()
-	if err == nil && m == nil {
-		err = &apikey.FieldError{Field: "manager", Problem: "must not be nil"}
+// New returns a *apikey.FieldError if the Manager is nil or an option is invalid.
+// Its fields are "manager", "options" (nil), "owner", "scopes", "overlaps",
+// "reasons", "max_lifetime", "texts", "api_url", "stylesheet" and "layout"
+// (together with a header or footer).
+func New(m *apikey.Manager, o *Options) (http.Handler, error) {
+	if m == nil {
+		return nil, &apikey.FieldError{Field: "manager", Problem: "must not be nil"}
 	}
-	if err != nil {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			protect(w.Header())
-			http.Error(w, "The pages for API keys are set up wrong: "+err.Error(), http.StatusInternalServerError)
-		})
+	if err := o.check(); err != nil {
+		return nil, err
 	}
 	protector, _ := crossorigin.New() // fails for malformed origins only
 	h := &handler{manager: m, options: o.completed(), routes: routes(), protector: protector}
 	h.templates = parseTemplates(h.options.Texts)
-	return h
+	return h, nil
 }
 
 type handler struct {

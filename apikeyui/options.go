@@ -13,7 +13,7 @@ import (
 	"github.com/keyturn/apikey"
 )
 
-// Options of Handler. Owner must be set; the zero value of any other field is
+// Options of New. Owner must be set; the zero value of any other field is
 // its default.
 type Options struct {
 	// Owner says who is logged in: the owner whose keys are shown, and the
@@ -111,11 +111,8 @@ type Page struct {
 	Content template.HTML
 }
 
-// Check returns a *apikey.FieldError for what Handler refuses in the options,
-// or nil. Its fields are "options" (nil), "owner", "scopes", "overlaps",
-// "reasons", "max_lifetime", "texts", "api_url", "stylesheet" and "layout"
-// (together with a header or footer).
-func (o *Options) Check() error {
+// check returns the error of New for the options, or nil.
+func (o *Options) check() error {
 	refuse := func(field, problem string) error {
 		return &apikey.FieldError{Field: field, Problem: problem}
 	}

@@ -77,24 +77,20 @@ func TestBadOptions(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			is := is.New(t)
-			err := test.options.Check()
-			w := httptest.NewRecorder()
-			apikeyui.Handler(apikeytest.New(t).Manager, test.options).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+			pages, err := apikeyui.New(apikeytest.New(t).Manager, test.options)
+			is.Equal(pages == nil, err != nil)
 			if test.field == "" {
 				is.NoErr(err)
-				is.Equal(w.Code != 500, test.options.Layout == nil || w.Code == 200)
 				return
 			}
 			var field *apikey.FieldError
 			is.True(errors.As(err, &field))
 			is.Equal(field.Field, test.field)
-			is.Equal(w.Code, 500)
 		})
 	}
-	w := httptest.NewRecorder()
-	apikeyui.Handler(nil, tests[2].options).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
-	if w.Code != 500 {
-		t.Errorf("without a Manager: %d", w.Code)
+	_, err := apikeyui.New(nil, tests[2].options)
+	if field, ok := errors.AsType[*apikey.FieldError](err); !ok || field.Field != "manager" {
+		t.Errorf("without a Manager: %v", err)
 	}
 }
 
@@ -235,7 +231,7 @@ func TestPlaces(t *testing.T) {
 	keys := apikeytest.New(t)
 	key := keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "mine"}).Key
 	keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "second"})
-	ui := apikeyui.Handler(keys.Manager, &apikeyui.Options{
+	ui := newPages(keys.Manager, &apikeyui.Options{
 		Owner: func(*http.Request) (string, string, error) { return "ada", "", nil },
 	})
 	for _, prefix := range []string{"", "/keys", "/a/b/c"} {

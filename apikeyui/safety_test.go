@@ -232,7 +232,9 @@ func TestHeaders(t *testing.T) {
 	answers["too large"] = ada.do("POST", home+"new", url.Values{"name": {strings.Repeat("x", 1<<17)}}).Header()
 	s.keys.Store.Fail(apikeytest.Failure{Forever: true})
 	answers["store down"] = ada.do("GET", home, nil).Header()
-	bad := newSite(t, func(o *apikeyui.Options) { o.Owner = nil })
+	bad := newSite(t, func(o *apikeyui.Options) {
+		o.OwnerOptions = func(*http.Request, string) (*apikey.OwnerOptions, error) { return nil, &apikey.FieldError{Field: "scopes"} }
+	})
 	answers["misconfigured"] = bad.browser(t, "ada").do("GET", home, nil).Header()
 
 	want := map[string]string{

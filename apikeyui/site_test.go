@@ -29,6 +29,15 @@ type site struct {
 	observed []error
 }
 
+// newPages returns pages with options that are valid.
+func newPages(m *apikey.Manager, o *apikeyui.Options) http.Handler {
+	pages, err := apikeyui.New(m, o)
+	if err != nil {
+		panic(err)
+	}
+	return pages
+}
+
 func newSite(t testing.TB, change ...func(*apikeyui.Options)) *site {
 	return newSiteOn(t, apikeytest.New(t), change...)
 }
@@ -50,7 +59,7 @@ func newSiteOn(t testing.TB, keys *apikeytest.Manager, change ...func(*apikeyui.
 	for _, c := range change {
 		c(o)
 	}
-	s.handler = http.StripPrefix(strings.TrimSuffix(home, "/"), apikeyui.Handler(keys.Manager, o))
+	s.handler = http.StripPrefix(strings.TrimSuffix(home, "/"), newPages(keys.Manager, o))
 	return s
 }
 

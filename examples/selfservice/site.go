@@ -38,7 +38,8 @@ func newSite(keys *apikey.Manager, a *accounts, url string) (http.Handler, error
 			slog.ErrorContext(r.Context(), "page", "path", r.URL.Path, "apikey", o)
 		},
 	}
-	if err := options.Check(); err != nil {
+	keyPages, err := apikeyui.New(keys, options)
+	if err != nil {
 		return nil, err
 	}
 
@@ -48,7 +49,7 @@ func newSite(keys *apikey.Manager, a *accounts, url string) (http.Handler, error
 	pages.HandleFunc("GET "+loginPath, login.show)
 	pages.HandleFunc("POST "+loginPath, login.logIn)
 	pages.HandleFunc("POST "+logoutPath, login.logOut)
-	pages.Handle(pagesPath, login.required(http.StripPrefix(pagesPath[:len(pagesPath)-1], apikeyui.Handler(keys, options))))
+	pages.Handle(pagesPath, login.required(http.StripPrefix(pagesPath[:len(pagesPath)-1], keyPages)))
 
 	api, err := api(keys)
 	if err != nil {

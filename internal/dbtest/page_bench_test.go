@@ -39,9 +39,12 @@ func comparePages(b *testing.B, store apikey.Store) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	pages := apikeyui.Handler(m, &apikeyui.Options{
+	pages, err := apikeyui.New(m, &apikeyui.Options{
 		Owner: func(r *http.Request) (owner, actor string, err error) { return r.Header.Get("Owner"), "", nil },
 	})
+	if err != nil {
+		b.Fatal(err)
+	}
 	get := func(owner string) func(int) {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.Header.Set("Owner", owner)

@@ -66,7 +66,11 @@ func newSite(t testing.TB, change ...func(*apikeyui.Options)) *site {
 	mux.HandleFunc("GET /login", func(w http.ResponseWriter, _ *http.Request) {
 		w.Write([]byte("<!DOCTYPE html><title>host</title><h1>Log in</h1>"))
 	})
-	mux.Handle(prefix, s.record(http.StripPrefix(strings.TrimSuffix(prefix, "/"), apikeyui.Handler(s.keys.Manager, o))))
+	pages, err := apikeyui.New(s.keys.Manager, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux.Handle(prefix, s.record(http.StripPrefix(strings.TrimSuffix(prefix, "/"), pages)))
 	guard, err := apikeyhttp.New(s.keys.Manager, nil)
 	if err != nil {
 		t.Fatal(err)

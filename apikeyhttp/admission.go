@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"time"
-	"unsafe"
 
 	"github.com/keyturn/apikey"
 )
@@ -29,7 +28,7 @@ func Revalidate(ctx context.Context) (apikey.Key, error) {
 	if a == nil {
 		return apikey.Key{}, errors.New("apikeyhttp: revalidate: no Guard has authenticated this request")
 	}
-	now, err := a.config.validator.Validate(ctx, a.token.reveal(), apikey.From(a.client))
+	now, err := a.config.validator.Validate(ctx, a.hidden.token, apikey.From(a.client))
 	if err != nil {
 		return apikey.Key{}, err
 	}
@@ -50,15 +49,13 @@ type admission struct {
 	config *config
 	outer  *admission // of the guard before this one, if any
 
-	// identity and joined are explained in reuse.go. The pointer hides the
-	// strings of the identity from fmt.
-	identity *identity
-	joined   *admission // outer, if that has the same request
-	passed   atomic.Bool
+	// They are explained in reuse.go.
+	hidden *hidden
+	joined *admission // outer, if that has the same request
+	passed atomic.Bool
 
 	withKey context.Context // this, with the key that is valid; nil without one
-	token   heldToken       // of that key
-	carrier Carrier         // of that token
+	carrier Carrier         // of its token
 	checked time.Time       // when the Validator was asked about that token
 	limited bool            // config.limiter has taken the request
 	client  netip.Addr
@@ -101,19 +98,6 @@ func (a *admission) Value(name any) any {
 // String is what other contexts print of this one.
 func (a *admission) String() string { return "apikeyhttp.request" }
 
-// heldToken is a token that fmt does not show, not even inside of a field that
-// it cannot call methods on: it never follows a pointer to a byte. A closure,
-// as in apikey.Secret, would do as well, and take an allocation on every
-// request.
-type heldToken struct {
-	data *byte
-	size int
-}
-
-func hold(token string) heldToken { return heldToken{unsafe.StringData(token), len(token)} }
-
-func (h heldToken) reveal() string { return unsafe.String(h.data, h.size) }
-
 // admissionIn returns the admission of the last guard before a handler, or nil.
 func admissionIn(ctx context.Context) *admission {
 	a, _ := ctx.Value(admissionKey{}).(*admission)
@@ -122,7 +106,7 @@ func admissionIn(ctx context.Context) *admission {
 
 // take records a key that is valid, and when the Validator was asked about it.
 func (a *admission) take(token string, carrier Carrier, key apikey.Key, checked time.Time) {
-	a.token, a.carrier, a.checked = hold(token), carrier, checked
+	a.hidden.token, a.carrier, a.checked = token, carrier, checked
 	a.withKey = apikey.NewContext(a, key)
 }
 

@@ -5,7 +5,6 @@ import (
 	"net/url"
 	"reflect"
 	"time"
-	"unsafe"
 )
 
 // This file decides when a guard uses the decision of the guard before it,
@@ -29,32 +28,47 @@ const maxDecisionAge = 5 * time.Second
 type identity struct {
 	method     string
 	remoteAddr string
-	header     unsafe.Pointer // the map in Request.Header
-	response   unsafe.Pointer // the map that ResponseWriter.Header returns
+	header     http.Header // in the request
+	response   http.Header // that ResponseWriter.Header returns
 	url        *url.URL
 	target     url.URL // *url, because a handler can change it in place
 }
 
-// seen is an admission with its identity, in one allocation.
+func (i *identity) equal(other *identity) bool {
+	return i.method == other.method && i.remoteAddr == other.remoteAddr && i.url == other.url && i.target == other.target &&
+		sameMap(i.header, other.header) && sameMap(i.response, other.response)
+}
+
+// sameMap reports whether two maps are one and the same. Nil maps are not.
+func sameMap(a, b http.Header) bool {
+	return a != nil && reflect.ValueOf(a).Pointer() == reflect.ValueOf(b).Pointer()
+}
+
+// hidden is what fmt must not show of an admission: behind a pointer it shows
+// an address only.
+type hidden struct {
+	identity identity
+	token    string // of the key that is valid
+}
+
+// seen is an admission with what it hides, in one allocation.
 type seen struct {
 	admission
-	identity identity
+	hidden hidden
 }
 
 // newAdmission returns the admission of a request at the guard c, joined with
 // that of the guard before if this is the next guard behind it on the same
 // request.
 func newAdmission(c *config, w http.ResponseWriter, r *http.Request) *admission {
-	s := &seen{identity: identity{
-		method: r.Method, remoteAddr: r.RemoteAddr, url: r.URL,
-		header:   reflect.ValueOf(r.Header).UnsafePointer(),
-		response: reflect.ValueOf(w.Header()).UnsafePointer(),
-	}}
+	s := &seen{hidden: hidden{identity: identity{
+		method: r.Method, remoteAddr: r.RemoteAddr, header: r.Header, response: w.Header(), url: r.URL,
+	}}}
 	if r.URL != nil {
-		s.identity.target = *r.URL
+		s.hidden.identity.target = *r.URL
 	}
 	a := &s.admission
-	a.Context, a.config, a.identity = r.Context(), c, &s.identity
+	a.Context, a.config, a.hidden = r.Context(), c, &s.hidden
 	a.outer = admissionIn(a.Context)
 	if a.outer.passTo(a) {
 		a.joined = a.outer
@@ -65,8 +79,7 @@ func newAdmission(c *config, w http.ResponseWriter, r *http.Request) *admission 
 // passTo reports whether next is the admission of the same request at the next
 // guard. It reports so once, even to concurrent callers.
 func (a *admission) passTo(next *admission) bool {
-	return a != nil && *a.identity == *next.identity && a.identity.header != nil && a.identity.response != nil &&
-		a.passed.CompareAndSwap(false, true)
+	return a != nil && a.hidden.identity.equal(&next.hidden.identity) && a.passed.CompareAndSwap(false, true)
 }
 
 // end makes the decision useless to contexts that outlive the guard.
@@ -87,7 +100,7 @@ func (a *admission) observed() bool {
 // the two tokens in variable time reveals nothing, because the client sent both.
 func (a *admission) decided(token string) *admission {
 	before := a.joined.valid()
-	if before == nil || before.token.reveal() != token || before.client != a.client || !before.sameValidator(a.config) {
+	if before == nil || before.hidden.token != token || before.client != a.client || !before.sameValidator(a.config) {
 		return nil
 	}
 	// A stacked guard does not extend the age: it counts from Validate.
@@ -103,7 +116,7 @@ func (a *admission) decided(token string) *admission {
 func (a *admission) inherited(r *http.Request) (string, Carrier, *answer) {
 	if before := a.joined.valid(); before != nil && before.sameValidator(a.config) {
 		token, carrier, refused := before.config.credential(r)
-		if refused == nil && token == before.token.reveal() {
+		if refused == nil && token == before.hidden.token {
 			return token, carrier, nil
 		}
 	}

@@ -36,6 +36,9 @@ func TestEveryErrorHasItsAnswer(t *testing.T) {
 		{apikeytest.ErrStore, 503, "unavailable"},
 		{&apikey.FieldError{Field: "scope", Problem: "must be a scope"}, 500, "server_error"},
 		{&apikey.FieldError{Field: "scope", Problem: "must be a scope", Err: apikey.ErrScope}, 500, "server_error"},
+		{wrapped(&wrapper2{apikey.ErrUnavailable, &apikey.FieldError{Field: "dsn"}}), 503, "unavailable"},
+		{apikey.ErrForbidden, 503, "unavailable"},       // no answer of Validate's
+		{named{apikey.ErrDisabled}, 503, "unavailable"}, // of another call
 		{wrapped(apikey.ErrExpired), 401, "expired"},
 		{wrapped(&wrapper2{apikey.ErrUnavailable, apikey.ErrInvalid}), 503, "unavailable"},
 		{wrapped(&wrapper2{apikey.ErrExpired, apikey.ErrUnavailable}), 503, "unavailable"},

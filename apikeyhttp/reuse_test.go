@@ -320,3 +320,21 @@ func TestOrdinaryMiddlewaresBetween(t *testing.T) {
 	is.Equal(len(l.clients), 1)
 	is.Equal(observed, 1)
 }
+
+// TestOtherHeaderMap checks that a request whose header map was replaced is
+// another one, although all else is the same.
+func TestOtherHeaderMap(t *testing.T) {
+	is := is.New(t)
+	keys := apikeytest.New(t)
+	v := &counter{Validator: keys}
+	guard, served := newGuard(v, nil), newHandler()
+	inner := guard.Authenticate(served)
+	handler := guard.Authenticate(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		other := *r
+		other.Header = r.Header.Clone()
+		inner.ServeHTTP(w, &other)
+	}))
+	serve(handler, apikeytest.Request(t, "GET", "/", keys.MustIssue(t, apikey.IssueParams{}).Token))
+	is.Equal(served.calls, 1)
+	is.Equal(v.calls, 2)
+}

@@ -64,7 +64,7 @@ func (r *Record) readable() error {
 	return r.Err
 }
 
-// key, owner and event add what is damaged.
+// key adds a key that is damaged.
 func (e *DamagedError) key(id string, err error) {
 	if checkID(id) != nil {
 		id = "unknown" // it could be any text, also a token
@@ -72,24 +72,6 @@ func (e *DamagedError) key(id string, err error) {
 	if at, found := slices.BinarySearch(e.IDs, id); !found {
 		e.IDs = slices.Insert(e.IDs, at, id)
 	}
-	e.because(err)
-}
-
-func (e *DamagedError) owner(id string, err error) {
-	if at, found := slices.BinarySearch(e.Owners, id); !found {
-		e.Owners = slices.Insert(e.Owners, at, id)
-	}
-	e.because(err)
-}
-
-func (e *DamagedError) event(seq int64, err error) {
-	if at, found := slices.BinarySearch(e.Events, seq); !found {
-		e.Events = slices.Insert(e.Events, at, seq)
-	}
-	e.because(err)
-}
-
-func (e *DamagedError) because(err error) {
 	if e.Err == nil {
 		e.Err = err
 	}

@@ -181,12 +181,13 @@ type operationError struct {
 
 // wrap names the operation in *err, unless it is nil.
 func wrap(err *error, operation string) {
-	switch e := (*err).(type) {
-	case nil:
-	case *keyError:
-		*err = &operationError{operation + " " + e.id, e.err}
+	var k *keyError
+	switch {
+	case *err == nil:
+	case errors.As(*err, &k):
+		*err = &operationError{operation + " " + k.id, k.err}
 	default:
-		*err = &operationError{operation, e}
+		*err = &operationError{operation, *err}
 	}
 }
 

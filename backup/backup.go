@@ -4,9 +4,11 @@
 // database to another.
 //
 //	err := backup.Export(ctx, store, file, &backup.Options{Peppers: peppers})
-//	...
+//
+//	file.Seek(0, io.SeekStart)
 //	summary, err := backup.Verify(file, peppers) // reads the file, needs no Store
-//	...
+//
+//	file.Seek(0, io.SeekStart)
 //	err = backup.Restore(ctx, other, file, &backup.Options{Peppers: peppers})
 //
 // A file contains keys with their digests, owners, usage per day, the log, and

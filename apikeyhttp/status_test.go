@@ -136,13 +136,13 @@ func TestStatusOfCalls(t *testing.T) {
 	}{
 		{"disabled", func() error {
 			i := issue()
-			must(t, second(keys.Disable(ctx, i.Key.ID, "")))
-			return second(keys.Rotate(ctx, i.Key.ID, time.Hour, ""))
+			must(t, second(keys.Disable(ctx, i.Key.ID)))
+			return second(keys.Rotate(ctx, i.Key.ID, time.Hour))
 		}, "409 disabled"},
 		{"deleted", func() error {
 			i := issue()
-			must(t, second(keys.Delete(ctx, i.Key.ID, "")))
-			return second(mine.Enable(ctx, i.Key.ID, ""))
+			must(t, second(keys.Delete(ctx, i.Key.ID)))
+			return second(mine.Enable(ctx, i.Key.ID))
 		}, "409 deleted"},
 		{"scope", func() error {
 			return second(mine.Issue(ctx, apikey.IssueParams{Name: "a", Scopes: []string{"users:read"}}))
@@ -151,10 +151,10 @@ func TestStatusOfCalls(t *testing.T) {
 		{"expired", func() error {
 			i := issue()
 			keys.Advance(366 * 24 * time.Hour)
-			return second(keys.Enable(ctx, i.Key.ID, ""))
+			return second(keys.Enable(ctx, i.Key.ID))
 		}, "409 expired"},
 		{"owner disabled", func() error {
-			must(t, second(keys.DisableOwner(ctx, "ada", "")))
+			must(t, second(keys.DisableOwner(ctx, "ada")))
 			return second(mine.Issue(ctx, apikey.IssueParams{Name: "a"}))
 		}, "403 owner_disabled"},
 		{"Validate", func() error { return second(keys.Validate(ctx, issued(keys).Token.Reveal(), apikey.Scope("a"))) }, "403 insufficient_scope"},

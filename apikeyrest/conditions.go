@@ -175,7 +175,8 @@ func tagRevision(tag string) int64 {
 const changeAttempts = 10
 
 // changeKey makes a change of a key if the preconditions of the request hold.
-func changeKey[T any](c *call, change func(...apikey.Condition) (T, error)) (result T, err error) {
+func changeKey[T any](c *call, reason string, change func(...apikey.ChangeOption) (T, error)) (result T, err error) {
+	because := apikey.Reason(reason)
 	match := c.preconditions.match
 	if c.preconditions.noneMatch == nil {
 		switch {

@@ -238,7 +238,7 @@ func (c *call) delete() (reply, error) {
 }
 
 // change makes a change that has only a reason.
-func (c *call) change(change func(ctx context.Context, id, reason string, conditions ...apikey.Condition) (apikey.Key, error)) (reply, error) {
+func (c *call) change(change func(ctx context.Context, id string, options ...apikey.ChangeOption) (apikey.Key, error)) (reply, error) {
 	reason := c.body.text("reason")
 	if c.body.err != nil {
 		return reply{}, c.body.err

@@ -22,20 +22,20 @@ type acting struct {
 
 // acting returns the key in the context of a call of an OwnerManager, or nil.
 // It is read again, because it may have been disabled since it was validated.
-func (a access) acting(ctx context.Context, now time.Time) (*acting, error) {
-	if !a.confined {
+func (h *handle) acting(ctx context.Context, now time.Time) (*acting, error) {
+	if !h.confined {
 		return nil, nil
 	}
 	shown, ok := FromContext(ctx)
 	if !ok {
 		return nil, nil
 	}
-	match, err := a.m.store.Lookup(ctx, shown.CredentialID)
+	match, err := h.store.Lookup(ctx, shown.CredentialID)
 	if err == nil {
 		err = match.Complete()
 	}
 	switch {
-	case errors.Is(err, ErrNotFound), err == nil && (match.Key.ID != shown.ID || match.Key.Owner != a.owner):
+	case errors.Is(err, ErrNotFound), err == nil && (match.Key.ID != shown.ID || match.Key.Owner != h.owner):
 		return nil, fmt.Errorf("%w: the request's key is not one of this owner", ErrForbidden)
 	case err != nil:
 		return nil, err

@@ -49,36 +49,19 @@ const (
 // Its errors: those of Get; a *FieldError for "from" or "until", if one is not
 // of the years 1970 to 9999, from is not before until, or the days are more
 // than 400; errors.ErrUnsupported, if the Store is no UsageStore.
-func (m *Manager) DailyUsage(ctx context.Context, id string, from, until time.Time) ([]DayUsage, error) {
-	return m.all.dailyUsage(ctx, id, from, until)
-}
-
-// DailyUsage returns what a key of the owner was used on each day; see
-// Manager.DailyUsage.
-func (o *OwnerManager) DailyUsage(ctx context.Context, id string, from, until time.Time) ([]DayUsage, error) {
-	return o.access.dailyUsage(ctx, id, from, until)
-}
-
-func (a access) dailyUsage(ctx context.Context, id string, from, until time.Time) ([]DayUsage, error) {
-	days, err := a.tryDailyUsage(ctx, id, from, until)
-	if err != nil {
-		return nil, failed("daily usage of", id, err)
-	}
-	return days, nil
-}
-
-func (a access) tryDailyUsage(ctx context.Context, id string, from, until time.Time) ([]DayUsage, error) {
-	if err := a.ready(ctx); err != nil {
+func (h *handle) DailyUsage(ctx context.Context, id string, from, until time.Time) (_ []DayUsage, err error) {
+	defer wrap(&err, "daily usage of", id)
+	if err := h.ready(ctx); err != nil {
 		return nil, err
 	}
 	days, err := emptyDays(from, until)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := a.load(ctx, ActionGet, id); err != nil {
+	if _, err := h.load(ctx, ActionGet, id); err != nil {
 		return nil, err
 	}
-	store, ok := StoreAs[UsageStore](a.m.store)
+	store, ok := StoreAs[UsageStore](h.store)
 	if !ok {
 		return nil, fmt.Errorf("%w: the store tells no uses by day", errors.ErrUnsupported)
 	}

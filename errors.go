@@ -1,6 +1,9 @@
 package apikey
 
-import "errors"
+import (
+	"errors"
+	"strings"
+)
 
 // Validate refuses with exactly these values, unwrapped, so that a refusal
 // costs no allocation and the same refusal is always the same error.
@@ -105,3 +108,40 @@ type FieldError struct {
 func (e *FieldError) Error() string { return "apikey: " + e.Field + ": " + e.Problem }
 
 func (e *FieldError) Unwrap() error { return e.Err }
+
+// operationError names the operation and, where there is one, the key.
+type operationError struct {
+	operation string
+	keyID     string
+	err       error
+}
+
+// wrap makes an operationError of an error that a call returns.
+func wrap(err *error, operation, keyID string) {
+	if *err != nil {
+		*err = failed(operation, keyID, *err)
+	}
+}
+
+// failed makes an operationError. A malformed id is left out: it is whatever
+// was put where an id belongs, which could be a token.
+func failed(operation, keyID string, err error) error {
+	if checkID(keyID) != nil {
+		keyID = ""
+	}
+	return &operationError{operation, keyID, err}
+}
+
+func (e *operationError) Error() string {
+	s := "apikey: " + e.operation
+	if e.keyID != "" {
+		s += " " + e.keyID
+	}
+	return s + ": " + strings.TrimPrefix(e.err.Error(), "apikey: ")
+}
+
+func (e *operationError) Unwrap() error { return e.err }
+
+// Operation returns the name of the call. By it, package apikeyhttp
+// distinguishes a key that a call cannot change from one that Validate rejects.
+func (e *operationError) Operation() string { return e.operation }

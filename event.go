@@ -74,70 +74,41 @@ const (
 	EventOwnerRestored EventKind = "owner.restored" // written by backup.Restore
 )
 
+// Events returns the log in ascending order, from the event after q.After on,
+// at most q.Limit (100 if it is 0, never more than 1000). With q.Newest it
+// returns the end of the log in place of its beginning. An OwnerManager returns
+// the events of one key of its owner, which q.KeyID names.
+//
+// An event that is damaged is returned with its Err set, so that a follower of
+// the log can continue after it.
+func (h *handle) Events(ctx context.Context, q EventQuery) (events []Event, err error) {
+	defer wrap(&err, "events", q.KeyID)
+	if err := h.ready(ctx); err != nil {
+		return nil, err
+	}
+	if h.confined {
+		if _, err := h.load(ctx, ActionEvents, q.KeyID); err != nil {
+			return nil, err
+		}
+	}
+	if err := checkPage(&q.Limit); err != nil {
+		return nil, err
+	}
+	if q.After.Seq < 0 {
+		return nil, &FieldError{Field: "after", Problem: "must not be negative"}
+	}
+	if q.Before.Seq < 0 {
+		return nil, &FieldError{Field: "before", Problem: "must not be negative"}
+	}
+	if q.KeyID != "" {
+		if err := checkID(q.KeyID); err != nil {
+			return nil, err
+		}
+	}
+	return h.store.Events(ctx, q)
+}
+
 func newNonce() (n Nonce) {
 	rand.Read(n[:]) // never fails: it ends the program instead
 	return n
 }
-
-type actorKey struct{}
-
-// WithActor returns a context under which every change is recorded as made by
-// actor: whoever is logged in, a job's name, a support ticket. At most 255
-// bytes of printable text; a change under another one is refused with a
-// FieldError for "actor". Without an actor, a change through an OwnerManager
-// is recorded as made by its owner, any other as made by "".
-func WithActor(ctx context.Context, actor string) context.Context {
-	return context.WithValue(ctx, actorKey{}, actor)
-}
-
-// ActorFrom returns the actor that WithActor put into the context, or "".
-func ActorFrom(ctx context.Context) string {
-	actor, _ := ctx.Value(actorKey{}).(string)
-	return actor
-}
-
-type validatedKey struct{}
-
-// keyContext carries a Key in one allocation, where context.WithValue would
-// take two.
-type keyContext struct {
-	context.Context
-	key Key
-}
-
-func (c *keyContext) Value(name any) any {
-	if name == (validatedKey{}) {
-		return &c.key
-	}
-	return c.Context.Value(name)
-}
-
-// NewContext returns a context that carries a validated key; middleware calls
-// it.
-func NewContext(ctx context.Context, key Key) context.Context {
-	return &keyContext{ctx, key}
-}
-
-// FromContext returns the key that the request was authenticated with, and
-// whether there is one.
-func FromContext(ctx context.Context) (Key, bool) {
-	if key, ok := ctx.Value(validatedKey{}).(*Key); ok {
-		return *key, true
-	}
-	return Key{}, false
-}
-
-// noKeyContext hides the key of an outer context.
-type noKeyContext struct{ context.Context }
-
-func (c noKeyContext) Value(name any) any {
-	if name == (validatedKey{}) {
-		return nil
-	}
-	return c.Context.Value(name)
-}
-
-// WithoutKey returns a context in which FromContext finds no key. Middleware
-// calls it for an anonymous request whose context comes from an authenticated
-// one.
-func WithoutKey(ctx context.Context) context.Context { return noKeyContext{ctx} }

@@ -291,7 +291,7 @@ func ExampleOwnerManager() {
 	}
 	fmt.Println(status(err))
 	key, _ := acme.Get(ctx, issued.Key.ID)
-	fmt.Println(key.Status(acme.Now()))
+	fmt.Println(key.Status)
 	// Output:
 	// 200
 	// 400

@@ -16,9 +16,9 @@ import (
 // bits, so that nobody can find two inputs with the same id. The Manager and
 // the OwnerManagers of an owner derive different ids, so that an owner cannot
 // take the text that the application is about to use.
-func (a access) derivedID(owner, text string) string {
+func (h *handle) derivedID(owner, text string) string {
 	space := "manager"
-	if a.confined {
+	if h.confined {
 		space = "owner"
 	}
 	sum := hashOf("apikey idempotency 2", space, owner, text)
@@ -71,22 +71,23 @@ func hashOf(parts ...string) [sha256.Size]byte {
 // issuedBefore returns the result of an Issue whose IdempotencyKey may have been
 // used before: refused is the error of its Commit, asked the record that it
 // would have written.
-func (a access) issuedBefore(ctx context.Context, asked Record, refused error) (Issued, error) {
-	stored, err := a.fetch(ctx, asked.Key.ID)
+func (h *handle) issuedBefore(ctx context.Context, asked Record, refused error) (Issued, error) {
+	stored, err := h.fetch(ctx, asked.Key.ID)
 	switch {
 	case err == nil:
-		if err := a.authorize(ctx, ActionGet, stored.view()); err != nil {
+		key := stored.view(h.Now())
+		if err := h.authorize(ctx, ActionGet, key); err != nil {
 			return Issued{}, err
 		}
 		if stored.IssueHash != asked.IssueHash {
 			return Issued{}, ErrIdempotencyMismatch
 		}
-		return Issued{Key: stored.view()}, ErrExists
+		return Issued{Key: key}, ErrExists
 	case !errors.Is(err, ErrNotFound):
 		return Issued{}, err
 	}
 	name := onceIssued(asked.Key.ID)
-	names, err := a.m.store.OnceNames(ctx, OnceQuery{Name: name, Limit: 1})
+	names, err := h.store.OnceNames(ctx, OnceQuery{Name: name, Limit: 1})
 	if err != nil {
 		return Issued{}, err
 	}

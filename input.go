@@ -164,18 +164,6 @@ func checkMetadata(m map[string]string) error {
 	return nil
 }
 
-// checkPeriod refuses periods that are not positive or leave the calendar.
-func checkPeriod(field string, p Period) error {
-	const years = 9999
-	if p.Years < 0 || p.Months < 0 || p.Days < 0 || p == (Period{}) {
-		return &FieldError{Field: field, Problem: "must be positive"}
-	}
-	if p.Years > years || p.Months > 12*years || p.Days > 366*years {
-		return &FieldError{Field: field, Problem: "must be at most 9999 years"}
-	}
-	return nil
-}
-
 // checkPage completes the limit of a page.
 func checkPage(limit *int) error {
 	switch {

@@ -62,43 +62,29 @@ func (i Issued) AccessSecret() Secret {
 	return NewSecret(text[len(text)-secretLen-checksumLen:])
 }
 
-// Issue makes a new key. Its errors: a *FieldError for bad input and for
-// IfRevision, because a new key has no revision;
-// ErrOwnerDisabled, ErrLimit, ErrExists, ErrIdempotencyMismatch and ErrDeleted
-// (see IssueParams.IdempotencyKey), ErrClock, ErrOutcomeUnknown (with the Issued), what the store returned. An Issue at
-// the same time as a DisableOwner may still succeed; the key is refused like
-// all others of that owner.
-func (m *Manager) Issue(ctx context.Context, p IssueParams, opts ...ChangeOption) (Issued, error) {
-	return m.all.issue(ctx, p, opts)
-}
-
-// Issue makes a new key of the owner, with the rate and metadata of the
-// OwnerOptions; see Manager.Issue. Scopes that the OwnerOptions do not include
-// are rejected with a *FieldError that is an ErrScope, and another rate or
-// other metadata with one that is an ErrForbidden. Too many new tokens are
-// rejected with a *TooSoonError. If Options.Authorize returns an error, the call
-// fails with ErrForbidden. If it rejects ActionGet for the key that an
-// IdempotencyKey has created, the error is an ErrForbidden without the key.
-func (o *OwnerManager) Issue(ctx context.Context, p IssueParams, opts ...ChangeOption) (Issued, error) {
-	return o.access.issue(ctx, p, opts)
-}
-
-func (a access) issue(ctx context.Context, p IssueParams, opts []ChangeOption) (Issued, error) {
-	issued, err := a.tryIssue(ctx, p, opts)
-	if err != nil {
-		return issued, failed("issue", issued.Key.ID, err)
+// Issue creates a key and returns it with its token. Its errors: a *FieldError
+// for bad input and for IfRevision, because a new key has no revision;
+// ErrOwnerDisabled; ErrLimit; ErrExists, ErrIdempotencyMismatch and ErrDeleted
+// (see IssueParams.IdempotencyKey); ErrClock; ErrOutcomeUnknown, with the
+// Issued; what the store returned. An Issue at the same time as a DisableOwner
+// may still succeed; the key is rejected like all others of that owner.
+//
+// Through an OwnerManager the key gets the rate and metadata of the
+// OwnerOptions. Scopes that the OwnerOptions do not include are rejected with a
+// *FieldError that is an ErrScope, and another rate or other metadata with one
+// that is an ErrForbidden. Too many new tokens are rejected with a
+// *TooSoonError. If Options.Authorize returns an error, the call fails with
+// ErrForbidden. If it rejects ActionGet for the key that an IdempotencyKey has
+// created, the error is an ErrForbidden without the key.
+func (h *handle) Issue(ctx context.Context, p IssueParams, opts ...ChangeOption) (issued Issued, err error) {
+	defer func() { wrap(&err, "issue", issued.Key.ID) }()
+	if err := h.ready(ctx); err != nil {
+		return Issued{}, err
 	}
-	return issued, nil
-}
-
-func (a access) tryIssue(ctx context.Context, p IssueParams, opts []ChangeOption) (Issued, error) {
-	if a.confined {
-		if p.Owner != "" && p.Owner != a.owner {
-			return Issued{}, &FieldError{Field: "owner", Problem: "must be the owner that is logged in, or left out"}
-		}
-		p.Owner = a.owner
+	if err := h.ownOnly(&p.Owner); err != nil {
+		return Issued{}, err
 	}
-	c, err := a.cause(ctx, opts)
+	c, err := h.cause(ctx, opts)
 	if err != nil {
 		return Issued{}, err
 	}
@@ -111,42 +97,42 @@ func (a access) tryIssue(ctx context.Context, p IssueParams, opts []ChangeOption
 	if err := checkIdentifier("idempotency_key", p.IdempotencyKey, maxOwnerLen); err != nil {
 		return Issued{}, err
 	}
-	if err := a.m.checkInput(p, a.confined); err != nil {
+	if err := h.checkInput(p); err != nil {
 		return Issued{}, err
 	}
 	var record Record
 	var secret Secret
-	err = a.m.attempts(ctx, ownerTurn(p.Owner), func(ctx context.Context) (lost bool, err error) {
-		record, secret, err = a.issueOnce(ctx, p, c)
-		return a.confined && errors.Is(err, ErrConflict), err // of the owner
+	err = h.attempts(ctx, ownerTurn(p.Owner), func(ctx context.Context) (lost bool, err error) {
+		record, secret, err = h.issueOnce(ctx, p, c)
+		return h.confined && errors.Is(err, ErrConflict), err // of the owner
 	})
 	switch {
 	case err == nil, errors.Is(err, ErrOutcomeUnknown):
-		return Issued{record.view(), secret}, err
+		return Issued{record.view(h.Now()), secret}, err
 	case p.IdempotencyKey != "" && (errors.Is(err, ErrExists) || errors.Is(err, ErrLimit) || errors.Is(err, ErrTooSoon)):
 		// A repeat at a limit is a repeat first.
-		return a.issuedBefore(ctx, record, err)
+		return h.issuedBefore(ctx, record, err)
 	}
 	return Issued{}, err
 }
 
 // checkInput rejects malformed parameters before anything is read. Rate and
 // metadata of an owner are compared with those of its OwnerOptions instead.
-func (m *Manager) checkInput(p IssueParams, byOwner bool) error {
+func (h *handle) checkInput(p IssueParams) error {
 	input := Changes{Name: &p.Name, Scopes: &p.Scopes, Networks: &p.Networks}
-	if !byOwner {
+	if !h.confined {
 		input.Rate, input.Metadata = &p.Rate, &p.Metadata
 	}
-	return m.all.apply(new(Key), input, cause{})
+	return (&handle{core: h.core}).apply(new(Key), input, cause{})
 }
 
 // issueOnce returns the record also with an error of Commit or a limit.
-func (a access) issueOnce(ctx context.Context, p IssueParams, c cause) (record Record, secret Secret, err error) {
-	record = Record{Key: Key{Owner: p.Owner, CreatedAt: c.at, Rate: a.rate, Metadata: a.metadata}}
-	if c.owner, err = a.m.enabledOwner(ctx, p.Owner); err != nil {
+func (h *handle) issueOnce(ctx context.Context, p IssueParams, c cause) (record Record, secret Secret, err error) {
+	record = Record{Key: Key{Owner: p.Owner, CreatedAt: c.at, Rate: h.may.rate, Metadata: h.may.metadata}}
+	if c.owner, err = h.enabledOwner(ctx, p.Owner); err != nil {
 		return record, secret, err
 	}
-	if c.acting, err = a.acting(ctx, c.at); err != nil {
+	if c.acting, err = h.acting(ctx, c.at); err != nil {
 		return record, secret, err
 	}
 	c.acting.bound(&record.Key)
@@ -160,27 +146,27 @@ func (a access) issueOnce(ctx context.Context, p IssueParams, c cause) (record R
 	if len(p.Metadata) > 0 {
 		asked.Metadata = &p.Metadata
 	}
-	if err := a.apply(&record.Key, asked, c); err != nil {
+	if err := h.apply(&record.Key, asked, c); err != nil {
 		return record, secret, err
 	}
-	expiry, err := a.m.expiry(p, c)
+	expiry, err := h.expiry(p, c)
 	if err != nil {
 		return record, secret, err
 	}
 	var fresh Credential
-	fresh, secret = a.m.newCredential(c.at, expiry)
+	fresh, secret = h.newCredential(c.at, expiry)
 	record.install(fresh)
 	if err := c.acting.within(record.Key); err != nil {
 		return record, secret, err
 	}
-	with := Commit{Limit: a.m.options.MaxKeysPerOwner}
+	with := Commit{Limit: h.options.MaxKeysPerOwner}
 	record.Key.ID = randomBase62(keyIDLen)
 	if p.IdempotencyKey != "" {
-		record.Key.ID = a.derivedID(p.Owner, p.IdempotencyKey)
+		record.Key.ID = h.derivedID(p.Owner, p.IdempotencyKey)
 		record.IssueHash = issueHash(record.Key.ID, p)
 		with.Once = []OnceName{{Name: onceIssued(record.Key.ID)}}
 	}
-	if err := a.authorize(ctx, ActionIssue, record.Key); err != nil {
+	if err := h.authorize(ctx, ActionIssue, record.view(c.at)); err != nil {
 		return record, secret, err
 	}
 	if with.Owners, err = c.countToken(); err != nil {
@@ -188,13 +174,13 @@ func (a access) issueOnce(ctx context.Context, p IssueParams, c cause) (record R
 	}
 	event := record.event(EventIssued, c)
 	event.Data = NewMetadata(describe(record.Key, nil))
-	record, err = a.m.writeWith(ctx, record, event, with)
+	record, err = h.writeWith(ctx, record, event, with)
 	return record, secret, err
 }
 
 // expiry returns when a key issued now ends, as asked for or by default, and
 // refuses what is not after now or past the bounds.
-func (m *Manager) expiry(p IssueParams, c cause) (time.Time, error) {
+func (m *core) expiry(p IssueParams, c cause) (time.Time, error) {
 	now := c.at
 	switch {
 	case !p.ExpiresAt.IsZero() && p.Lifetime != 0:
@@ -208,14 +194,14 @@ func (m *Manager) expiry(p IssueParams, c cause) (time.Time, error) {
 }
 
 // defaultExpiry returns when a credential made now ends if nothing is asked.
-func (m *Manager) defaultExpiry(now time.Time) time.Time {
+func (m *core) defaultExpiry(now time.Time) time.Time {
 	end := earlier(m.options.Lifetime.AddTo(now), m.options.MaxLifetime.AddTo(now))
 	return earlier(end, lastExpiry)
 }
 
 // checkExpiry refuses an end that is not after now, or past what a credential
 // created at an instant may have.
-func (m *Manager) checkExpiry(field string, end, created, now time.Time) (time.Time, error) {
+func (m *core) checkExpiry(field string, end, created, now time.Time) (time.Time, error) {
 	if end.After(lastExpiry) {
 		return time.Time{}, &FieldError{Field: field, Problem: "must not end after 9999-12-31T00:00:00Z"}
 	}
@@ -229,7 +215,7 @@ func (m *Manager) checkExpiry(field string, end, created, now time.Time) (time.T
 }
 
 // newCredential makes a credential and its token.
-func (m *Manager) newCredential(now, expiry time.Time) (Credential, Secret) {
+func (m *core) newCredential(now, expiry time.Time) (Credential, Secret) {
 	id, secret := randomBase62(credentialIDLen), randomBase62(secretLen)
 	hash := m.peppers[0]
 	return Credential{

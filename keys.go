@@ -2,8 +2,6 @@ package apikey
 
 import (
 	"time"
-
-	"github.com/keyturn/apikey/internal/micros"
 )
 
 // Key is what an owner holds and names. Its ID never changes, whatever
@@ -46,10 +44,19 @@ type Key struct {
 
 	Revision int64 // counts the changes; see IfRevision
 
-	// What follows is not stored in a Record but filled in by the Manager,
-	// except in a Key from Validate, where it is zero. RetiringUntil is the
-	// end of the retiring credential, LastUsedAt and Uses are sums over all
-	// credentials that are still kept, as of the last Flush.
+	// What follows is not stored in a Record but filled in by the Manager.
+
+	// Status is the key's status when the call that returned the Key read the
+	// clock; see StatusAt. Rotating reports whether the overlap of a rotation
+	// was running then: RetiringID is accepted as well, unless the key is
+	// disabled or deleted. A Key from Validate is always StatusActive, and
+	// Rotating if its token is the retiring one.
+	Status   Status
+	Rotating bool
+
+	// RetiringUntil is the end of the retiring credential, LastUsedAt and Uses
+	// are sums over all credentials that are still kept, as of the last Flush.
+	// They are zero in a Key from Validate.
 	RetiringUntil time.Time
 	LastUsedAt    time.Time
 	Uses          int64
@@ -59,31 +66,40 @@ type Key struct {
 // credential id. It is safe to show and to log.
 func (k Key) AccessKey() string { return accessKey(k.Prefix, k.CredentialID) }
 
-// Status returns what the key is at the instant now: give it Manager.Now. It is
-// computed from the times in the key, never stored: the first that applies of StatusDeleted,
-// StatusDisabled, StatusExpired, else StatusActive. A disabled owner shows in
-// no key's status.
-func (k Key) Status(now time.Time) Status {
+// StatusAt returns the key's status at time t, which is computed from the times
+// in the key and never stored: the first that applies of StatusDeleted,
+// StatusDisabled, StatusExpired, otherwise StatusActive. It assumes that nobody
+// changes the key until then. A disabled owner shows in no key's status.
+func (k Key) StatusAt(t time.Time) Status { return k.statusAt(t) }
+
+func (k *Key) statusAt(t time.Time) Status {
 	switch {
 	case !k.DeletedAt.IsZero():
 		return StatusDeleted
 	case !k.DisabledAt.IsZero():
 		return StatusDisabled
-	case !now.Before(k.ExpiresAt):
+	case !t.Before(k.ExpiresAt):
 		return StatusExpired
 	default:
 		return StatusActive
 	}
 }
 
-// Rotating reports whether at the instant now (see Manager.Now) the overlap of a rotation is
-// running, so that two tokens of the key are accepted (unless it is disabled
-// or deleted). It is always false for a Key from Validate.
-func (k Key) Rotating(now time.Time) bool {
-	return k.RetiringID != "" && now.Before(k.RetiringUntil)
+// view returns the key of a record as callers see it at an instant.
+func (r *Record) view(now time.Time) Key {
+	k := r.Key
+	k.RetiringUntil, k.LastUsedAt, k.Uses = r.usage()
+	k.look(now)
+	return k
 }
 
-// Status is a key's state; see Key.Status.
+// look fills in what a key is at an instant.
+func (k *Key) look(now time.Time) {
+	k.Status = k.statusAt(now)
+	k.Rotating = k.RetiringID != "" && now.Before(k.RetiringUntil)
+}
+
+// Status is a key's state; see Key.StatusAt.
 type Status string
 
 const (
@@ -135,30 +151,3 @@ type Rate struct {
 	Requests int
 	Period   time.Duration
 }
-
-// Period is a length of time by the calendar, added in UTC as
-// [time.Time.AddDate] does: one year after 29 February 2028 is 1 March 2029.
-type Period struct {
-	Years, Months, Days int
-}
-
-// AddTo returns the instant that lies the period after t.
-func (p Period) AddTo(t time.Time) time.Time {
-	return t.UTC().AddDate(p.Years, p.Months, p.Days)
-}
-
-// SubtractFrom returns the instant that lies the period before t.
-func (p Period) SubtractFrom(t time.Time) time.Time {
-	return t.UTC().AddDate(-p.Years, -p.Months, -p.Days)
-}
-
-// lastExpiry is the latest instant at which a key can end.
-var lastExpiry = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
-
-// microseconds cuts a time to what stores keep: microseconds, in UTC, without
-// a monotonic reading.
-func microseconds(t time.Time) time.Time {
-	return time.UnixMicro(t.UnixMicro()).UTC()
-}
-
-func storable(t time.Time) bool { return micros.Storable(t) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -14,17 +15,7 @@ import (
 // Manager issues keys, validates them and carries them through their life. It
 // may do everything: hand OwnerManagers, from ForOwner, to code that acts for
 // one owner. A Manager is safe for concurrent use.
-type Manager struct {
-	store   Store
-	options Options
-	peppers pepper.Ring
-	reissue ReissueLimit
-	tokens  ReissueLimit
-	scopes  *Scopes // that exist; nil: any
-	turns   *turns  // nil in a transaction of the application
-	usage   *usageCounter
-	all     access // of the Manager itself: everything
-}
+type Manager struct{ handle }
 
 // Options of a Manager. Peppers is required. The zero value of any other
 // field is its default.
@@ -97,44 +88,18 @@ type Options struct {
 	Now func() time.Time
 }
 
-// Action names what Options.Authorize is asked about.
-type Action string
-
-const (
-	ActionIssue          Action = "issue"
-	ActionGet            Action = "get" // also Credentials, DailyUsage and Find
-	ActionList           Action = "list"
-	ActionEvents         Action = "events"
-	ActionUpdate         Action = "update"
-	ActionDisable        Action = "disable"
-	ActionEnable         Action = "enable"
-	ActionRegenerate     Action = "regenerate"
-	ActionRotate         Action = "rotate"
-	ActionFinishRotation Action = "finish_rotation"
-	ActionExtendRotation Action = "extend_rotation"
-	ActionDelete         Action = "delete"
-)
-
 // New returns a Manager on a Store. It copies the options and rejects bad
 // ones, a missing pepper among them, with a *FieldError. It does no I/O: see
 // Check.
-func New(store Store, options *Options) (*Manager, error) {
-	m, err := newManager(store, options)
-	if err != nil {
-		return nil, failed("new manager", "", err)
+func New(store Store, options *Options) (_ *Manager, err error) {
+	defer wrap(&err, "new manager", "")
+	if isNil(store) {
+		return nil, errNoStore
 	}
-	return m, nil
-}
-
-func newManager(store Store, options *Options) (*Manager, error) {
-	if store == nil {
-		return nil, &FieldError{Field: "store", Problem: "must not be nil"}
-	}
-	m := &Manager{
+	m := &Manager{handle{core: &core{
 		store: store, usage: new(usageCounter), turns: new(turns),
-		reissue: ReissueLimit{N: 5, Window: 24 * time.Hour}, tokens: ReissueLimit{N: 100, Window: 24 * time.Hour},
-	}
-	m.all = access{m: m}
+		reissueLimit: ReissueLimit{N: 5, Window: 24 * time.Hour}, tokenLimit: ReissueLimit{N: 100, Window: 24 * time.Hour},
+	}}}
 	if options != nil {
 		m.options = *options
 	}
@@ -169,18 +134,17 @@ func newManager(store Store, options *Options) (*Manager, error) {
 		return nil, &FieldError{Field: "max_keys_per_owner", Problem: "must not be negative"}
 	}
 	if o.ReissueLimit != nil {
-		m.reissue = *o.ReissueLimit
-		if m.reissue.N < 0 || m.reissue.N > maxHistory/2 || m.reissue.N > 0 && m.reissue.Window <= 0 || m.reissue.Window < 0 {
+		m.reissueLimit = *o.ReissueLimit
+		if m.reissueLimit.N < 0 || m.reissueLimit.N > maxHistory/2 || m.reissueLimit.N > 0 && m.reissueLimit.Window <= 0 || m.reissueLimit.Window < 0 {
 			return nil, &FieldError{Field: "reissue_limit", Problem: "must be 1 to 50 in a positive window, or 0"}
 		}
 	}
 	if o.OwnerTokenLimit != nil {
-		m.tokens = *o.OwnerTokenLimit
-		if n := m.tokens.N; n < 0 || n > 1_000_000 || m.tokens.Window < time.Duration(n)*time.Microsecond {
+		m.tokenLimit = *o.OwnerTokenLimit
+		if n := m.tokenLimit.N; n < 0 || n > 1_000_000 || m.tokenLimit.Window < time.Duration(n)*time.Microsecond {
 			return nil, &FieldError{Field: "owner_token_limit", Problem: "must be 1 to 1000000 in a window of at least as many microseconds, or 0"}
 		}
 	}
-	var err error
 	if o.Scopes != nil {
 		scopes, err := NewScopes(o.Scopes...)
 		if err != nil {
@@ -205,45 +169,36 @@ func newManager(store Store, options *Options) (*Manager, error) {
 // one, since a Flush into a transaction that is rolled back loses what it wrote.
 // Every call on a nil Store fails, with a *FieldError.
 func (m *Manager) WithStore(store Store) *Manager {
-	if store == nil {
-		store = noStore{}
+	if m.core == nil {
+		return m
 	}
-	other := *m
+	if isNil(store) {
+		return &Manager{handle{core: m.core, err: errNoStore}}
+	}
+	other := *m.core
 	other.store = store
 	other.turns = nil // a change that waits for the transaction may have the turn
-	other.all.m = &other
-	return &other
+	return &Manager{handle{core: &other}}
 }
 
-// noStore is what a nil Store is taken for.
-type noStore struct{}
+// isNil reports whether a Store is nil, or a nil pointer that was made a Store.
+func isNil(store Store) bool {
+	v := reflect.ValueOf(store)
+	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
+}
 
 var errNoStore = &FieldError{Field: "store", Problem: "must not be nil", Err: ErrAborted}
-
-func (noStore) Lookup(context.Context, string) (LookupResult, error) {
-	return LookupResult{}, errNoStore
-}
-func (noStore) Get(context.Context, string, string) (Record, error)      { return Record{}, errNoStore }
-func (noStore) List(context.Context, Query) ([]Record, error)            { return nil, errNoStore }
-func (noStore) Owner(context.Context, string) (Owner, error)             { return Owner{}, errNoStore }
-func (noStore) Commit(context.Context, Commit) (Position, error)         { return Position{}, errNoStore }
-func (noStore) Events(context.Context, EventQuery) ([]Event, error)      { return nil, errNoStore }
-func (noStore) OnceNames(context.Context, OnceQuery) ([]OnceName, error) { return nil, errNoStore }
-func (noStore) AddUsage(context.Context, []Usage) error                  { return errNoStore }
 
 // Check tells at start-up what would otherwise fail request by request: a
 // store that is not fit for use (if it is a Checker), a clock that is wrong
 // (ErrClock), and stored credentials whose pepper is not configured
 // (ErrPepper; the error names the ids of the missing peppers). With a Store
 // that is no PepperLister it reads every record.
-func (m *Manager) Check(ctx context.Context) error {
-	if err := m.check(ctx); err != nil {
-		return failed("check", "", err)
+func (m *Manager) Check(ctx context.Context) (err error) {
+	defer wrap(&err, "check", "")
+	if err := m.ready(ctx); err != nil {
+		return err
 	}
-	return nil
-}
-
-func (m *Manager) check(ctx context.Context) error {
 	var errs []error
 	if _, err := m.now(); err != nil {
 		errs = append(errs, err)
@@ -296,49 +251,6 @@ func (m *Manager) pepperIDs(ctx context.Context) ([]string, error) {
 	return ids, err
 }
 
-// Now returns the time by Options.Now, as keys keep it: what Key.Status and
-// Key.Rotating should be given, also in tests whose clock stands still.
-func (m *Manager) Now() time.Time { return microseconds(m.options.Now()) }
-
 // String returns "API key manager": a Manager printed by accident shows no
 // more.
 func (m *Manager) String() string { return "API key manager" }
-
-// now reads the clock, once for each call.
-func (m *Manager) now() (time.Time, error) {
-	t := m.options.Now()
-	if !storable(t) {
-		return time.Time{}, ErrClock
-	}
-	return microseconds(t), nil
-}
-
-// operationError names the operation and, where there is one, the key.
-type operationError struct {
-	operation string
-	keyID     string
-	err       error
-}
-
-// failed makes an operationError. A malformed id is left out: it is whatever
-// was put where an id belongs, which could be a token.
-func failed(operation, keyID string, err error) error {
-	if checkID(keyID) != nil {
-		keyID = ""
-	}
-	return &operationError{operation, keyID, err}
-}
-
-func (e *operationError) Error() string {
-	s := "apikey: " + e.operation
-	if e.keyID != "" {
-		s += " " + e.keyID
-	}
-	return s + ": " + strings.TrimPrefix(e.err.Error(), "apikey: ")
-}
-
-func (e *operationError) Unwrap() error { return e.err }
-
-// Operation returns the name of the call. By it, package apikeyhttp
-// distinguishes a key that a call cannot change from one that Validate rejects.
-func (e *operationError) Operation() string { return e.operation }

@@ -8,18 +8,15 @@ import (
 
 // Owner returns the state of an owner. One that never changed has the zero
 // state with its ID.
-func (m *Manager) Owner(ctx context.Context, owner string) (Owner, error) {
-	o, err := m.owner(ctx, owner)
-	if err != nil {
-		return Owner{}, failed("owner", "", err)
-	}
-	return o, nil
-}
-
-func (m *Manager) owner(ctx context.Context, owner string) (Owner, error) {
-	if err := m.all.ready(ctx); err != nil {
+func (m *Manager) Owner(ctx context.Context, owner string) (_ Owner, err error) {
+	defer wrap(&err, "owner", "")
+	if err := m.ready(ctx); err != nil {
 		return Owner{}, err
 	}
+	return m.readOwner(ctx, owner)
+}
+
+func (m *Manager) readOwner(ctx context.Context, owner string) (Owner, error) {
 	if err := checkOwner(owner); err != nil {
 		return Owner{}, err
 	}
@@ -70,25 +67,21 @@ func (m *Manager) ClearOwnerScopes(ctx context.Context, owner string, opts ...Ch
 	return m.changeOwner(ctx, "clear scopes of owner", owner, clearCeiling, opts)
 }
 
-func (m *Manager) changeOwner(ctx context.Context, name, id string, rule ownerRule, opts []ChangeOption) (Owner, error) {
-	owner, err := m.tryChangeOwner(ctx, id, rule, opts)
-	if err != nil {
-		return Owner{}, failed(name, "", err)
-	}
-	return owner, nil
-}
-
-func (m *Manager) tryChangeOwner(ctx context.Context, id string, rule ownerRule, opts []ChangeOption) (Owner, error) {
-	c, err := m.all.cause(ctx, opts)
+func (m *Manager) changeOwner(ctx context.Context, name, id string, rule ownerRule, opts []ChangeOption) (owner Owner, err error) {
+	defer func() {
+		if err != nil {
+			owner, err = Owner{}, failed(name, "", err)
+		}
+	}()
+	c, err := m.cause(ctx, opts)
 	if err != nil {
 		return Owner{}, err
 	}
 	if slices.ContainsFunc(c.revisions, func(n int64) bool { return n < 0 }) {
 		return Owner{}, &FieldError{Field: "revision", Problem: "must not be negative"}
 	}
-	var owner Owner
 	err = m.attempts(ctx, ownerTurn(id), func(ctx context.Context) (lost bool, err error) {
-		if owner, err = m.owner(ctx, id); err != nil {
+		if owner, err = m.readOwner(ctx, id); err != nil {
 			return false, err
 		}
 		if err := c.decidedAt(owner.Revision); err != nil {

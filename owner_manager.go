@@ -9,9 +9,7 @@ import (
 // for that owner. It has only the calls that an owner may make and sees only
 // the owner's keys: other keys are ErrNotFound, as if they did not exist. It
 // asks Options.Authorize before each call.
-type OwnerManager struct {
-	access access
-}
+type OwnerManager struct{ handle }
 
 // OwnerOptions describe what an owner may give to its keys. Take them from
 // your application's own records, such as the owner's plan, never from the
@@ -47,23 +45,24 @@ type OwnerOptions struct {
 // gets the networks of the validated key and expires with it, if nothing else
 // is asked for.
 func (m *Manager) ForOwner(owner string, options *OwnerOptions) *OwnerManager {
-	a := access{m: m, confined: true, owner: owner}
+	o := &OwnerManager{handle{core: m.core, confined: true, owner: owner}}
 	if options == nil {
 		options = new(OwnerOptions)
 	}
-	a.err = a.configure(options)
-	return &OwnerManager{a}
+	if o.err = m.usable(); o.err == nil {
+		o.err = o.configure(options)
+	}
+	return o
 }
 
-func (a *access) configure(options *OwnerOptions) error {
-	if err := checkOwner(a.owner); err != nil {
+func (o *OwnerManager) configure(options *OwnerOptions) (err error) {
+	if err := checkOwner(o.owner); err != nil {
 		return err
 	}
 	if err := checkRate(options.Rate); err != nil {
 		return err
 	}
-	var err error
-	if a.metadata, err = checkedMetadata(options.Metadata); err != nil {
+	if o.may.metadata, err = checkedMetadata(options.Metadata); err != nil {
 		return err
 	}
 	if options.SelfRotation != 0 {
@@ -71,19 +70,18 @@ func (a *access) configure(options *OwnerOptions) error {
 			return &FieldError{Field: "self_rotation", Problem: "must be at least a microsecond, or 0"}
 		}
 	}
-	a.rate, a.selfRotation = options.Rate, options.SelfRotation
-	if a.grant, err = NewScopes(options.Scopes...); err != nil {
+	o.may.rate, o.may.selfRotation = options.Rate, options.SelfRotation
+	if o.may.scopes, err = NewScopes(options.Scopes...); err != nil {
 		return err
 	}
-	return a.m.checkKnown(a.grant, Scopes{})
+	return o.checkKnown(o.may.scopes, Scopes{})
 }
 
-// Now returns the time by Options.Now; see Manager.Now.
-func (o *OwnerManager) Now() time.Time { return o.access.m.Now() }
-
 // String names the owner.
-func (o *OwnerManager) String() string { return fmt.Sprintf("keys of %q", o.access.owner) }
+func (o *OwnerManager) String() string { return fmt.Sprintf("keys of %q", o.owner) }
 
 // Check returns the error that every call returns because the owner or an
 // option is invalid, or nil.
-func (o *OwnerManager) Check() error { return o.access.err }
+func (o *OwnerManager) Check() error {
+	return o.usable()
+}

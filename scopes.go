@@ -70,7 +70,7 @@ func covers(scope, other string) bool {
 
 // checkKnown rejects scopes that are not among Options.Scopes. Those that a key
 // or an owner has already may stay.
-func (m *Manager) checkKnown(scopes, already Scopes) error {
+func (m *core) checkKnown(scopes, already Scopes) error {
 	if m.scopes == nil {
 		return nil
 	}

@@ -53,8 +53,8 @@ func TestDigestVectors(t *testing.T) {
 
 func TestDerivedIDVectors(t *testing.T) {
 	for _, v := range vectors(t, "testdata/vectors/derived_ids.txt", 4) {
-		a := access{confined: v[0] == "owner"}
-		if got := a.derivedID(v[1], v[2]); got != v[3] {
+		h := handle{confined: v[0] == "owner"}
+		if got := h.derivedID(v[1], v[2]); got != v[3] {
 			t.Errorf("derivedID(%q, %q) of the %s = %s, want %s", v[1], v[2], v[0], got, v[3])
 		}
 	}

@@ -15,6 +15,11 @@ import (
 // them, and inside a transaction of your application, each further attempt
 // comes after a random pause.
 
+// keyTurn and ownerTurn name what changes of a key, or of an owner's row,
+// take turns for.
+func keyTurn(id string) string      { return "key " + id }
+func ownerTurn(owner string) string { return "owner " + owner }
+
 // maxAttempts bounds the attempts of one change.
 const maxAttempts = 100
 
@@ -110,7 +115,7 @@ func (t *turns) leave(name string, q *queue) {
 // attempts makes a change. Each attempt reads what is stored and commits on it;
 // lost means that another change came in between, so that the next attempt may
 // succeed. The name is that of what they may change at once.
-func (m *Manager) attempts(ctx context.Context, name string, attempt func(ctx context.Context) (lost bool, err error)) error {
+func (m *core) attempts(ctx context.Context, name string, attempt func(ctx context.Context) (lost bool, err error)) error {
 	lost, err := attempt(ctx)
 	if !lost {
 		return err

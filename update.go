@@ -26,22 +26,14 @@ type Changes struct {
 
 // Update changes what a key is. It is allowed in every state but Deleted,
 // keeps the key's tokens (but a rotation that an expired key was in has ended
-// for good), and returns the key as it is then. Changes that
-// change nothing record nothing. Besides the errors that all changes share it
-// returns a *FieldError for bad input, and one for "changes" if there are none.
-func (m *Manager) Update(ctx context.Context, id string, changes Changes, opts ...ChangeOption) (Key, error) {
-	return m.all.update(ctx, id, changes, opts)
-}
-
-// Update changes what a key of the owner is; see Manager.Update. A locked key is
-// rejected with ErrLocked, scopes that the OwnerOptions do not include with a
-// *FieldError that is an ErrScope, and a change of the rate or metadata with one
-// that is an ErrForbidden.
-func (o *OwnerManager) Update(ctx context.Context, id string, changes Changes, opts ...ChangeOption) (Key, error) {
-	return o.access.update(ctx, id, changes, opts)
-}
-
-func (a access) update(ctx context.Context, id string, changes Changes, opts []ChangeOption) (Key, error) {
+// permanently), and returns the key as it is then. Changes that change nothing
+// record nothing. Besides the errors that all changes share it returns a
+// *FieldError for bad input, and one for "changes" if there are none.
+//
+// Through an OwnerManager a locked key is rejected with ErrLocked, scopes that
+// the OwnerOptions do not include with a *FieldError that is an ErrScope, and a
+// change of the rate or metadata with one that is an ErrForbidden.
+func (h *handle) Update(ctx context.Context, id string, changes Changes, opts ...ChangeOption) (Key, error) {
 	rule := func(r *Record, c cause) (Event, error) {
 		if err := r.mutable(c); err != nil {
 			return Event{}, err
@@ -50,11 +42,11 @@ func (a access) update(ctx context.Context, id string, changes Changes, opts []C
 			return Event{}, &FieldError{Field: "changes", Problem: "must not be empty"}
 		}
 		before, ended := r.Key, ""
-		if err := a.apply(&r.Key, changes, c); err != nil {
+		if err := h.apply(&r.Key, changes, c); err != nil {
 			return Event{}, err
 		}
 		if changes.ExpiresAt != nil {
-			end, err := a.m.checkExpiry("expires_at", *changes.ExpiresAt, r.Key.IssuedAt, c.at)
+			end, err := h.checkExpiry("expires_at", *changes.ExpiresAt, r.Key.IssuedAt, c.at)
 			if err != nil {
 				return Event{}, err
 			}
@@ -71,13 +63,13 @@ func (a access) update(ctx context.Context, id string, changes Changes, opts []C
 		e.Data = NewMetadata(data)
 		return e, nil
 	}
-	return a.change(ctx, operation{name: "update", action: ActionUpdate, rule: rule, retry: true}, id, opts)
+	return h.changed(ctx, operation{name: "update", action: ActionUpdate, rule: rule, retry: true}, id, opts)
 }
 
 // apply checks changes and makes them, all but ExpiresAt. An owner cannot give
 // scopes that it was not granted; those that the key has already, from the
 // host, may stay.
-func (a access) apply(k *Key, changes Changes, c cause) error {
+func (h *handle) apply(k *Key, changes Changes, c cause) error {
 	if changes.Name != nil {
 		name := visible(*changes.Name)
 		if err := checkName(name); err != nil {
@@ -90,22 +82,22 @@ func (a access) apply(k *Key, changes Changes, c cause) error {
 		if err != nil {
 			return err
 		}
-		if err := a.m.checkKnown(scopes, k.Scopes); err != nil {
+		if err := h.checkKnown(scopes, k.Scopes); err != nil {
 			return err
 		}
 		for scope := range scopes.All() {
-			if a.confined && !(a.grant.Allows(scope) && c.owner.allows(scope)) && !k.Scopes.Allows(scope) {
+			if h.confined && !(h.may.scopes.Allows(scope) && c.owner.allows(scope)) && !k.Scopes.Allows(scope) {
 				return &FieldError{Field: "scopes", Problem: "must be among those that you may give", Err: ErrScope}
 			}
 		}
 		k.Scopes = scopes
 	}
-	if a.confined && changes.Rate != nil && *changes.Rate != k.Rate {
+	if h.confined && changes.Rate != nil && *changes.Rate != k.Rate {
 		return &FieldError{Field: "rate", Problem: "is set by the host", Err: ErrForbidden}
 	}
 	if changes.Metadata != nil {
 		metadata, err := checkedMetadata(*changes.Metadata)
-		if a.confined && (err != nil || !metadata.Equal(k.Metadata)) {
+		if h.confined && (err != nil || !metadata.Equal(k.Metadata)) {
 			err = &FieldError{Field: "metadata", Problem: "is set by the host", Err: ErrForbidden}
 		}
 		if err != nil {

@@ -176,9 +176,10 @@ const (
 // Uses count forward only: a batch of which it is not known whether it was
 // written is dropped, never written again; one that the store is sure not to
 // have written, and those not tried, wait for the next Flush.
-func (m *Manager) Flush(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return failed("flush", "", err) // and nothing is lost
+func (m *Manager) Flush(ctx context.Context) (err error) {
+	defer wrap(&err, "flush", "")
+	if err := m.ready(ctx); err != nil {
+		return err // and nothing is lost
 	}
 	uses := m.usage.drain()
 	for len(uses) > 0 {
@@ -188,7 +189,7 @@ func (m *Manager) Flush(ctx context.Context) error {
 				uses = uses[len(batch):]
 			}
 			m.usage.putBack(uses)
-			return failed("flush", "", err)
+			return err
 		}
 		uses = uses[len(batch):]
 	}
@@ -208,6 +209,9 @@ func (m *Manager) Flush(ctx context.Context) error {
 // of the flush at the end is returned too. If an hour passes without a Flush
 // while uses are counted, Options.Observe gets ErrNotFlushed, once per hour.
 func (m *Manager) Run(ctx context.Context) error {
+	if err := m.usable(); err != nil {
+		return failed("run", "", err)
+	}
 	ticker := time.NewTicker(flushEvery)
 	defer ticker.Stop()
 	for {

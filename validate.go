@@ -73,7 +73,10 @@ func (m *Manager) Validate(ctx context.Context, token string, requirements ...Re
 	if m == nil {
 		// A nil *Manager makes a Validator that is not nil, so that no
 		// middleware can notice.
-		return Key{}, unavailable(errors.New("the Manager is nil"))
+		return Key{}, unavailable(errNotMade)
+	}
+	if err := m.usable(); err != nil {
+		return Key{}, unavailable(err)
 	}
 	var o Observation
 	if err = wellFormed(requirements); err == nil {
@@ -130,7 +133,8 @@ func (m *Manager) validate(ctx context.Context, t token, requirements []Requirem
 		return err
 	}
 	*key = match.Key
-	if c.ID != key.CredentialID {
+	key.Status, key.Rotating = StatusActive, c.ID != key.CredentialID
+	if key.Rotating {
 		key.Prefix, key.CredentialID, key.IssuedAt = c.Prefix, c.ID, c.CreatedAt
 		key.ExpiresAt = earlier(c.ExpiresAt, key.ExpiresAt)
 	}

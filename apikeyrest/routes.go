@@ -161,7 +161,7 @@ func (c *call) list() (reply, error) {
 	}
 	page := keyPage{Keys: make([]keyView, len(keys)), Damaged: damaged != nil}
 	for i, key := range keys {
-		page.Keys[i] = viewKey(key, c.keys.Now())
+		page.Keys[i] = viewKey(key)
 	}
 	if len(keys) == query.Limit {
 		page.Next = cursor.Encode(keys[len(keys)-1].ID, "keys", c.owner)
@@ -330,7 +330,7 @@ func (c *call) key(key apikey.Key, err error) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	view := viewKey(key, c.keys.Now())
+	view := viewKey(key)
 	return reply{body: view, tag: keyTag(view), same: func(tag string) bool { return tagRevision(tag) == key.Revision }}, nil
 }
 
@@ -348,6 +348,6 @@ func (c *call) issued(issued apikey.Issued, err error) (reply, error) {
 	case err != nil:
 		return reply{}, err
 	}
-	view := viewKey(issued.Key, c.keys.Now())
+	view := viewKey(issued.Key)
 	return reply{tag: keyTag(view), body: issuedView{view, token}}, nil
 }

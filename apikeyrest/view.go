@@ -47,10 +47,10 @@ type rateView struct {
 	PeriodSeconds float64 `json:"period_seconds"`
 }
 
-// viewKey shows a key at an instant.
-func viewKey(k apikey.Key, now time.Time) keyView {
+// viewKey shows a key.
+func viewKey(k apikey.Key) keyView {
 	view := keyView{
-		ID: k.ID, Name: k.Name, Status: k.Status(now), Scopes: []string{}, Networks: []string{},
+		ID: k.ID, Name: k.Name, Status: k.Status, Scopes: []string{}, Networks: []string{},
 		CreatedAt:  formatInstant(k.CreatedAt),
 		DisabledAt: formatInstant(k.DisabledAt), DisabledBy: k.DisabledBy, DisabledReason: k.DisabledReason, Locked: k.Locked,
 		DeletedAt: formatInstant(k.DeletedAt),
@@ -67,7 +67,7 @@ func viewKey(k apikey.Key, now time.Time) keyView {
 	if k.Rate.Requests != 0 {
 		view.Rate = &rateView{k.Rate.Requests, k.Rate.Period.Seconds()}
 	}
-	if k.Rotating(now) {
+	if k.Rotating {
 		view.Rotating, view.RetiringID, view.RetiringUntil = true, k.RetiringID, formatInstant(k.RetiringUntil)
 	}
 	view.overlapEnded = k.RetiringID != "" && !view.Rotating

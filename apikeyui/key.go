@@ -23,7 +23,7 @@ type keyView struct {
 // those of the Manager, which has the last word.
 func (v *visit) view(key apikey.Key, owner apikey.Owner) keyView {
 	k := keyView{
-		Key: key, Status: key.Status(v.now), Rotating: key.Rotating(v.now), Ended: !v.now.Before(key.ExpiresAt),
+		Key: key, Status: key.Status, Rotating: key.Rotating, Ended: !v.now.Before(key.ExpiresAt),
 		Off: owner.Disabled(), Can: map[string]bool{},
 	}
 	k.Soon = k.Status == apikey.StatusActive && key.ExpiresAt.Sub(v.now) < expiresSoon

@@ -187,7 +187,7 @@ func (v *visit) matches(key apikey.Key, text, status string) bool {
 	if text != "" && !strings.Contains(strings.ToLower(key.Name), strings.ToLower(asStored(text))) {
 		return false
 	}
-	switch current := key.Status(v.now); status {
+	switch current := key.Status; status {
 	case "":
 		return true
 	case "expiring":

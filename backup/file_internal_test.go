@@ -16,7 +16,7 @@ import (
 // Manager gives them anew.
 var notInFile = map[string]bool{
 	"Record.Err": true, "Event.Err": true, "OnceName.Seq": true, // given by the Store
-	"Key.Revision": true, "Key.RetiringUntil": true, "Key.LastUsedAt": true, "Key.Uses": true,
+	"Key.Revision": true, "Key.Status": true, "Key.Rotating": true, "Key.RetiringUntil": true, "Key.LastUsedAt": true, "Key.Uses": true,
 	"Record.Nonce": true, "Owner.Revision": true, "Owner.Nonce": true,
 }
 

@@ -24,7 +24,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
-	"time"
 
 	"github.com/keyturn/apikey"
 	"github.com/keyturn/apikey/examples/internal/sqlitefile"
@@ -138,7 +137,7 @@ func showEarlier(ctx context.Context, manager *apikey.Manager, report *report) (
 		return last, nil
 	}
 	fmt.Fprintf(report.out, "found     %d keys and %d events of earlier runs\n", len(keys), len(events))
-	report.keys(keys, time.Now())
+	report.keys(keys)
 	return events[len(events)-1].Position, nil
 }
 

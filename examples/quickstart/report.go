@@ -35,10 +35,10 @@ func (r *report) note(format string, values ...any) {
 }
 
 // keys prints a table of keys.
-func (r *report) keys(keys []apikey.Key, now time.Time) {
+func (r *report) keys(keys []apikey.Key) {
 	table := tabwriter.NewWriter(r.out, 0, 0, 2, ' ', 0)
 	for _, k := range keys {
-		fmt.Fprintf(table, "          %s\t%s\t%s\t%d uses\n", k.AccessKey(), k.Name, k.Status(now), k.Uses)
+		fmt.Fprintf(table, "          %s\t%s\t%s\t%d uses\n", k.AccessKey(), k.Name, k.Status, k.Uses)
 	}
 	table.Flush()
 }

@@ -194,7 +194,7 @@ func lifeCycle(t *testing.T, newStore NewStore) {
 					tokens['n'] = fresh
 				}
 				after := f.get(id)
-				if got := after.Status(f.clock.Now()); got != w.status || after.Locked != w.locked {
+				if got := after.Status; got != w.status || after.Locked != w.locked {
 					t.Errorf("status %s, locked %v, want %s, %v", got, after.Locked, w.status, w.locked)
 				}
 				f.accepts(tokens, w.valid)

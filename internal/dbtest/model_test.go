@@ -371,7 +371,7 @@ func (x *machine) check() {
 		case !x.now.Before(k.tokens[len(k.tokens)-1].end):
 			status = apikey.StatusExpired
 		}
-		if got := keys[0].Status(x.now); got != status || keys[0].Locked != (k.locked) || keys[0].Rotating(x.now) != k.rotating(x.now) {
+		if got := keys[0].Status; got != status || keys[0].Locked != (k.locked) || keys[0].Rotating != k.rotating(x.now) {
 			x.t.Fatalf("key %d is %s, locked %v, want %s, %v", i, got, keys[0].Locked, status, k.locked)
 		}
 	}

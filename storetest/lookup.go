@@ -145,7 +145,7 @@ func (s *subject) among(what string, got, committed, stored any) {
 
 // unseen returns a Key without the fields that are no part of a Record.
 func unseen(k apikey.Key) apikey.Key {
-	k.RetiringUntil, k.LastUsedAt, k.Uses = time.Time{}, time.Time{}, 0
+	k.Status, k.Rotating, k.RetiringUntil, k.LastUsedAt, k.Uses = "", false, time.Time{}, time.Time{}, 0
 	return k
 }
 

@@ -48,7 +48,7 @@ const (
 //
 // Its errors: those of Get; a *FieldError for "from" or "until", if one is not
 // of the years 1970 to 9999, from is not before until, or the days are more
-// than 400; errors.ErrUnsupported, if the Store is no UsageStore.
+// than 400.
 func (h *handle) DailyUsage(ctx context.Context, id string, from, until time.Time) (_ []DayUsage, err error) {
 	defer wrap(&err, "daily usage of", id)
 	if err := h.ready(ctx); err != nil {
@@ -61,12 +61,8 @@ func (h *handle) DailyUsage(ctx context.Context, id string, from, until time.Tim
 	if _, err := h.load(ctx, ActionGet, id); err != nil {
 		return nil, err
 	}
-	store, ok := StoreAs[UsageStore](h.store)
-	if !ok {
-		return nil, fmt.Errorf("%w: the store tells no uses by day", errors.ErrUnsupported)
-	}
 	first := days[0].Day
-	uses, err := store.DailyUsage(ctx, UsageQuery{KeyID: id, From: first, Until: first.Add(time.Duration(len(days)) * day)})
+	uses, err := h.store.DailyUsage(ctx, UsageQuery{KeyID: id, From: first, Until: first.Add(time.Duration(len(days)) * day)})
 	if err != nil {
 		return nil, err
 	}

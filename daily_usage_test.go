@@ -163,36 +163,3 @@ func TestDailyUsageFails(t *testing.T) {
 		})
 	}
 }
-
-// behind is a Store in front of another.
-type behind struct {
-	apikey.Store
-	next apikey.Store
-}
-
-func (b behind) Unwrap() apikey.Store { return b.next }
-
-// TestDailyUsageOfOtherStores: a UsageStore is found behind others; without one
-// the error says that there is none, though to nobody who may not see the key.
-func TestDailyUsageOfOtherStores(t *testing.T) {
-	is := is.New(t)
-	_, days, id := newDays(t)
-	plain := days.Store // which has no DailyUsage, nor Unwrap
-	ctx := t.Context()
-	manager := func(store apikey.Store) *apikey.Manager {
-		m, err := apikey.New(store, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
-		is.NoErr(err)
-		return m
-	}
-	_, err := manager(behind{plain, behind{plain, days}}).DailyUsage(ctx, id, start, start.Add(1))
-	is.NoErr(err)
-	is.Equal(len(days.asked), 1)
-
-	for _, store := range []apikey.Store{plain, behind{plain, plain}, behind{plain, nil}} {
-		m := manager(store)
-		_, err := m.DailyUsage(ctx, id, start, start.Add(1))
-		is.True(errors.Is(err, errors.ErrUnsupported))
-		_, err = m.ForOwner("other", nil).DailyUsage(ctx, id, start, start.Add(1))
-		is.True(errors.Is(err, apikey.ErrNotFound) && !errors.Is(err, errors.ErrUnsupported))
-	}
-}

@@ -251,8 +251,7 @@
 // program: the token format, the digest (a new one would be a new
 // [Credential.Scheme] beside it), the pepper id, the format of backups (a new
 // one would have a version of its own), the kinds of events (more may
-// be added: pass over those you do not know), and the contract of Store (what
-// is added later comes as small optional interfaces, as [Checker] is). Before
+// be added: pass over those you do not know), and the contract of [Store]. Before
 // the first release anything may still change; the changelog says what did.
 //
 // # Security

@@ -189,11 +189,10 @@ func isNil(store Store) bool {
 
 var errNoStore = &FieldError{Field: "store", Problem: "must not be nil", Err: ErrAborted}
 
-// Check tells at start-up what would otherwise fail request by request: a
-// store that is not fit for use (if it is a Checker), a clock that is wrong
-// (ErrClock), and stored credentials whose pepper is not configured
-// (ErrPepper; the error names the ids of the missing peppers). With a Store
-// that is no PepperLister it reads every record.
+// Check reports problems at startup that would otherwise surface on requests:
+// a store that is not fit for use (see Store.Check), a wrong clock (ErrClock),
+// and stored credentials whose pepper is not configured (ErrPepper; the error
+// names the ids of the missing peppers).
 func (m *Manager) Check(ctx context.Context) (err error) {
 	defer wrap(&err, "check", "")
 	if err := m.ready(ctx); err != nil {
@@ -203,12 +202,9 @@ func (m *Manager) Check(ctx context.Context) (err error) {
 	if _, err := m.now(); err != nil {
 		errs = append(errs, err)
 	}
-	var unfit error
-	if checker, ok := StoreAs[Checker](m.store); ok {
-		unfit = checker.Check(ctx)
-		errs = append(errs, unfit)
-	}
-	ids, err := m.pepperIDs(ctx)
+	unfit := m.store.Check(ctx)
+	errs = append(errs, unfit)
+	ids, err := m.store.PepperIDs(ctx)
 	if err != nil && unfit == nil { // else it says no more than that
 		errs = append(errs, err)
 	}
@@ -227,28 +223,6 @@ func (m *Manager) Check(ctx context.Context) (err error) {
 		errs = append(errs, fmt.Errorf("%w: %s", ErrPepper, strings.Join(missing, ", ")))
 	}
 	return errors.Join(errs...)
-}
-
-func (m *Manager) pepperIDs(ctx context.Context) ([]string, error) {
-	if lister, ok := StoreAs[PepperLister](m.store); ok {
-		return lister.PepperIDs(ctx)
-	}
-	seen := map[string]bool{}
-	err := m.eachRecord(ctx, Query{IncludeDeleted: true}, func(r Record) error {
-		r, err := m.store.Get(ctx, r.Key.ID, "")
-		if errors.Is(err, ErrNotFound) {
-			return nil // purged meanwhile
-		}
-		for _, c := range r.Credentials {
-			seen[c.PepperID] = true
-		}
-		return err
-	})
-	var ids []string
-	for id := range seen {
-		ids = append(ids, id)
-	}
-	return ids, err
 }
 
 // String returns "API key manager": a Manager printed by accident shows no

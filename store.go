@@ -27,6 +27,9 @@ import (
 // spaces or normalize Unicode. Times are kept to the microsecond, in UTC; the
 // zero Time means unset.
 //
+// A Store in front of another, such as one that counts calls, embeds it and
+// overrides what it changes.
+//
 //   - A call whose context has ended returns an error that wraps the context's.
 type Store interface {
 	// Lookup is the hot path, run for every request: one indexed read. If it
@@ -118,6 +121,30 @@ type Store interface {
 	// after any other the Manager drops what it gave rather than count twice.
 	// No two uses of one call have the same Credential and Day.
 	AddUsage(ctx context.Context, uses []Usage) error
+
+	// DailyUsage reads the usage of one Key by day. Uses of which the day is not
+	// known, such as restored totals, count in Credential.Uses only.
+	//
+	//   - DailyUsage returns one Usage for each Credential of the Key and each Day on which it was used: the sum of all Uses that AddUsage was given for that Day, and the latest LastUsedAt of that Day.
+	//   - DailyUsage returns its list in ascending order of Day, and in byte order of the CredentialID where that is the same.
+	//   - DailyUsage returns only Days at or after q.From and before q.Until.
+	//   - DailyUsage never returns uses of which the Day is not known.
+	//   - A change of the Record keeps the days of the Credentials that stay; a Credential that goes, by a change or a Purge, takes its days along, also if its id comes again.
+	//   - DailyUsage returns only the uses of the Key with exactly that id; one that is not stored has none, which is no error.
+	DailyUsage(ctx context.Context, q UsageQuery) ([]Usage, error)
+
+	// PepperIDs reads which peppers are in use. Manager.Check compares them with
+	// Options.Peppers.
+	//
+	//   - PepperIDs returns the PepperID of every stored Credential, retired ones too, each once and in any order.
+	PepperIDs(ctx context.Context) ([]string, error)
+
+	// Check reports whether the Store can be used: its schema is there and
+	// current, and no setting endangers what is stored. Manager.Check calls it.
+	// A Store that is always fit for use returns nil.
+	//
+	//   - Check returns nil if the Store is fit for use, and changes nothing that another call returns.
+	Check(ctx context.Context) error
 }
 
 // LookupResult is what Lookup returns. It is a plain value and shares nothing that
@@ -301,7 +328,7 @@ type Position struct {
 type Nonce [16]byte
 
 // Usage is what one Credential was used on one day: for AddUsage since the last
-// one, from a UsageStore in all.
+// one, from DailyUsage in all.
 type Usage struct {
 	KeyID        string
 	CredentialID string
@@ -310,67 +337,10 @@ type Usage struct {
 	LastUsedAt   time.Time
 }
 
-// An Unwrapper is a Store in front of another. The Manager looks for the
-// optional interfaces of this package (Checker, PepperLister, UsageStore) along
-// the chain, as errors.As does; see StoreAs.
-type Unwrapper interface {
-	Unwrap() Store
-}
-
-// A Checker is a Store that can tell at start-up whether it is fit for use:
-// its schema is there and current, its settings are safe. Manager.Check asks
-// it.
-type Checker interface {
-	Check(ctx context.Context) error
-}
-
-// A PepperLister is a Store that can tell the pepper ids in use faster than by
-// reading every Record, each once and in any order.
-type PepperLister interface {
-	PepperIDs(ctx context.Context) ([]string, error)
-}
-
-// A UsageStore is a Store that can tell what a Key was used on single days. It
-// adds up what AddUsage is given; uses of which the day is not known count in
-// Credential.Uses alone. Package storetest tests the
-// sentences below for a Store that is one.
-//
-// A UsageStore that is in front of another, and finds none behind, returns
-// errors.ErrUnsupported.
-type UsageStore interface {
-	// DailyUsage reads the uses of one Key by day.
-	//
-	//   - DailyUsage returns one Usage for each Credential of the Key and each Day on which it was used: the sum of all Uses that AddUsage was given for that Day, and the latest LastUsedAt of that Day.
-	//   - DailyUsage returns its list in ascending order of Day, and in byte order of the CredentialID where that is the same.
-	//   - DailyUsage returns only Days at or after q.From and before q.Until.
-	//   - DailyUsage never returns uses of which the Day is not known.
-	//   - A change of the Record keeps the days of the Credentials that stay; a Credential that goes, by a change or a Purge, takes its days along, also if its id comes again.
-	//   - DailyUsage returns only the uses of the Key with exactly that id; one that is not stored has none, which is no error.
-	DailyUsage(ctx context.Context, q UsageQuery) ([]Usage, error)
-}
-
 // UsageQuery selects the uses of one Key. All fields are set, and both days are
 // 00:00 UTC.
 type UsageQuery struct {
 	KeyID string
 	From  time.Time // the first day
 	Until time.Time // the day after the last one
-}
-
-// StoreAs returns the first Store of the chain that is a T, an optional
-// interface of this package. A decorator that is one as well asks with it the
-// Store behind.
-func StoreAs[T any](s Store) (T, bool) {
-	for s != nil {
-		if t, ok := s.(T); ok {
-			return t, true
-		}
-		u, ok := s.(Unwrapper)
-		if !ok {
-			break
-		}
-		s = u.Unwrap()
-	}
-	var zero T
-	return zero, false
 }

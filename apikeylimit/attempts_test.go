@@ -27,8 +27,6 @@ type gate struct {
 	lookups atomic.Int64
 }
 
-func (g *gate) Unwrap() apikey.Store { return g.Store }
-
 func (g *gate) Lookup(ctx context.Context, id string) (apikey.LookupResult, error) {
 	g.lookups.Add(1)
 	<-g.open

@@ -31,8 +31,6 @@ type slowStore struct {
 	lookups atomic.Int64
 }
 
-func (s *slowStore) Unwrap() apikey.Store { return s.Store }
-
 func (s *slowStore) Lookup(ctx context.Context, id string) (apikey.LookupResult, error) {
 	s.lookups.Add(1)
 	if s.slow.Load() {

@@ -13,7 +13,7 @@ import (
 // ErrStore is what a FailStore fails with if the Failure names no other error.
 var ErrStore = errors.New("apikeytest: store failed")
 
-// Method names a method of [apikey.Store], or of [apikey.UsageStore].
+// Method names a method of [apikey.Store].
 type Method int
 
 // The methods; Any, the zero value, is each of them.
@@ -26,8 +26,10 @@ const (
 	Commit
 	ReadEvents // Store.Events
 	AddUsage
-	DailyUsage // UsageStore.DailyUsage
+	DailyUsage
 	OnceNames
+	PepperIDs
+	Check
 	methods
 )
 
@@ -36,7 +38,7 @@ func (m Method) String() string {
 	if m < 0 || m >= methods {
 		return "unknown"
 	}
-	return [methods]string{"Any", "Lookup", "Get", "List", "Owner", "Commit", "Events", "AddUsage", "DailyUsage", "OnceNames"}[m]
+	return [methods]string{"Any", "Lookup", "Get", "List", "Owner", "Commit", "Events", "AddUsage", "DailyUsage", "OnceNames", "PepperIDs", "Check"}[m]
 }
 
 // Failure says which calls of a FailStore fail, and how. The zero value lets
@@ -80,17 +82,10 @@ type failure struct {
 	left int // 0 = due
 }
 
-var (
-	_ apikey.Store      = (*FailStore)(nil)
-	_ apikey.UsageStore = (*FailStore)(nil)
-	_ apikey.Unwrapper  = (*FailStore)(nil)
-)
+var _ apikey.Store = (*FailStore)(nil)
 
 // NewFailStore returns a FailStore that passes all calls on to the store.
 func NewFailStore(store apikey.Store) *FailStore { return &FailStore{store: store} }
-
-// Unwrap returns the store behind.
-func (s *FailStore) Unwrap() apikey.Store { return s.store }
 
 // Fail adds a failure. Several may be set: each counts the calls of its method
 // on its own, and a call for which more than one is due fails as the first of
@@ -246,16 +241,20 @@ func (s *FailStore) AddUsage(ctx context.Context, uses []apikey.Usage) error {
 	return err
 }
 
-// DailyUsage implements [apikey.UsageStore], if the store behind does; else it
-// returns [errors.ErrUnsupported].
+// DailyUsage implements [apikey.Store].
 func (s *FailStore) DailyUsage(ctx context.Context, q apikey.UsageQuery) ([]apikey.Usage, error) {
-	return call(s, DailyUsage, func() ([]apikey.Usage, error) {
-		days, ok := apikey.StoreAs[apikey.UsageStore](s.store)
-		if !ok {
-			return nil, errors.ErrUnsupported
-		}
-		return days.DailyUsage(ctx, q)
-	})
+	return call(s, DailyUsage, func() ([]apikey.Usage, error) { return s.store.DailyUsage(ctx, q) })
+}
+
+// PepperIDs implements [apikey.Store].
+func (s *FailStore) PepperIDs(ctx context.Context) ([]string, error) {
+	return call(s, PepperIDs, func() ([]string, error) { return s.store.PepperIDs(ctx) })
+}
+
+// Check implements [apikey.Store].
+func (s *FailStore) Check(ctx context.Context) error {
+	_, err := call(s, Check, func() (struct{}, error) { return struct{}{}, s.store.Check(ctx) })
+	return err
 }
 
 // call counts a call and makes it, or lets it fail. The store is called

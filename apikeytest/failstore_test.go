@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -35,9 +37,48 @@ var methodCalls = map[apikeytest.Method]func(apikey.Store) error{
 	},
 	apikeytest.AddUsage: func(s apikey.Store) error { return s.AddUsage(context.Background(), nil) },
 	apikeytest.DailyUsage: func(s apikey.Store) error {
-		_, err := s.(apikey.UsageStore).DailyUsage(context.Background(), apikey.UsageQuery{KeyID: "x"})
+		_, err := s.DailyUsage(context.Background(), apikey.UsageQuery{KeyID: "x"})
 		return err
 	},
+	apikeytest.OnceNames: func(s apikey.Store) error {
+		_, err := s.OnceNames(context.Background(), apikey.OnceQuery{Limit: 1})
+		return err
+	},
+	apikeytest.PepperIDs: func(s apikey.Store) error { _, err := s.PepperIDs(context.Background()); return err },
+	apikeytest.Check:     func(s apikey.Store) error { return s.Check(context.Background()) },
+}
+
+// TestFailStoreFailsEveryMethod compares the Methods with those of the
+// interface, and calls each by its name.
+func TestFailStoreFailsEveryMethod(t *testing.T) {
+	is := is.New(t)
+	store := reflect.TypeFor[apikey.Store]()
+	var all []string
+	for i := range store.NumMethod() {
+		all = append(all, store.Method(i).Name)
+	}
+	var names []string
+	for m := apikeytest.Any + 1; m.String() != "unknown"; m++ {
+		names = append(names, m.String())
+		method, found := store.MethodByName(m.String())
+		is.True(found) // a method of the interface
+		_, tested := methodCalls[m]
+		is.True(tested) // in methodCalls
+
+		s := apikeytest.NewFailStore(memstore.New())
+		s.Fail(apikeytest.Failure{Method: m})
+		args := []reflect.Value{reflect.ValueOf(t.Context())}
+		for i := 1; i < method.Type.NumIn(); i++ {
+			args = append(args, reflect.Zero(method.Type.In(i)))
+		}
+		results := reflect.ValueOf(s).MethodByName(m.String()).Call(args)
+		is.Equal(results[len(results)-1].Interface(), apikeytest.ErrStore)
+		is.Equal(s.Calls(m), 1)
+	}
+	slices.Sort(names)
+	if diff := cmp.Diff(all, names); diff != "" {
+		t.Error(diff)
+	}
 }
 
 func TestFailStoreMethods(t *testing.T) {
@@ -160,24 +201,19 @@ func TestFailStoreCounts(t *testing.T) {
 	is.Equal(apikeytest.Method(99).String(), "unknown")
 }
 
-func TestFailStoreUnwrap(t *testing.T) {
-	is := is.New(t)
-	inner := memstore.New()
-	s := apikeytest.NewFailStore(inner)
-	is.Equal(s.Unwrap(), apikey.Store(inner))
-
-	m, err := apikey.New(s, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
-	is.NoErr(err)
-	is.NoErr(m.Check(t.Context()))
-	is.Equal(s.Calls(apikeytest.List), 0) // found memstore's PepperIDs behind
+func TestFailStoreCheck(t *testing.T) {
+	for _, method := range []apikeytest.Method{apikeytest.Check, apikeytest.PepperIDs} {
+		t.Run(method.String(), func(t *testing.T) {
+			is := is.New(t)
+			keys := apikeytest.New(t)
+			is.NoErr(keys.Check(t.Context()))
+			keys.Store.Fail(apikeytest.Failure{Method: method})
+			is.True(errors.Is(keys.Check(t.Context()), apikeytest.ErrStore))
+			is.NoErr(keys.Check(t.Context()))
+		})
+	}
 }
 
-// front is a Store in front of another, with the methods of a Store only.
-type front struct{ apikey.Store }
-
-func (f front) Unwrap() apikey.Store { return f.Store }
-
-// TestFailStoreDailyUsage: in front of a Store that tells no days it tells none.
 func TestFailStoreDailyUsage(t *testing.T) {
 	is := is.New(t)
 	keys := apikeytest.New(t)
@@ -186,21 +222,12 @@ func TestFailStoreDailyUsage(t *testing.T) {
 	is.NoErr(err)
 	is.NoErr(keys.Flush(t.Context()))
 	today := keys.Now()
-	for _, store := range []*apikeytest.FailStore{keys.Store, apikeytest.NewFailStore(keys.Store), apikeytest.NewFailStore(front{keys.Store})} {
-		m, err := apikey.New(store, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}, Now: keys.Clock.Now})
-		is.NoErr(err)
-		days, err := m.DailyUsage(t.Context(), issued.Key.ID, today, today.Add(time.Hour))
-		is.NoErr(err)
-		is.Equal(days[0].Uses, int64(1))
-		is.Equal(store.Calls(apikeytest.DailyUsage), 1)
-		store.Fail(apikeytest.Failure{Method: apikeytest.DailyUsage})
-		_, err = m.DailyUsage(t.Context(), issued.Key.ID, today, today.Add(time.Hour))
-		is.True(errors.Is(err, apikeytest.ErrStore))
-	}
-	m, err := apikey.New(apikeytest.NewFailStore(struct{ apikey.Store }{keys.Store}), &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
+	days, err := keys.DailyUsage(t.Context(), issued.Key.ID, today, today.Add(time.Hour))
 	is.NoErr(err)
-	_, err = m.DailyUsage(t.Context(), issued.Key.ID, today, today.Add(time.Hour))
-	is.True(errors.Is(err, errors.ErrUnsupported))
+	is.Equal(days[0].Uses, int64(1))
+	keys.Store.Fail(apikeytest.Failure{Method: apikeytest.DailyUsage})
+	_, err = keys.DailyUsage(t.Context(), issued.Key.ID, today, today.Add(time.Hour))
+	is.True(errors.Is(err, apikeytest.ErrStore))
 }
 
 func TestFailStoreConcurrent(t *testing.T) {
@@ -228,15 +255,4 @@ func TestFailStoreConcurrent(t *testing.T) {
 	}
 	is.Equal(sum, due)
 	is.Equal(s.Calls(apikeytest.OwnerState), goroutines*calls)
-}
-
-func TestMethodString(t *testing.T) {
-	var got []string
-	for m := apikeytest.Any; m.String() != "unknown"; m++ {
-		got = append(got, m.String())
-	}
-	want := []string{"Any", "Lookup", "Get", "List", "Owner", "Commit", "Events", "AddUsage", "DailyUsage", "OnceNames"}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
-	}
 }

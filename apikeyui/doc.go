@@ -15,7 +15,7 @@
 // An owner lists and searches its keys, makes new ones, switches them off and
 // on, regenerates, rotates, edits and deletes them, and sees what was done with
 // each, when, by whom and why, and how much it was used on each of the last 90
-// days, if the Store is a UsageStore. Everything goes through
+// days. Everything goes through
 // [apikey.Manager.ForOwner]: the pages can do no more than an OwnerManager can,
 // on no other owner's keys, with no other scopes than Options.Scopes, and
 // Options.Authorize of the Manager is asked as always. With

@@ -44,13 +44,12 @@ func (p *plot) Box() string {
 	return "0 0 " + strconv.Itoa(plotDays*barStep) + " " + strconv.Itoa(plotHeight)
 }
 
-// plot returns the uses of the last days, or nil if the store does not tell.
+// plot returns the uses of the last days, or nil if they cannot be read because
+// the key is damaged.
 func (v *visit) plot(key apikey.Key, old *retiring) (*plot, error) {
 	today := v.now.Truncate(24 * time.Hour)
 	days, err := v.mine.DailyUsage(v.ctx, key.ID, today.AddDate(0, 0, 1-plotDays), today.AddDate(0, 0, 1))
 	switch {
-	case errors.Is(err, errors.ErrUnsupported):
-		return nil, nil
 	case errors.Is(err, apikey.ErrDamaged):
 		v.observe(err)
 		return nil, nil

@@ -8,11 +8,7 @@ import (
 
 	"github.com/keyturn/apikey"
 	"github.com/keyturn/apikey/apikeytest"
-	"github.com/keyturn/apikey/memstore"
 )
-
-// blind hides that the store behind it tells uses by day.
-type blind struct{ apikey.Store }
 
 func TestPlot(t *testing.T) {
 	is := is.New(t)
@@ -66,15 +62,6 @@ func TestPlot(t *testing.T) {
 
 	s.keys.Store.Fail(apikeytest.Failure{Method: apikeytest.DailyUsage})
 	is.Equal(show().status, 503)
-
-	// Without a UsageStore there is all but the plot.
-	manager, err := apikey.New(blind{memstore.New()}, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
-	is.NoErr(err)
-	s = newSiteOn(t, &apikeytest.Manager{Manager: manager})
-	s.browser(t, "ada").open("new").submit("new", "name", "mine")
-	p = s.browser(t, "ada").open("").follow("/rotate").submit("rotate").follow("?done=rotated&revision=2")
-	is.True(p.has("Rotation in progress"))
-	is.True(!p.has("90 days"))
 }
 
 // TestPlotOfALongRotation: what is drawn of it says from when on.

@@ -233,7 +233,9 @@ func TestHeaders(t *testing.T) {
 	s.keys.Store.Fail(apikeytest.Failure{Forever: true})
 	answers["store down"] = ada.do("GET", home, nil).Header()
 	bad := newSite(t, func(o *apikeyui.Options) {
-		o.OwnerOptions = func(*http.Request, string) (*apikey.OwnerOptions, error) { return nil, &apikey.FieldError{Field: "scopes"} }
+		o.OwnerOptions = func(*http.Request, string) (*apikey.OwnerOptions, error) {
+			return nil, &apikey.FieldError{Field: "scopes"}
+		}
 	})
 	answers["misconfigured"] = bad.browser(t, "ada").do("GET", home, nil).Header()
 

@@ -3,7 +3,6 @@ package backup
 import (
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -34,22 +33,13 @@ func readKey(ctx context.Context, store apikey.Store, id string) (k keyState, er
 	return k, nil
 }
 
-// dailyUsage reads the uses of a key on every day, in ascending order. A Store
-// that keeps no days has none.
+// dailyUsage reads the usage of a key on every day, oldest first.
 func dailyUsage(ctx context.Context, store apikey.Store, id string) ([]apikey.Usage, error) {
-	days, ok := apikey.StoreAs[apikey.UsageStore](store)
-	if !ok {
-		return nil, nil
-	}
-	uses, err := days.DailyUsage(ctx, apikey.UsageQuery{
+	return store.DailyUsage(ctx, apikey.UsageQuery{
 		KeyID: id,
 		From:  time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC),
 		Until: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC),
 	})
-	if errors.Is(err, errors.ErrUnsupported) {
-		return nil, nil
-	}
-	return uses, err
 }
 
 // missingUses returns by how much the uses of a key exceed the stored ones, for

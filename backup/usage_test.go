@@ -12,8 +12,6 @@ import (
 
 	"github.com/keyturn/apikey"
 	"github.com/keyturn/apikey/apikeytest"
-	"github.com/keyturn/apikey/backup"
-	"github.com/keyturn/apikey/memstore"
 )
 
 const day = 24 * time.Hour
@@ -156,48 +154,4 @@ func TestUsageAddedMeanwhile(t *testing.T) {
 	restored, err = to.Store.Get(ctx, id, "")
 	is.NoErr(err)
 	is.Equal(restored.Credentials[0].Uses, before+1+flushed.added)
-}
-
-// withoutDays is a Store that keeps no days.
-type withoutDays struct{ apikey.Store }
-
-// unsupported is a Store in front of one that keeps no days.
-type unsupported struct{ apikey.Store }
-
-func (unsupported) DailyUsage(context.Context, apikey.UsageQuery) ([]apikey.Usage, error) {
-	return nil, errors.ErrUnsupported
-}
-
-// TestUsageWithoutDays checks that a Store which keeps no days loses no use.
-func TestUsageWithoutDays(t *testing.T) {
-	for name, wrap := range map[string]func(apikey.Store) apikey.Store{
-		"no UsageStore": func(s apikey.Store) apikey.Store { return withoutDays{s} },
-		"unsupported":   func(s apikey.Store) apikey.Store { return unsupported{s} },
-	} {
-		t.Run(name, func(t *testing.T) {
-			is := is.New(t)
-			ctx := t.Context()
-			source, id := used(t)
-			var file strings.Builder
-			is.NoErr(source.on(wrap(memstoreOf(t, source))).Export(ctx, &file))
-			to := newSystem(t)
-			for range 2 {
-				is.NoErr(to.on(wrap(to.Store)).Restore(ctx, strings.NewReader(file.String())))
-				is.Equal(len(daysOf(t, to, id)), 0)
-				key, err := to.Get(ctx, id)
-				is.NoErr(err)
-				is.Equal(key.Uses, int64(6+7+6))
-				is.Equal(key.LastUsedAt, source.Now())
-			}
-		})
-	}
-}
-
-// memstoreOf restores a system into a Store of its own, to have one that is not
-// in front of another.
-func memstoreOf(t *testing.T, s *system) apikey.Store {
-	t.Helper()
-	store := memstore.New()
-	is.New(t).NoErr(backup.Restore(t.Context(), store, strings.NewReader(exported(t, s)), &backup.Options{Peppers: s.peppers, Now: s.Clock.Now}))
-	return store
 }

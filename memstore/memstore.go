@@ -30,11 +30,7 @@ type Store struct {
 	once        names
 }
 
-var (
-	_ apikey.Store        = (*Store)(nil)
-	_ apikey.PepperLister = (*Store)(nil)
-	_ apikey.UsageStore   = (*Store)(nil)
-)
+var _ apikey.Store = (*Store)(nil)
 
 // New returns an empty Store.
 func New() *Store { return &Store{} }
@@ -210,7 +206,7 @@ func (s *Store) AddUsage(ctx context.Context, uses []apikey.Usage) error {
 	return nil
 }
 
-// DailyUsage implements [apikey.UsageStore].
+// DailyUsage implements [apikey.Store].
 func (s *Store) DailyUsage(ctx context.Context, q apikey.UsageQuery) ([]apikey.Usage, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -238,7 +234,7 @@ func (s *Store) DailyUsage(ctx context.Context, q apikey.UsageQuery) ([]apikey.U
 	return uses, nil
 }
 
-// PepperIDs implements [apikey.PepperLister].
+// PepperIDs implements [apikey.Store].
 func (s *Store) PepperIDs(ctx context.Context) ([]string, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -255,3 +251,6 @@ func (s *Store) PepperIDs(ctx context.Context) ([]string, error) {
 	}
 	return ids, nil
 }
+
+// Check implements [apikey.Store]. A Store in memory is always fit for use.
+func (s *Store) Check(ctx context.Context) error { return ctx.Err() }

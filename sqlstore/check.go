@@ -10,7 +10,7 @@ import (
 	"github.com/keyturn/apikey"
 )
 
-// Check implements [apikey.Checker]. It returns a *SchemaError if the tables
+// Check implements [apikey.Store]. It returns a *SchemaError if the tables
 // are missing or older than this package, or so new that this package must not
 // work with them, and a *SettingError for each
 // setting of the database that endangers what is stored; errors.As finds them,
@@ -32,14 +32,10 @@ func (s *Store) tryCheck(ctx context.Context) error {
 	if err := s.ready(ctx); err != nil {
 		return err
 	}
-	all, err := s.dialect.migrations()
-	if err != nil {
-		return err
-	}
 	var settings error
 	sent, cancel := outliving(ctx, s.timeout)
 	defer cancel()
-	err = s.onConnection(ctx, sent, call{run: func(conn *sql.Conn) error {
+	err := s.onConnection(ctx, sent, call{run: func(conn *sql.Conn) error {
 		// First, since with some settings nothing else can be read.
 		settings = s.dialect.check(sent, conn)
 		if setting := (*SettingError)(nil); settings != nil && !errors.As(settings, &setting) {
@@ -47,11 +43,7 @@ func (s *Store) tryCheck(ctx context.Context) error {
 			settings = nil
 			return err
 		}
-		found, err := s.dialect.schemaVersion(sent, conn)
-		if err != nil {
-			return err
-		}
-		return found.fits(len(all))
+		return s.checkSchema(sent, conn)
 	}})
 	wrong := (*SchemaError)(nil)
 	if settings != nil && err != nil && !errors.As(err, &wrong) {
@@ -67,6 +59,19 @@ func (s *Store) tryCheck(ctx context.Context) error {
 		return errors.Join(settings, err)
 	}
 	return settings
+}
+
+// checkSchema reports tables that this package does not work with.
+func (s *Store) checkSchema(ctx context.Context, q querier) error {
+	all, err := s.dialect.migrations()
+	if err != nil {
+		return err
+	}
+	found, err := s.dialect.schemaVersion(ctx, q)
+	if err != nil {
+		return err
+	}
+	return found.fits(len(all))
 }
 
 var errProbe = errors.New("rolled back")

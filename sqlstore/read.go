@@ -238,7 +238,7 @@ func (s *Store) tryEvents(ctx context.Context, db querier, q apikey.EventQuery) 
 	return events, rows.Err()
 }
 
-// DailyUsage implements [apikey.UsageStore].
+// DailyUsage implements [apikey.Store].
 func (s *Store) DailyUsage(ctx context.Context, q apikey.UsageQuery) ([]apikey.Usage, error) {
 	var uses []apikey.Usage
 	err := s.read(ctx, func(ctx context.Context, db querier) (err error) {
@@ -278,7 +278,7 @@ func scanDays(keyID string, rows *sql.Rows, err error) ([]apikey.Usage, error) {
 	return uses, nil
 }
 
-// PepperIDs implements [apikey.PepperLister]. It reads the credentials, and
+// PepperIDs implements [apikey.Store]. It reads the credentials, and
 // nothing else, once.
 func (s *Store) PepperIDs(ctx context.Context) ([]string, error) {
 	var ids []string

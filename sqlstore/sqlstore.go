@@ -113,12 +113,7 @@ type Store struct {
 	prepared prepared
 }
 
-var (
-	_ apikey.Store        = (*Store)(nil)
-	_ apikey.Checker      = (*Store)(nil)
-	_ apikey.PepperLister = (*Store)(nil)
-	_ apikey.UsageStore   = (*Store)(nil)
-)
+var _ apikey.Store = (*Store)(nil)
 
 // Options of a Store. The zero value of a field is its default.
 type Options struct {

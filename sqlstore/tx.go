@@ -90,7 +90,7 @@ func (h *hostStore) run(ctx context.Context, operation string, call func() error
 // should the host commit all the same.
 func (h *hostStore) write(ctx context.Context, operation string, call func() error) error {
 	return h.run(ctx, operation, func() error {
-		if err := h.check(ctx); err != nil {
+		if err := h.fit(ctx); err != nil {
 			return failed(ctx, operation, aborted(err))
 		}
 		if err := h.exec(ctx, "SAVEPOINT apikey"); err != nil {
@@ -165,8 +165,25 @@ func (h *hostStore) DailyUsage(ctx context.Context, q apikey.UsageQuery) (uses [
 	return uses, err
 }
 
-// check looks at the transaction before it first writes.
-func (h *hostStore) check(ctx context.Context) error {
+func (h *hostStore) PepperIDs(ctx context.Context) (ids []string, err error) {
+	err = h.run(ctx, "pepper ids", func() error { ids, err = h.store.PepperIDs(ctx); return err })
+	return ids, err
+}
+
+// Check looks at the schema and at the level of the transaction. The settings of
+// the database are checked outside of a transaction.
+func (h *hostStore) Check(ctx context.Context) error {
+	return h.run(ctx, "check", func() error {
+		err := h.fit(ctx)
+		if err == nil {
+			err = h.store.checkSchema(ctx, h.store.host)
+		}
+		return failed(ctx, "check", err)
+	})
+}
+
+// fit looks at the transaction before it first writes.
+func (h *hostStore) fit(ctx context.Context) error {
 	if err := h.store.ready(ctx); err != nil || h.checked {
 		return err
 	}

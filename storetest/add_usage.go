@@ -41,13 +41,9 @@ func (s *subject) usage(r apikey.Record, credentialID string, uses int64, last t
 	}
 }
 
-// byDay reports days of which the uses of all Credentials differ, if the Store
-// tells them.
+// byDay reports days of which the uses of all Credentials differ.
 func (s *subject) byDay(keyID string, want map[time.Time]int64) {
 	s.t.Helper()
-	if _, ok := apikey.StoreAs[apikey.UsageStore](s.Store); !ok {
-		return
-	}
 	got := map[time.Time]int64{}
 	for _, u := range s.days(keyID, base.AddDate(0, 0, -10), 20) {
 		got[u.Day] += u.Uses
@@ -279,14 +275,9 @@ func endedCalls(c *check) {
 			{"Events", func() error { _, err := s.Events(ctx, apikey.EventQuery{Limit: 10}); return err }},
 			{"OnceNames", func() error { _, err := s.OnceNames(ctx, apikey.OnceQuery{Limit: 10}); return err }},
 			{"AddUsage", func() error { return s.AddUsage(ctx, []apikey.Usage{used(r, r.Key.CredentialID, 1, base)}) }},
-			{"DailyUsage", func() error {
-				store, ok := apikey.StoreAs[apikey.UsageStore](s.Store)
-				if !ok {
-					return ended.err
-				}
-				_, err := store.DailyUsage(ctx, daysOf(r.Key.ID, base, 1))
-				return err
-			}},
+			{"DailyUsage", func() error { _, err := s.DailyUsage(ctx, daysOf(r.Key.ID, base, 1)); return err }},
+			{"PepperIDs", func() error { _, err := s.PepperIDs(ctx); return err }},
+			{"Check", func() error { return s.Check(ctx) }},
 		} {
 			if err := call.make(); !errors.Is(err, ended.err) {
 				s.errorf("%s: got error %v, want %v", call.name, err, ended.err)

@@ -156,7 +156,7 @@ var brokenDays = []broken{
 
 	{"a change loses the days", "daily usage of changed records", func(o *overridden) {
 		o.days = func(ctx context.Context, q apikey.UsageQuery) ([]apikey.Usage, error) {
-			uses, err := o.Store.(apikey.UsageStore).DailyUsage(ctx, q)
+			uses, err := o.Store.DailyUsage(ctx, q)
 			if r, ok := o.ofID(q.KeyID); ok && r.Key.Revision == 2 && r.Key.Name == "renamed" {
 				return nil, err
 			}
@@ -168,7 +168,7 @@ var brokenDays = []broken{
 			if r, ok := o.ofID(q.KeyID); ok && !r.Key.DeletedAt.IsZero() {
 				return nil, ctx.Err()
 			}
-			return o.Store.(apikey.UsageStore).DailyUsage(ctx, q)
+			return o.Store.DailyUsage(ctx, q)
 		}
 	}},
 	{"days outlive a credential", "daily usage of changed records", outliving(func(purged bool) bool { return !purged })},
@@ -180,7 +180,7 @@ var brokenDays = []broken{
 			mu.Lock()
 			defer mu.Unlock()
 			for _, ref := range c.Purge {
-				purged[ref.ID], _ = o.Store.(apikey.UsageStore).DailyUsage(background, daysOf(ref.ID, base, 10))
+				purged[ref.ID], _ = o.Store.DailyUsage(background, daysOf(ref.ID, base, 10))
 			}
 			for _, r := range c.Records {
 				back[r.Key.ID] = back[r.Key.ID] || purged[r.Key.ID] != nil
@@ -203,7 +203,7 @@ var brokenDays = []broken{
 			for _, r := range o.everyRecord() {
 				if strings.EqualFold(r.Key.ID, q.KeyID) {
 					q.KeyID = r.Key.ID
-					uses, err := o.Store.(apikey.UsageStore).DailyUsage(ctx, q)
+					uses, err := o.Store.DailyUsage(ctx, q)
 					if err != nil {
 						return nil, err
 					}
@@ -219,7 +219,7 @@ var brokenDays = []broken{
 			if q.KeyID == "" {
 				q.KeyID = o.everyRecord()[0].Key.ID
 			}
-			return o.Store.(apikey.UsageStore).DailyUsage(ctx, q)
+			return o.Store.DailyUsage(ctx, q)
 		}
 	}},
 	{"DailyUsage of an unknown key is an error", "daily usage of one key", func(o *overridden) {
@@ -228,13 +228,13 @@ var brokenDays = []broken{
 			if _, ok := o.ofID(q.KeyID); !ok && len(o.everyRecord()) > 1 {
 				return nil, apikey.ErrNotFound
 			}
-			return o.Store.(apikey.UsageStore).DailyUsage(ctx, q)
+			return o.Store.DailyUsage(ctx, q)
 		}
 	}},
 
 	{"DailyUsage does not see that the context ended", "calls after the context ended", func(o *overridden) {
 		o.days = func(_ context.Context, q apikey.UsageQuery) ([]apikey.Usage, error) {
-			return o.Store.(apikey.UsageStore).DailyUsage(background, q)
+			return o.Store.DailyUsage(background, q)
 		}
 	}},
 	{"AddUsage merges the days of a batch", "AddUsage adds uses", func(o *overridden) {
@@ -294,7 +294,7 @@ var brokenDays = []broken{
 func afterDays(change func(apikey.UsageQuery, []apikey.Usage) []apikey.Usage) func(*overridden) {
 	return func(o *overridden) {
 		o.days = func(ctx context.Context, q apikey.UsageQuery) ([]apikey.Usage, error) {
-			uses, err := o.Store.(apikey.UsageStore).DailyUsage(ctx, q)
+			uses, err := o.Store.DailyUsage(ctx, q)
 			if err != nil {
 				return nil, err
 			}
@@ -320,7 +320,7 @@ func shifted(change func(*apikey.UsageQuery)) func(*overridden) {
 	return func(o *overridden) {
 		o.days = func(ctx context.Context, q apikey.UsageQuery) ([]apikey.Usage, error) {
 			change(&q)
-			return o.Store.(apikey.UsageStore).DailyUsage(ctx, q)
+			return o.Store.DailyUsage(ctx, q)
 		}
 	}
 }
@@ -335,7 +335,7 @@ func outliving(which func(purged bool) bool) func(*overridden) {
 			defer mu.Unlock()
 			going := map[string][]apikey.Usage{}
 			keep := func(id string, stays func(string) bool) {
-				uses, _ := o.Store.(apikey.UsageStore).DailyUsage(background, daysOf(id, base, 10))
+				uses, _ := o.Store.DailyUsage(background, daysOf(id, base, 10))
 				going[id] = append(going[id], slices.DeleteFunc(uses, func(u apikey.Usage) bool { return stays(u.CredentialID) })...)
 			}
 			for _, r := range c.Records {

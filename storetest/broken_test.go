@@ -33,11 +33,13 @@ type overridden struct {
 	addUsage func(context.Context, []apikey.Usage) error
 	days     func(context.Context, apikey.UsageQuery) ([]apikey.Usage, error)
 	once     func(context.Context, apikey.OnceQuery) ([]apikey.OnceName, error)
+	peppers  func(context.Context) ([]string, error)
+	check    func(context.Context) error
 }
 
 func override(change func(*overridden)) *overridden {
 	m := memstore.New()
-	o := &overridden{m, m.Lookup, m.Get, m.List, m.Owner, m.Commit, m.Events, m.AddUsage, m.DailyUsage, m.OnceNames}
+	o := &overridden{m, m.Lookup, m.Get, m.List, m.Owner, m.Commit, m.Events, m.AddUsage, m.DailyUsage, m.OnceNames, m.PepperIDs, m.Check}
 	change(o)
 	return o
 }
@@ -88,6 +90,10 @@ func (o *overridden) DailyUsage(ctx context.Context, q apikey.UsageQuery) ([]api
 func (o *overridden) OnceNames(ctx context.Context, q apikey.OnceQuery) ([]apikey.OnceName, error) {
 	return o.once(ctx, q)
 }
+
+func (o *overridden) PepperIDs(ctx context.Context) ([]string, error) { return o.peppers(ctx) }
+
+func (o *overridden) Check(ctx context.Context) error { return o.check(ctx) }
 
 // everyRecord, ofID and ownerState read the memstore behind.
 func (o *overridden) everyRecord() []apikey.Record {
@@ -168,7 +174,7 @@ func TestMain(m *testing.M) {
 // each run, so that those which are not to fail are run once, and 10 times in
 // the long form.
 func TestBrokenStores(t *testing.T) {
-	table := slices.Concat(brokenReads, brokenCommits, brokenRaces, brokenUsage, brokenDays, brokenOnce)
+	table := slices.Concat(brokenReads, brokenCommits, brokenRaces, brokenUsage, brokenDays, brokenOnce, brokenFit)
 	noticed := map[string]bool{}
 	names := map[string]bool{}
 	for _, b := range table {

@@ -10,8 +10,8 @@ import (
 )
 
 // contract reads store.go: the sentences of the lists in the documentation of
-// the interfaces Store and UsageStore and their methods, and all of that
-// documentation as one text.
+// the interface Store and its methods, and all of that documentation as one
+// text.
 func contract(t *testing.T) (sentences []string, text string) {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), "../store.go", nil, parser.ParseComments)
@@ -26,7 +26,7 @@ func contract(t *testing.T) (sentences []string, text string) {
 		}
 		for _, spec := range group.Specs {
 			named, ok := spec.(*ast.TypeSpec)
-			if !ok || named.Name.Name != "Store" && named.Name.Name != "UsageStore" {
+			if !ok || named.Name.Name != "Store" {
 				continue
 			}
 			docs = append(docs, group.Doc)

@@ -1,7 +1,6 @@
 // Package storetest tests whether a store keeps the contract of
-// [apikey.Store], and of [apikey.UsageStore] if it is one. Every sentence of a
-// list in the documentation of these interfaces is one rule here, a subtest of
-// its own:
+// [apikey.Store]. Every sentence of a list in the documentation of the
+// interface is one rule here, a subtest of its own:
 //
 //	func TestStore(t *testing.T) {
 //		storetest.Run(t, func(t testing.TB) apikey.Store { return mystore.New() })
@@ -34,11 +33,6 @@ import (
 func Run(t *testing.T, newStore func(t testing.TB) apikey.Store) {
 	for _, r := range rules() {
 		t.Run(r.name, func(t *testing.T) {
-			if r.ofUsageStores() {
-				if _, ok := apikey.StoreAs[apikey.UsageStore](newStore(t)); !ok {
-					t.Skip("the Store is no UsageStore")
-				}
-			}
 			r.check(&check{
 				t: t, sentence: r.sentence, rounds: rounds(),
 				newStore: func() apikey.Store { return newStore(t) },
@@ -64,14 +58,9 @@ type rule struct {
 	check    func(*check)
 }
 
-// ofUsageStores reports whether a rule is one of UsageStores only.
-func (r rule) ofUsageStores() bool {
-	return slices.ContainsFunc(usageRules, func(u rule) bool { return u.name == r.name })
-}
-
 func rules() []rule {
 	return slices.Concat(lookupRules, getRules, listRules, ownerRules, commitRules,
-		credentialRules, limitRules, purgeRules, logRules, onceRules, addUsageRules, usageRules, callRules)
+		credentialRules, limitRules, purgeRules, logRules, onceRules, addUsageRules, usageRules, fitRules, callRules)
 }
 
 // tester is what a rule needs of a *testing.T.

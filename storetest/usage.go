@@ -57,12 +57,8 @@ func daysOf(keyID string, from time.Time, days int) apikey.UsageQuery {
 // days reads the uses of so many days of a key.
 func (s *subject) days(keyID string, from time.Time, days int) []apikey.Usage {
 	s.t.Helper()
-	store, ok := apikey.StoreAs[apikey.UsageStore](s.Store)
-	if !ok {
-		s.fatalf("this one is no UsageStore, the one before was")
-	}
 	q := daysOf(keyID, from, days)
-	uses, err := store.DailyUsage(background, q)
+	uses, err := s.DailyUsage(background, q)
 	if err != nil {
 		s.fatalf("DailyUsage(%+v): %v", q, err)
 	}
@@ -186,8 +182,7 @@ func unknownDays(c *check) {
 	}
 	q := daysOf(r.Key.ID, time.Unix(0, 0).UTC(), 1)
 	q.Until = midnight.AddDate(0, 0, 1)
-	store, _ := apikey.StoreAs[apikey.UsageStore](s.Store)
-	got, err := store.DailyUsage(background, q)
+	got, err := s.DailyUsage(background, q)
 	if err != nil {
 		s.fatalf("DailyUsage(%+v): %v", q, err)
 	}

@@ -131,14 +131,10 @@ func (f *fixture) contents() contents {
 		}
 		q.After = page[len(page)-1].Key.ID
 	}
-	days, ok := apikey.StoreAs[apikey.UsageStore](f.store)
 	for i := range all.Records {
 		r := &all.Records[i]
 		r.Key.Revision, r.Nonce = 0, apikey.Nonce{}
-		if !ok {
-			continue
-		}
-		uses, err := days.DailyUsage(f.ctx, apikey.UsageQuery{KeyID: r.Key.ID, From: start.AddDate(-1, 0, 0).Truncate(24 * time.Hour), Until: start.AddDate(1, 0, 0).Truncate(24 * time.Hour)})
+		uses, err := f.store.DailyUsage(f.ctx, apikey.UsageQuery{KeyID: r.Key.ID, From: start.AddDate(-1, 0, 0).Truncate(24 * time.Hour), Until: start.AddDate(1, 0, 0).Truncate(24 * time.Hour)})
 		f.no(err)
 		all.Days = append(all.Days, uses...)
 	}

@@ -107,7 +107,7 @@ func (a *asker) read(text string) {
 	a.keep(fmt.Sprintf("get %.20q", text), record, err)
 	owner, err := a.store.Owner(ctx, text)
 	a.keep(fmt.Sprintf("owner %.20q", text), owner, err)
-	days, err := dailyUsage(ctx, a.store, apikey.UsageQuery{KeyID: text, From: moments[11], Until: moments[len(moments)-1]})
+	days, err := a.store.DailyUsage(ctx, apikey.UsageQuery{KeyID: text, From: moments[11], Until: moments[len(moments)-1]})
 	a.keep(fmt.Sprintf("days of %.20q", text), days, err)
 }
 

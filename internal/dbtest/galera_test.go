@@ -104,8 +104,12 @@ func (s *turns) AddUsage(ctx context.Context, uses []apikey.Usage) error {
 }
 
 func (s *turns) DailyUsage(ctx context.Context, q apikey.UsageQuery) ([]apikey.Usage, error) {
-	return dailyUsage(ctx, s.next(), q)
+	return s.next().DailyUsage(ctx, q)
 }
+
+func (s *turns) PepperIDs(ctx context.Context) ([]string, error) { return s.next().PepperIDs(ctx) }
+
+func (s *turns) Check(ctx context.Context) error { return s.next().Check(ctx) }
 
 // TestGalera runs the contract, with each call on another node, and the tests of
 // the core, with the racing calls on all nodes.

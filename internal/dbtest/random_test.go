@@ -308,11 +308,11 @@ func (p *pair) all() {
 		}
 	}
 	for _, id := range []string{"k1", "K1", "k2", "k3", "k10", "k"} {
-		ours, err := dailyUsage(p.Context(), p.ours, days(id))
+		ours, err := p.ours.DailyUsage(p.Context(), days(id))
 		if err != nil {
 			p.Fatal(err)
 		}
-		theirs, err := dailyUsage(p.Context(), p.theirs, days(id))
+		theirs, err := p.theirs.DailyUsage(p.Context(), days(id))
 		if err != nil {
 			p.Fatal(err)
 		}

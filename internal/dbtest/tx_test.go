@@ -83,7 +83,16 @@ func (c committing) AddUsage(ctx context.Context, uses []apikey.Usage) error {
 }
 
 func (c committing) DailyUsage(ctx context.Context, q apikey.UsageQuery) ([]apikey.Usage, error) {
-	return within(ctx, c, func(s apikey.Store) ([]apikey.Usage, error) { return dailyUsage(ctx, s, q) })
+	return within(ctx, c, func(s apikey.Store) ([]apikey.Usage, error) { return s.DailyUsage(ctx, q) })
+}
+
+func (c committing) PepperIDs(ctx context.Context) ([]string, error) {
+	return within(ctx, c, func(s apikey.Store) ([]string, error) { return s.PepperIDs(ctx) })
+}
+
+func (c committing) Check(ctx context.Context) error {
+	_, err := within(ctx, c, func(s apikey.Store) (struct{}, error) { return struct{}{}, s.Check(ctx) })
+	return err
 }
 
 // lookup asks for all that Lookup returns.
@@ -93,15 +102,6 @@ func lookup(ctx context.Context, s apikey.Store, credentialID string) (apikey.Lo
 		err = m.Complete()
 	}
 	return m, err
-}
-
-// dailyUsage asks a Store that tells uses by day.
-func dailyUsage(ctx context.Context, s apikey.Store, q apikey.UsageQuery) ([]apikey.Usage, error) {
-	store, ok := apikey.StoreAs[apikey.UsageStore](s)
-	if !ok {
-		return nil, errors.ErrUnsupported
-	}
-	return store.DailyUsage(ctx, q)
 }
 
 // days asks for some around start.
@@ -346,7 +346,7 @@ func everyCallOf(t testing.TB, s apikey.Store) map[string]func(context.Context) 
 			return s.AddUsage(ctx, []apikey.Usage{{CredentialID: "0000000000000000", Day: start, Uses: 1, LastUsedAt: start}})
 		},
 		"DailyUsage": func(ctx context.Context) error {
-			_, err := dailyUsage(ctx, s, days("00000000000000000000"))
+			_, err := s.DailyUsage(ctx, days("00000000000000000000"))
 			return err
 		},
 	}

@@ -73,6 +73,9 @@ type Store interface {
 	//   - A Record or Owner replaces the stored one only if its Revision equals the stored Revision, else ErrConflict, and is stored with the Revision after it.
 	//   - A Record with Revision 0 is new, and ErrExists if its id is taken.
 	//   - A Record with another Revision whose id is not stored is ErrConflict.
+	//   - A Commit is ErrConflict unless each Record in RequireRecords is stored at its Revision and each Owner in RequireOwners is at its Revision, 0 for one never committed.
+	//   - What a Commit requires is still at its Revision when the Commit becomes visible, however many Commits run at once.
+	//   - A Commit never changes what it requires, and any number of Commits can require the same Revision.
 	//   - A new Credential is ErrExists if its id is taken by another Record.
 	//   - The Credentials of a Record become exactly those given; the usage of those that stay is kept, that of those that go is removed.
 	//   - Commit ignores Key.RetiringUntil, Key.LastUsedAt, Key.Uses and a Credential's LastUsedAt and Uses; Lookup and Get return the first three zero.
@@ -236,18 +239,25 @@ func (o Owner) bound(scopes Scopes) Scopes {
 }
 
 // Commit is one change, all or nothing. It holds at least one Event, and names
-// each Owner, each Record, be it to write or to purge, and each Credential at
-// most once.
+// each Owner, each Record and each Credential at most once: an Owner to write or
+// to require, a Record to write, to purge or to require. A Store need not notice
+// one that is named twice.
 //
 // Databases take their locks in this order, which no two Commits can turn into
 // a deadlock: owners in ascending order of id, Records in ascending order of
-// id, the counter of positions, and then the names in Once.
+// id, the counter of positions, and then the names in Once. What is required is
+// locked in its place among the others.
 type Commit struct {
 	Records []Record    // each replaces its Key.Revision; 0 = new
 	Owners  []Owner     // each replaces its Revision; 0 = never changed
 	Purge   []RecordRef // Records to remove
 	Events  []Event     // Seq is given by the Store
 	Limit   int         // > 0: at most so many Records, not deleted, for the owner of each new Record
+
+	// RequireRecords and RequireOwners name what must be at a Revision and is
+	// not changed.
+	RequireRecords []RecordRef
+	RequireOwners  []OwnerRef
 
 	// Once lists names that can be committed once, ever. It makes a Commit
 	// that was made before fail, also after its Records have been purged.
@@ -272,6 +282,12 @@ type OnceQuery struct {
 type RecordRef struct {
 	ID       string
 	Revision int64
+}
+
+// OwnerRef names one Revision of an Owner.
+type OwnerRef struct {
+	ID       string
+	Revision int64 // 0 = never changed
 }
 
 // Query selects Records. The zero value of a field asks for nothing; several

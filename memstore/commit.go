@@ -73,16 +73,22 @@ func (s *Store) check(c apikey.Commit) error {
 		}
 	}
 	for _, o := range c.Owners {
-		var revision int64
-		if stored := s.owners[o.ID]; stored != nil {
-			revision = stored.state.Revision
-		}
-		if o.Revision != revision {
+		if s.ownerRevision(o.ID) != o.Revision {
 			return apikey.ErrConflict
 		}
 	}
 	for _, ref := range c.Purge {
 		if stored := s.keys[ref.ID]; stored == nil || stored.revision != ref.Revision {
+			return apikey.ErrConflict
+		}
+	}
+	for _, ref := range c.RequireRecords {
+		if stored := s.keys[ref.ID]; stored == nil || stored.revision != ref.Revision {
+			return apikey.ErrConflict
+		}
+	}
+	for _, ref := range c.RequireOwners {
+		if s.ownerRevision(ref.ID) != ref.Revision {
 			return apikey.ErrConflict
 		}
 	}
@@ -92,6 +98,13 @@ func (s *Store) check(c apikey.Commit) error {
 		}
 	}
 	return s.once.check(c.Once, c.Purge)
+}
+
+func (s *Store) ownerRevision(id string) int64 {
+	if stored := s.owners[id]; stored != nil {
+		return stored.state.Revision
+	}
+	return 0
 }
 
 // checkLimit counts what each owner of a new Record would have afterwards.

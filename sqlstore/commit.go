@@ -68,8 +68,8 @@ func (w *writer) commit(c apikey.Commit) (apikey.Position, error) {
 }
 
 // owners makes a row for each owner of the Commit, locks it, which the limit
-// needs, and changes those that are to be changed. It returns the owners of new
-// Records.
+// and what is required need, and changes those that are to be changed. It
+// returns the owners of new Records.
 func (w *writer) owners(c apikey.Commit) (ofNew []string, err error) {
 	for i := range c.Records {
 		if k := &c.Records[i].Key; k.Revision == 0 {
@@ -85,6 +85,11 @@ func (w *writer) owners(c apikey.Commit) (ofNew []string, err error) {
 		changed[c.Owners[i].ID] = &c.Owners[i]
 		all = append(all, c.Owners[i].ID)
 	}
+	required := map[string]int64{}
+	for _, ref := range c.RequireOwners {
+		required[ref.ID] = ref.Revision
+		all = append(all, ref.ID)
+	}
 	slices.Sort(all)
 	all = slices.Compact(all)
 	var rows [][]any
@@ -95,6 +100,11 @@ func (w *writer) owners(c apikey.Commit) (ofNew []string, err error) {
 		return nil, err
 	}
 	for _, id := range all {
+		if revision, ok := required[id]; ok {
+			if err := w.require(w.ownerRevision, id, revision); err != nil {
+				return nil, err
+			}
+		}
 		o := changed[id]
 		if o == nil {
 			continue
@@ -110,20 +120,43 @@ func (w *writer) owners(c apikey.Commit) (ofNew []string, err error) {
 	return ofNew, nil
 }
 
-// records writes and purges, in the order of the ids. New Records that follow
-// one another are added together.
+// require returns ErrConflict unless a row, which is locked, has a revision.
+func (w *writer) require(statement, id string, want int64) error {
+	var revision number
+	err := w.tx.QueryRowContext(w.ctx, statement, id).Scan(&revision)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && int64(revision) != want {
+		return apikey.ErrConflict
+	}
+	return err
+}
+
+// requireRecord locks a row of a key and compares its revision.
+func (w *writer) requireRecord(ref apikey.RecordRef) error {
+	if w.lockKey != "" {
+		if _, err := w.exec(w.lockKey, ref.ID); err != nil {
+			return err
+		}
+	}
+	return w.require(w.keyRevision, ref.ID, ref.Revision)
+}
+
+// records writes, purges and requires, in the order of the ids. New Records that
+// follow one another are added together.
 func (w *writer) records(c apikey.Commit) error {
 	type step struct {
 		id     string
 		record *apikey.Record
-		purge  apikey.RecordRef
+		run    func() error // if there is no record
 	}
 	var steps []step
 	for i := range c.Records {
 		steps = append(steps, step{id: c.Records[i].Key.ID, record: &c.Records[i]})
 	}
 	for _, ref := range c.Purge {
-		steps = append(steps, step{id: ref.ID, purge: ref})
+		steps = append(steps, step{id: ref.ID, run: func() error { return w.purge(ref) }})
+	}
+	for _, ref := range c.RequireRecords {
+		steps = append(steps, step{id: ref.ID, run: func() error { return w.requireRecord(ref) }})
 	}
 	slices.SortStableFunc(steps, func(a, b step) int { return cmp.Compare(a.id, b.id) })
 	for len(steps) > 0 {
@@ -142,7 +175,7 @@ func (w *writer) records(c apikey.Commit) error {
 		if step := steps[0]; step.record != nil {
 			err = w.change(step.record)
 		} else {
-			err = w.purge(step.purge)
+			err = step.run()
 		}
 		if err != nil {
 			return err

@@ -90,13 +90,16 @@ type dialect struct {
 	expiresFrom, expiresBefore, expiresFromTill string
 	issuedBefore, deletedBefore, retiredBefore  string
 
-	addOwners   insert // owner; locks a row that is there
-	changeOwner string // columns, owner, revision
+	addOwners     insert // owner; locks a row that is there
+	changeOwner   string // columns, owner, revision
+	ownerRevision string // owner
 
 	addKeys     insert // id, owner, columns
 	changeKey   string // columns, id, revision
 	countKeys   string // owner
 	removeKey   string // id, revision
+	lockKey     string // id; or "", if keyRevision locks the row
+	keyRevision string // id
 	credentials string // key: the columns of credentials
 
 	addCredentials    insert   // id, key, columns

@@ -196,6 +196,12 @@ var mysql = dialect{
 	countKeys: `SELECT COUNT(*) FROM apikey_keys WHERE owner = ? AND deleted_at = 0 LOCK IN SHARE MODE`,
 	removeKey: `DELETE FROM apikey_keys WHERE id = ? AND revision = ?`,
 
+	// As with owners, a row that is required is locked by a change: a lock
+	// alone would not reach the other nodes of a Galera cluster.
+	ownerRevision: `SELECT revision FROM apikey_owners WHERE id = ? LOCK IN SHARE MODE`,
+	lockKey:       `UPDATE apikey_keys SET required = required + 1 WHERE id = ?`,
+	keyRevision:   `SELECT revision FROM apikey_keys WHERE id = ? LOCK IN SHARE MODE`,
+
 	credentials: `SELECT ` + mysqlCredential + `, c.is_current FROM apikey_credentials AS c
 		WHERE c.key_id = ?` + mysqlAll + ` LOCK IN SHARE MODE`,
 	addCredentials: insert{`

@@ -162,6 +162,10 @@ var postgres = dialect{
 	countKeys: `SELECT COUNT(*) FROM apikey_keys WHERE owner = $1 AND deleted_at = 0`,
 	removeKey: `DELETE FROM apikey_keys WHERE id = $1 AND revision = $2`,
 
+	// The row of the owner is locked by addOwners.
+	ownerRevision: `SELECT revision FROM apikey_owners WHERE id = $1`,
+	keyRevision:   `SELECT revision FROM apikey_keys WHERE id = $1 FOR UPDATE`,
+
 	credentials: `SELECT ` + postgresCredential + `, c.is_current FROM apikey_credentials AS c WHERE c.key_id = $1`,
 	addCredentials: insert{`
 		INSERT INTO apikey_credentials (

@@ -160,6 +160,12 @@ var sqlite = dialect{
 	countKeys: `SELECT COUNT(*) FROM apikey_keys WHERE owner = ? AND deleted_at = 0`,
 	removeKey: `DELETE FROM apikey_keys WHERE id = ? AND revision = ?`,
 
+	// In a transaction of the host this may be the first statement: one that
+	// writes makes it the only writer before it reads.
+	ownerRevision: `SELECT revision FROM apikey_owners WHERE id = ?`,
+	lockKey:       `UPDATE apikey_keys SET revision = revision WHERE id = ?`,
+	keyRevision:   `SELECT revision FROM apikey_keys WHERE id = ?`,
+
 	credentials: `SELECT ` + sqliteCredential + `, c.is_current FROM apikey_credentials AS c WHERE c.key_id = ?`,
 	addCredentials: insert{`
 		INSERT INTO apikey_credentials (

@@ -67,6 +67,12 @@ func allOrNothing(c *check) {
 			s.commit(records(other))
 			c.Purge = append(c.Purge, apikey.RecordRef{ID: other.Key.ID, Revision: 5})
 		}},
+		{"a record required at another revision", func(s *subject, c *apikey.Commit) {
+			other := newRecord("zeta", 1)
+			s.commit(records(other))
+			*c = requires(*c, other.Key.ID, 5)
+		}},
+		{"an owner required at another revision", func(_ *subject, c *apikey.Commit) { *c = requiresOwner(*c, "zeta", 4) }},
 		{"an owner at the limit", func(s *subject, c *apikey.Commit) {
 			s.commit(records(newRecord("zeta", 1), newRecord("zeta", 1), newRecord("zeta", 1)))
 			c.Records = append(c.Records, newRecord("zeta", 1))

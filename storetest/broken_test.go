@@ -118,6 +118,7 @@ func (o *overridden) ownerState(id string) apikey.Owner {
 func copied(c apikey.Commit) apikey.Commit {
 	c.Records, c.Owners = slices.Clone(c.Records), slices.Clone(c.Owners)
 	c.Purge, c.Events, c.Once = slices.Clone(c.Purge), slices.Clone(c.Events), slices.Clone(c.Once)
+	c.RequireRecords, c.RequireOwners = slices.Clone(c.RequireRecords), slices.Clone(c.RequireOwners)
 	for i := range c.Records {
 		c.Records[i].Credentials = slices.Clone(c.Records[i].Credentials)
 	}
@@ -174,7 +175,7 @@ func TestMain(m *testing.M) {
 // each run, so that those which are not to fail are run once, and 10 times in
 // the long form.
 func TestBrokenStores(t *testing.T) {
-	table := slices.Concat(brokenReads, brokenCommits, brokenRaces, brokenUsage, brokenDays, brokenOnce, brokenFit)
+	table := slices.Concat(brokenReads, brokenCommits, brokenRaces, brokenUsage, brokenDays, brokenOnce, brokenFit, brokenRequire)
 	noticed := map[string]bool{}
 	names := map[string]bool{}
 	for _, b := range table {

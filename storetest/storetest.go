@@ -60,7 +60,7 @@ type rule struct {
 
 func rules() []rule {
 	return slices.Concat(lookupRules, getRules, listRules, ownerRules, commitRules,
-		credentialRules, limitRules, purgeRules, logRules, onceRules, addUsageRules, usageRules, fitRules, callRules)
+		credentialRules, limitRules, purgeRules, requireRules, logRules, onceRules, addUsageRules, usageRules, fitRules, callRules)
 }
 
 // tester is what a rule needs of a *testing.T.

@@ -51,6 +51,7 @@ CREATE TABLE IF NOT EXISTS apikey_keys (
     nonce           VARBINARY(16)   NOT NULL,
     issue_hash      VARBINARY(255)  NOT NULL, -- of the parameters of Issue, if they can come again
     seal            VARBINARY(1000) NOT NULL,
+    required        BIGINT          NOT NULL DEFAULT 0, -- counts the locks, as apikey_owners.locked does
 
     -- An owner's keys in pages, and how many of them are not deleted.
     INDEX apikey_keys_by_owner (owner, id, deleted_at),

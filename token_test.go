@@ -3,6 +3,7 @@ package apikey
 import (
 	"bufio"
 	"encoding/hex"
+	"hash/crc32"
 	"net/netip"
 	"os"
 	"strings"
@@ -95,6 +96,20 @@ func TestChecksumOverflow(t *testing.T) {
 	// zzzzzz is more than 32 bits hold: it must equal no checksum, not wrap.
 	if got := parseChecksum("zzzzzz"); got <= 1<<32-1 {
 		t.Errorf("zzzzzz = %d", got)
+	}
+}
+
+// TestChecksum compares with package hash/crc32, for every length around those
+// of tokens.
+func TestChecksum(t *testing.T) {
+	text := strings.Repeat("ak_live_0Az9\xff\x00", 8)
+	for from := range 9 {
+		for until := from; until <= len(text); until++ {
+			part := text[from:until]
+			if got, want := checksum(part), crc32.ChecksumIEEE([]byte(part)); got != want {
+				t.Fatalf("checksum(%q) = %x, want %x", part, got, want)
+			}
+		}
 	}
 }
 

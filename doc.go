@@ -51,7 +51,7 @@
 //	token         = access-key "_" access-secret
 //	access-key    = prefix "_" credential-id     ; public: it may be shown and logged
 //	access-secret = secret checksum
-//	prefix        = [a-z][a-z0-9]*(_[a-z0-9]+)*  ; at most 20 bytes
+//	prefix        = [a-z][a-z0-9]*([_-][a-z0-9]+)*  ; at most 20 bytes
 //	credential-id = 16 base62
 //	secret        = 32 base62                    ; 190 random bits
 //	checksum      = 6 base62

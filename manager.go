@@ -21,7 +21,7 @@ type Manager struct{ handle }
 // field is its default.
 type Options struct {
 	// Prefix begins every token issued: 1 to 20 characters that match
-	// [a-z][a-z0-9]*(_[a-z0-9]+)*. Default "ak". Tokens issued under another
+	// [a-z][a-z0-9]*([_-][a-z0-9]+)*. Default "ak". Tokens issued under another
 	// prefix stay valid.
 	Prefix string
 

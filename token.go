@@ -127,7 +127,7 @@ func allBase62(text string) bool {
 }
 
 // prefixProblem says what is wrong with a prefix, or nothing: it must match
-// [a-z][a-z0-9]*(_[a-z0-9]+)* in at most 20 bytes.
+// [a-z][a-z0-9]*([_-][a-z0-9]+)* in at most 20 bytes.
 func prefixProblem(prefix string) string {
 	if prefix == "" || len(prefix) > maxPrefixLen {
 		return "must have 1 to 20 characters"
@@ -139,9 +139,9 @@ func prefixProblem(prefix string) string {
 		c := prefix[i]
 		switch {
 		case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
-		case c == '_' && prefix[i-1] != '_' && i < len(prefix)-1:
+		case (c == '_' || c == '-') && allBase62(prefix[i-1:i]) && i < len(prefix)-1:
 		default:
-			return "may hold lower-case letters, digits and single underscores between them"
+			return "may contain lower-case letters, digits, and single underscores or hyphens between them"
 		}
 	}
 	return ""

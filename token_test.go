@@ -115,8 +115,8 @@ func TestChecksum(t *testing.T) {
 
 func TestPrefix(t *testing.T) {
 	for prefix, ok := range map[string]bool{
-		"a": true, "ak": true, "ak_live": true, "a1_2b": true, "abcdefghij0123456789": true,
-		"": false, "_a": false, "a_": false, "a__b": false, "1a": false, "A": false, "aK": false, "a-b": false,
+		"a": true, "ak": true, "ak_live": true, "a1_2b": true, "acme-live": true, "a-b_c": true, "a-": false, "-a": false, "a--b": false, "a-_b": false, "a_-b": false, "abcdefghij0123456789": true,
+		"": false, "_a": false, "a_": false, "a__b": false, "1a": false, "A": false, "aK": false,
 		"a b": false, "abcdefghij0123456789x": false, "ä": false, "a\n": false, "а": false, "_": false,
 	} {
 		if got := prefixProblem(prefix) == ""; got != ok {

@@ -60,7 +60,7 @@ func ExampleManager_Issue() {
 		Name:     "nightly export",
 		Scopes:   []string{"orders:*"},
 		Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},
-		Lifetime: 30 * 24 * time.Hour,
+		Lifetime: apikey.Period{Days: 30},
 	})
 	fmt.Println(issued.Key.Name, "ends", issued.Key.ExpiresAt.Format(time.DateOnly), err)
 	fmt.Println("printing the token shows", issued.Token)
@@ -170,7 +170,7 @@ func ExampleManager_Rotate() {
 
 func ExampleManager_ExtendRotation() {
 	m, mock := exampleManager()
-	issued, _ := m.Issue(ctx, apikey.IssueParams{Owner: "acme", Name: "billing", Lifetime: 48 * time.Hour})
+	issued, _ := m.Issue(ctx, apikey.IssueParams{Owner: "acme", Name: "billing", Lifetime: apikey.Period{Days: 2}})
 	m.Rotate(ctx, issued.Key.ID, time.Hour)
 	key, _ := m.ExtendRotation(ctx, issued.Key.ID, 12*time.Hour, apikey.Reason("one application is late"))
 	fmt.Println(key.RetiringUntil.Format(time.DateTime))

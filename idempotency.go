@@ -49,7 +49,8 @@ func issueHash(id string, p IssueParams) string {
 	parts := []string{
 		"apikey issue 1", id, visible(p.Name), scopes.String(), networks.String(),
 		strconv.Itoa(p.Rate.Requests), strconv.FormatInt(int64(p.Rate.Period), 10),
-		strconv.FormatInt(int64(p.Lifetime), 10), strconv.FormatInt(micros.Of(p.ExpiresAt), 10),
+		strconv.Itoa(p.Lifetime.Years), strconv.Itoa(p.Lifetime.Months), strconv.Itoa(p.Lifetime.Days),
+		strconv.FormatInt(int64(p.Lifetime.Time), 10), strconv.FormatInt(micros.Of(p.ExpiresAt), 10),
 	}
 	for key, value := range NewMetadata(p.Metadata).All() {
 		parts = append(parts, key, visible(value))

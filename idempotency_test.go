@@ -19,7 +19,7 @@ func request() apikey.IssueParams {
 		Owner: "acme", Name: "deploy", Scopes: []string{"a:read", "b:read"},
 		Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},
 		Rate:     apikey.Rate{Requests: 10, Period: time.Minute}, Metadata: map[string]string{"plan": "gold"},
-		Lifetime: time.Hour, IdempotencyKey: "order 7",
+		Lifetime: apikey.Period{Time: time.Hour}, IdempotencyKey: "order 7",
 	}
 }
 
@@ -48,9 +48,10 @@ func TestIdempotencyKeyComparesParameters(t *testing.T) {
 		{"no rate", func(p *apikey.IssueParams) { p.Rate = apikey.Rate{} }, apikey.ErrIdempotencyMismatch},
 		{"other metadata", func(p *apikey.IssueParams) { p.Metadata["plan"] = "free" }, apikey.ErrIdempotencyMismatch},
 		{"metadata cut elsewhere", func(p *apikey.IssueParams) { p.Metadata = map[string]string{"plang": "old"} }, apikey.ErrIdempotencyMismatch},
-		{"another lifetime", func(p *apikey.IssueParams) { p.Lifetime = 2 * time.Hour }, apikey.ErrIdempotencyMismatch},
-		{"an expiry", func(p *apikey.IssueParams) { p.Lifetime, p.ExpiresAt = 0, keys.Now().Add(time.Hour) }, apikey.ErrIdempotencyMismatch},
-		{"the usual lifetime", func(p *apikey.IssueParams) { p.Lifetime = 0 }, apikey.ErrIdempotencyMismatch},
+		{"another lifetime", func(p *apikey.IssueParams) { p.Lifetime.Time = 2 * time.Hour }, apikey.ErrIdempotencyMismatch},
+		{"a lifetime in days", func(p *apikey.IssueParams) { p.Lifetime = apikey.Period{Days: 1} }, apikey.ErrIdempotencyMismatch},
+		{"an expiry", func(p *apikey.IssueParams) { p.Lifetime, p.ExpiresAt = apikey.Period{}, keys.Now().Add(time.Hour) }, apikey.ErrIdempotencyMismatch},
+		{"the usual lifetime", func(p *apikey.IssueParams) { p.Lifetime = apikey.Period{} }, apikey.ErrIdempotencyMismatch},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p := request()

@@ -29,7 +29,7 @@ type IssueParams struct {
 	// microsecond; Lifetime is the time until then. At most one of them may
 	// be set; with neither, Options.Lifetime applies.
 	ExpiresAt time.Time
-	Lifetime  time.Duration
+	Lifetime  Period
 
 	// IdempotencyKey makes Issue safe to retry. The first call with a given
 	// Owner and IdempotencyKey creates the key. Later calls return ErrExists
@@ -183,12 +183,15 @@ func (h *handle) issueOnce(ctx context.Context, p IssueParams, c cause) (record 
 func (m *core) expiry(p IssueParams, c cause) (time.Time, error) {
 	now := c.at
 	switch {
-	case !p.ExpiresAt.IsZero() && p.Lifetime != 0:
+	case !p.ExpiresAt.IsZero() && p.Lifetime != Period{}:
 		return time.Time{}, &FieldError{Field: "lifetime", Problem: "must not be set together with expires_at"}
 	case !p.ExpiresAt.IsZero():
 		return m.checkExpiry("expires_at", p.ExpiresAt, now, now)
-	case p.Lifetime != 0:
-		return m.checkExpiry("lifetime", now.Add(p.Lifetime), now, now)
+	case p.Lifetime != Period{}:
+		if err := checkPeriod("lifetime", p.Lifetime); err != nil {
+			return time.Time{}, err
+		}
+		return m.checkExpiry("lifetime", p.Lifetime.AddTo(now), now, now)
 	}
 	return m.checkExpiry("lifetime", c.acting.end(m.defaultExpiry(now)), now, now)
 }

@@ -312,7 +312,7 @@ func TestUpdate(t *testing.T) {
 	is.NoErr(err)
 
 	// The end of the credential moves with that of the key.
-	short := issue(t, m, apikey.IssueParams{Lifetime: time.Hour})
+	short := issue(t, m, apikey.IssueParams{Lifetime: apikey.Period{Time: time.Hour}})
 	later := mock.Now().Add(3 * time.Hour)
 	_, err = m.Update(ctx, short.Key.ID, apikey.Changes{ExpiresAt: &later})
 	is.NoErr(err)

@@ -266,8 +266,9 @@ func TestIssueHash(t *testing.T) {
 			Name: "deploy", Scopes: []string{"b", "a:read"}, Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},
 			Rate: Rate{10, time.Minute}, Metadata: map[string]string{"team": "x", "plan": "gold"},
 			ExpiresAt: time.UnixMicro(1772600767000001),
-		}, "4bf4800046c72e5d93830860acb0a1ed9f4210f595b09a98563d70a5e46330b1"},
-		{IssueParams{Name: "deploy", Lifetime: time.Hour}, "57f18760e492c9e832a4682b698de94b8a3fb8a85b390ba10518867861354a52"},
+		}, "92b32742d8dcf03c1a67a35e279cfc249afe54aa9e407f7487e59c9a80bf01b1"},
+		{IssueParams{Name: "deploy", Lifetime: Period{Time: time.Hour}}, "c5c57658385f57c00d63eb52bfd333d278e8929398aad51ddf773e3bfa23c7f1"},
+		{IssueParams{Name: "deploy", Lifetime: Period{1, 2, 3, 4}}, "986f1047cb317766216decdaee67fbe7bac270563cd9b2199bcde589041a5b49"},
 	} {
 		if got := hex.EncodeToString([]byte(issueHash("00000000000000000001", test.params))); got != test.want {
 			t.Errorf("got %s, want %s", got, test.want)

@@ -115,7 +115,7 @@ func TestRefusals(t *testing.T) {
 	is := is.New(t)
 	m, store, mock := newManager(t, apikey.Options{})
 	ctx := t.Context()
-	issued := issue(t, m, apikey.IssueParams{Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Lifetime: time.Hour})
+	issued := issue(t, m, apikey.IssueParams{Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Lifetime: apikey.Period{Time: time.Hour}})
 	id := issued.Key.ID
 	good, err := store.Get(ctx, id, "")
 	is.NoErr(err)

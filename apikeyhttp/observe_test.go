@@ -96,7 +96,7 @@ func TestObserveStacked(t *testing.T) {
 	outer, inner := apikeytest.New(t), apikeytest.New(t)
 	first := outer.MustIssue(t, apikey.IssueParams{Owner: "first"})
 	second := inner.MustIssue(t, apikey.IssueParams{Owner: "second", Scopes: []string{"a"}})
-	expired := inner.MustIssue(t, apikey.IssueParams{Lifetime: time.Hour})
+	expired := inner.MustIssue(t, apikey.IssueParams{Lifetime: apikey.Period{Time: time.Hour}})
 	inner.Advance(2 * time.Hour)
 	client := netip.MustParseAddr("192.0.2.1")
 	own := &apikeyhttp.Options{Carriers: apikeyhttp.Header}

@@ -113,9 +113,9 @@ func newHostileKeys(t *testing.T, keys *apikeytest.Manager) *hostileKeys {
 	for _, code := range slices.Sorted(maps.Keys(hostileCodes)) {
 		for i := range 5 {
 			p := params(fmt.Sprint(code, i))
-			p.Lifetime = time.Duration(100+i) * time.Hour
+			p.Lifetime.Time = time.Duration(100+i) * time.Hour
 			if code == "expired" {
-				p.Lifetime = time.Duration(1+i) * time.Minute
+				p.Lifetime.Time = time.Duration(1+i) * time.Minute
 			}
 			issued, err := keys.MustIssue(t, p), error(nil)
 			switch code {

@@ -19,7 +19,7 @@ import (
 func TestBehindAuthenticate(t *testing.T) {
 	is := is.New(t)
 	keys := apikeytest.New(t)
-	leaked := keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Scopes: []string{"orders:read"}, Lifetime: time.Hour})
+	leaked := keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Scopes: []string{"orders:read"}, Lifetime: apikey.Period{Time: time.Hour}})
 	strong := keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Scopes: []string{"orders:*"}})
 	api := newGuard(keys.Manager, nil).Authenticate(newAPI(keys.Manager, &apikeyrest.Options{
 		Owner: func(r *http.Request) (owner, actor string, err error) {

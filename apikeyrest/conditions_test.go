@@ -218,7 +218,7 @@ func TestIssueConditions(t *testing.T) {
 func TestStrongTags(t *testing.T) {
 	is := is.New(t)
 	s := newShop(t)
-	issued, err := s.Issue(t.Context(), apikey.IssueParams{Owner: "ada", Name: "a", Lifetime: 48 * time.Hour})
+	issued, err := s.Issue(t.Context(), apikey.IssueParams{Owner: "ada", Name: "a", Lifetime: apikey.Period{Time: 48 * time.Hour}})
 	must(t, err)
 	path := "/keys/" + issued.Key.ID
 	use := func() {

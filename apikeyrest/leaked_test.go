@@ -47,7 +47,7 @@ func newKeyShop(t *testing.T, options *apikey.OwnerOptions) *keyShop {
 		return rotated.Key
 	}
 	bounded := apikey.IssueParams{
-		Name: "leaked", Scopes: []string{"orders:read"}, Lifetime: time.Hour, Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},
+		Name: "leaked", Scopes: []string{"orders:read"}, Lifetime: apikey.Period{Time: time.Hour}, Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},
 	}
 	s.leaked = issue(bounded)
 	bounded.Name = "equal"

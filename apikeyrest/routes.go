@@ -175,7 +175,7 @@ func (c *call) issue() (reply, error) {
 		Scopes:    c.body.scopes("scopes"),
 		Networks:  c.body.networks("networks"),
 		ExpiresAt: c.body.instant("expires_at"),
-		Lifetime:  c.body.seconds("lifetime_seconds"),
+		Lifetime:  apikey.Period{Time: c.body.seconds("lifetime_seconds")},
 	}
 	reason := c.body.text("reason")
 	params.IdempotencyKey = c.body.idempotencyKey(c.request.Header)

@@ -72,7 +72,7 @@ func ExampleRequest() {
 
 func ExampleManager_Advance() {
 	keys := apikeytest.New(t)
-	issued := keys.MustIssue(t, apikey.IssueParams{Lifetime: 24 * time.Hour})
+	issued := keys.MustIssue(t, apikey.IssueParams{Lifetime: apikey.Period{Days: 1}})
 	for range 2 {
 		_, err := keys.Validate(context.Background(), issued.Token.Reveal())
 		fmt.Println(err)

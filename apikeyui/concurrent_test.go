@@ -41,7 +41,7 @@ func TestAtOnce(t *testing.T) {
 // TestExpiresSoon: inside of 30 days the end of a key is marked.
 func TestExpiresSoon(t *testing.T) {
 	s := newSite(t)
-	key := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "mine", Lifetime: 40 * 24 * time.Hour}).Key
+	key := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "mine", Lifetime: apikey.Period{Time: 40 * 24 * time.Hour}}).Key
 	marks := func() (class, status string) {
 		for _, n := range s.browser(t, "ada").open("key/" + key.ID).root.all("dd") {
 			if c := n.attr["class"]; c != "" {

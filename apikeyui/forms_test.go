@@ -128,7 +128,7 @@ func TestDoneButNotShown(t *testing.T) {
 func TestExtend(t *testing.T) {
 	is := is.New(t)
 	s := newSite(t)
-	key := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "mine", Lifetime: 20 * 24 * time.Hour}).Key
+	key := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "mine", Lifetime: apikey.Period{Time: 20 * 24 * time.Hour}}).Key
 	_, err := s.keys.Rotate(t.Context(), key.ID, 3*24*time.Hour)
 	is.NoErr(err)
 	ada := s.browser(t, "ada")

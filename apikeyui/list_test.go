@@ -35,9 +35,9 @@ func TestSearch(t *testing.T) {
 		params := apikey.IssueParams{Name: name}
 		switch name {
 		case "old":
-			params.Lifetime = time.Hour
+			params.Lifetime.Time = time.Hour
 		case "soon":
-			params.Lifetime = 31 * 24 * time.Hour
+			params.Lifetime.Days = 31
 		}
 		issued, err := own.Issue(t.Context(), params)
 		if err != nil {

@@ -75,7 +75,7 @@ func TestStates(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			is := is.New(t)
 			s := newSite(t)
-			id := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "mine", Lifetime: test.lifetime}).Key.ID
+			id := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: "mine", Lifetime: apikey.Period{Time: test.lifetime}}).Key.ID
 			for _, c := range test.changes {
 				is.NoErr(c(t.Context(), s, id))
 			}

@@ -110,7 +110,7 @@ func (d *demo) as(ctx context.Context, user int) context.Context {
 // issue makes a key, once for each name.
 func (d *demo) issue(ctx context.Context, user int, name string, lifetime time.Duration, scopes ...string) (apikey.Issued, error) {
 	return d.owner(user).Issue(d.as(ctx, user), apikey.IssueParams{
-		Name: name, Scopes: scopes, Lifetime: lifetime, IdempotencyKey: "demo " + name,
+		Name: name, Scopes: scopes, Lifetime: apikey.Period{Time: lifetime}, IdempotencyKey: "demo " + name,
 	})
 }
 

@@ -19,7 +19,7 @@ func actingKey(t *testing.T, newStore NewStore) {
 	inside := netip.MustParsePrefix("192.0.2.0/25")
 	rate := apikey.Rate{Requests: 10, Period: time.Minute}
 	leaked := f.issue(apikey.IssueParams{
-		Scopes: []string{"orders:read"}, Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Rate: rate, Lifetime: time.Hour,
+		Scopes: []string{"orders:read"}, Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Rate: rate, Lifetime: apikey.Period{Time: time.Hour},
 	})
 	end := f.now().Add(time.Hour)
 	as := func(token apikey.Secret) context.Context {
@@ -36,7 +36,7 @@ func actingKey(t *testing.T, newStore NewStore) {
 		"wider scopes":      {Scopes: []string{"orders:*"}},
 		"other scopes":      {Scopes: []string{"orders:write"}},
 		"later expiry":      {ExpiresAt: end.Add(time.Microsecond)},
-		"longer lifetime":   {Lifetime: 2 * time.Hour},
+		"longer lifetime":   {Lifetime: apikey.Period{Time: 2 * time.Hour}},
 		"wider network":     {Networks: []netip.Prefix{netip.MustParsePrefix("192.0.0.0/16")}},
 		"another network":   {Networks: []netip.Prefix{inside, netip.MustParsePrefix("2001:db8::/32")}},
 		"everywhere":        {Networks: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}},
@@ -53,14 +53,14 @@ func actingKey(t *testing.T, newStore NewStore) {
 	if made.Key.ExpiresAt != end || made.Key.Networks.String() != "192.0.2.0/24" || made.Key.Rate != rate {
 		t.Errorf("a new key %+v", made.Key)
 	}
-	narrow, err := o.Issue(ctx, apikey.IssueParams{Name: "x", Networks: []netip.Prefix{inside}, Lifetime: time.Minute})
+	narrow, err := o.Issue(ctx, apikey.IssueParams{Name: "x", Networks: []netip.Prefix{inside}, Lifetime: apikey.Period{Time: time.Minute}})
 	f.no(err)
 	if narrow.Key.ExpiresAt != f.now().Add(time.Minute) || narrow.Key.Networks.String() != inside.String() {
 		t.Errorf("a new key %+v", narrow.Key)
 	}
 
 	// Keys that exceed it in anything are not its to touch, but can be read.
-	within := apikey.IssueParams{Scopes: []string{"orders:read"}, Networks: []netip.Prefix{inside}, Rate: rate, Lifetime: time.Hour}
+	within := apikey.IssueParams{Scopes: []string{"orders:read"}, Networks: []netip.Prefix{inside}, Rate: rate, Lifetime: apikey.Period{Time: time.Hour}}
 	exceeding := map[string]apikey.IssueParams{"scopes": within, "networks": within, "expiry": within, "rate": within, "no networks": within, "no rate": within}
 	for name, p := range exceeding {
 		switch name {
@@ -69,7 +69,7 @@ func actingKey(t *testing.T, newStore NewStore) {
 		case "networks":
 			p.Networks = append([]netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}, inside)
 		case "expiry":
-			p.Lifetime += time.Microsecond
+			p.Lifetime.Time += time.Microsecond
 		case "rate":
 			p.Rate.Requests++
 		case "no networks":
@@ -81,7 +81,7 @@ func actingKey(t *testing.T, newStore NewStore) {
 		_, err := f.m.Rotate(f.ctx, target.Key.ID, time.Hour)
 		f.no(err)
 		if name == "expiry" || name == "scopes" { // Rotate gave it a new end
-			_, err := f.m.Update(f.ctx, target.Key.ID, apikey.Changes{ExpiresAt: new(f.now().Add(p.Lifetime))})
+			_, err := f.m.Update(f.ctx, target.Key.ID, apikey.Changes{ExpiresAt: new(f.now().Add(p.Lifetime.Time))})
 			f.no(err)
 		}
 		before, events := f.get(target.Key.ID), len(f.events(""))

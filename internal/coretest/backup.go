@@ -38,7 +38,7 @@ func populated(t testing.TB, newStore NewStore) (f *fixture, tokens map[string]a
 		Rate:     apikey.Rate{Requests: 7, Period: 1500 * time.Millisecond},
 		Metadata: map[string]string{"plan": `<gold> & "more" \ 'x'`, "Größe": "e\u0301 𝄞", "empty": ""},
 	}, apikey.Reason("a <b> & c"))
-	issue("expired", apikey.IssueParams{Lifetime: time.Minute})
+	issue("expired", apikey.IssueParams{Lifetime: apikey.Period{Time: time.Minute}})
 	f.clock.Add(time.Hour)
 	change(f.m.Disable(f.ctx, issue("locked", apikey.IssueParams{}).ID, apikey.Reason("looks odd")))
 	change(f.m.ForOwner(owner, nil).Disable(f.ctx, issue("disabled by its owner", apikey.IssueParams{}).ID))

@@ -18,6 +18,7 @@ func expiry(t *testing.T, newStore NewStore) {
 		now       time.Time
 		options   apikey.Options
 		lifetime  time.Duration
+		period    apikey.Period
 		expiresAt time.Time
 		want      time.Time // zero: a *FieldError
 		field     string
@@ -41,6 +42,12 @@ func expiry(t *testing.T, newStore NewStore) {
 		{name: "lifetime 1 us", now: day(2026, 3, 1), lifetime: time.Microsecond, want: day(2026, 3, 1).Add(time.Microsecond)},
 		{name: "lifetime 1 h", now: day(2026, 3, 1), lifetime: time.Hour, want: day(2026, 3, 1).Add(time.Hour)},
 		{name: "lifetime 2^31 s", now: day(2026, 3, 1), lifetime: 1 << 31 * time.Second, field: "lifetime"},
+		{name: "lifetime by the calendar", now: day(2026, 1, 31), period: apikey.Period{Months: 1}, want: day(2026, 3, 3)},
+		{name: "lifetime by calendar and clock", now: day(2026, 1, 31), period: apikey.Period{Days: 1, Time: time.Hour}, want: day(2026, 2, 1).Add(time.Hour)},
+		{name: "lifetime of a negative part", now: day(2026, 1, 31), period: apikey.Period{Days: 2, Time: -time.Hour}, field: "lifetime"},
+		{name: "lifetime of negative days", now: day(2026, 1, 31), period: apikey.Period{Months: 2, Days: -1}, field: "lifetime"},
+		{name: "lifetime past the calendar", now: day(2026, 1, 31), period: apikey.Period{Years: math.MaxInt}, field: "lifetime"},
+		{name: "lifetime and expiry", now: day(2026, 3, 1), expiresAt: day(2026, 4, 1), period: apikey.Period{Days: 1}, field: "lifetime"},
 		{name: "lifetime 2^63-1 ns", now: day(2026, 3, 1), lifetime: math.MaxInt64, field: "lifetime"},
 		{name: "lifetime -2^63 ns", now: day(2026, 3, 1), lifetime: math.MinInt64, field: "lifetime"},
 		{name: "just at the maximum", now: day(2026, 3, 1), expiresAt: day(2027, 3, 1).Truncate(time.Microsecond), want: day(2027, 3, 1)},
@@ -57,8 +64,9 @@ func expiry(t *testing.T, newStore NewStore) {
 		t.Run(test.name, func(t *testing.T) {
 			f := newFixture(t, newStore, test.options)
 			f.clock.Set(test.now)
+			test.period.Time += test.lifetime
 			issued, err := f.m.Issue(f.ctx, apikey.IssueParams{
-				Owner: owner, Name: "test", Lifetime: test.lifetime, ExpiresAt: test.expiresAt,
+				Owner: owner, Name: "test", Lifetime: test.period, ExpiresAt: test.expiresAt,
 			})
 			if test.want.IsZero() {
 				var field *apikey.FieldError
@@ -203,7 +211,7 @@ func rotationEnds(t *testing.T, newStore NewStore) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := newFixture(t, newStore, apikey.Options{})
-			issued := f.issue(apikey.IssueParams{Lifetime: life})
+			issued := f.issue(apikey.IssueParams{Lifetime: apikey.Period{Time: life}})
 			f.clock.Add(test.age)
 			fresh, err := f.m.Rotate(f.ctx, issued.Key.ID, test.overlap)
 			f.no(err)

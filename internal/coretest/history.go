@@ -86,7 +86,7 @@ func sweeping(t *testing.T, newStore NewStore) {
 	f.no(err)
 	rotated, err := f.m.Rotate(f.ctx, rotating.Key.ID, 10*day)
 	f.no(err)
-	expired := f.issue(apikey.IssueParams{Lifetime: day})
+	expired := f.issue(apikey.IssueParams{Lifetime: apikey.Period{Time: day}})
 
 	sweep := func(want apikey.Swept) {
 		t.Helper()
@@ -190,7 +190,7 @@ func lists(t *testing.T, newStore NewStore) {
 	add("old", apikey.IssueParams{})
 	add("old, disabled", apikey.IssueParams{})
 	add("old, rotating", apikey.IssueParams{})
-	add("old, expired", apikey.IssueParams{Lifetime: day})
+	add("old, expired", apikey.IssueParams{Lifetime: apikey.Period{Time: day}})
 	add("old, deleted", apikey.IssueParams{})
 	add("old, another owner's", apikey.IssueParams{Owner: "other"})
 	f.clock.Add(90*day - time.Microsecond)
@@ -226,9 +226,9 @@ func lists(t *testing.T, newStore NewStore) {
 	}
 	f.clock.Add(-91 * day)
 
-	add("ends in 10 days", apikey.IssueParams{Lifetime: 10 * day})
-	add("ends in 30 days", apikey.IssueParams{Lifetime: 30 * day})
-	add("ends in 10 days, disabled", apikey.IssueParams{Lifetime: 10 * day})
+	add("ends in 10 days", apikey.IssueParams{Lifetime: apikey.Period{Time: 10 * day}})
+	add("ends in 30 days", apikey.IssueParams{Lifetime: apikey.Period{Time: 30 * day}})
+	add("ends in 10 days, disabled", apikey.IssueParams{Lifetime: apikey.Period{Time: 10 * day}})
 	_, err = f.m.Disable(f.ctx, byName["ends in 10 days, disabled"])
 	f.no(err)
 	expiring := func(within time.Duration) []string {

@@ -97,7 +97,7 @@ func accessible(t *testing.T, l look) {
 		t.Fatal(err)
 	}
 	look("key/"+used.Key.ID, "rotating key that is disabled")
-	ended := s.keys.MustIssue(t, apikey.IssueParams{Owner: ada, Name: "ended", Lifetime: time.Second}).Key
+	ended := s.keys.MustIssue(t, apikey.IssueParams{Owner: ada, Name: "ended", Lifetime: apikey.Period{Time: time.Second}}).Key
 	s.keys.Advance(time.Minute)
 	look("key/"+ended.ID, "expired key")
 	long := s.issue("long").Key

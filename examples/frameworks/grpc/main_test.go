@@ -98,7 +98,7 @@ func TestGRPC(t *testing.T) {
 		return keys.MustIssue(t, p)
 	}
 	good, disabled, replaced, deleted := issue(apikey.IssueParams{}), issue(apikey.IssueParams{}), issue(apikey.IssueParams{}), issue(apikey.IssueParams{})
-	expired := issue(apikey.IssueParams{Lifetime: time.Hour})
+	expired := issue(apikey.IssueParams{Lifetime: apikey.Period{Time: time.Hour}})
 	local := issue(apikey.IssueParams{Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	elsewhere := issue(apikey.IssueParams{Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}})
 	stranger := apikeytest.New(t).MustIssue(t, apikey.IssueParams{Scopes: read})

@@ -91,9 +91,9 @@ func (k *acting) within(key Key) error {
 	case "":
 		return nil
 	case "scopes":
-		return &FieldError{Field: field, Problem: "must be among those of the key that is used", Err: ErrScope}
+		return &FieldError{Field: field, Code: "not_granted", Problem: "must be among those of the key that is used", Err: ErrScope}
 	}
-	return &FieldError{Field: field, Problem: "must stay within that of the key that is used", Err: ErrForbidden}
+	return &FieldError{Field: field, Code: "not_granted", Problem: "must stay within that of the key that is used", Err: ErrForbidden}
 }
 
 // bound gives a new key the networks of the acting one, and a rate that is

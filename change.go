@@ -37,7 +37,7 @@ func (h *handle) change(ctx context.Context, op operation, id string, opts []Cha
 		return Record{}, op.invalid
 	}
 	if slices.ContainsFunc(c.revisions, func(n int64) bool { return n < 1 }) {
-		return Record{}, &FieldError{Field: "revision", Problem: "must be at least 1"}
+		return Record{}, &FieldError{Field: "revision", Code: "out_of_range", Problem: "must be at least 1"}
 	}
 	turn := keyTurn(id)
 	if !op.retry {

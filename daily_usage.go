@@ -84,15 +84,15 @@ func emptyDays(from, until time.Time) ([]DayUsage, error) {
 		time  time.Time
 	}{{"from", from}, {"until", until}} {
 		if !storable(bound.time) {
-			return nil, &FieldError{Field: bound.field, Problem: "must be in the years 1970 to 9999"}
+			return nil, &FieldError{Field: bound.field, Code: "out_of_range", Problem: "must be in the years 1970 to 9999"}
 		}
 	}
 	if !from.Before(until) {
-		return nil, &FieldError{Field: "until", Problem: "must be after from"}
+		return nil, &FieldError{Field: "until", Code: "inconsistent", Problem: "must be after from"}
 	}
 	first, last := dayOf(from), dayOf(until.Add(-1))
 	if last.Sub(first) >= maxUsageDays*day {
-		return nil, &FieldError{Field: "until", Problem: fmt.Sprintf("must make at most %d days with from", maxUsageDays)}
+		return nil, &FieldError{Field: "until", Code: "out_of_range", Problem: fmt.Sprintf("must make at most %d days with from", maxUsageDays)}
 	}
 	days := make([]DayUsage, last.Sub(first)/day+1)
 	for i := range days {

@@ -98,9 +98,37 @@ var (
 	ErrAborted = errors.New("apikey: change was not made")
 )
 
-// FieldError says which input was refused and why. It never holds the input.
+// FieldError reports which input was rejected and why. It never contains the
+// input.
+//
+// Code is for programs, such as one that translates the reason. Problem can be
+// reworded in any version, a Code never changes its meaning. It is one of these,
+// and more may be added:
+//
+//   - required: must be given, and not be empty
+//   - malformed: does not have the form that the field needs
+//   - not_utf8: is not valid UTF-8
+//   - not_printable: contains characters that are not printable
+//   - outer_space: begins or ends with a space
+//   - double_space: contains two spaces in a row
+//   - too_many_marks: contains too many combining marks in a row
+//   - too_long: has too many bytes
+//   - too_short: has too few bytes
+//   - too_many: has too many elements
+//   - duplicate: contains the same element twice
+//   - negative: must not be negative
+//   - not_positive: must be greater than zero
+//   - out_of_range: is outside the range that the field allows
+//   - in_past: must be in the future
+//   - past_maximum: is later or longer than the maximum allows
+//   - inconsistent: contradicts another field
+//   - unknown_scope: is not one of Options.Scopes
+//   - not_granted: exceeds what the caller may give
+//   - read_only: can be set by a Manager only
+//   - other_owner: must be the owner of the OwnerManager, or empty
 type FieldError struct {
 	Field   string // as in the parameter's name: "owner", "scopes", "expires_at"
+	Code    string // stable: "required"
 	Problem string // for people: "must not be empty"
 	Err     error  // what errors.Is finds in it, or nil
 }

@@ -95,10 +95,10 @@ func (h *handle) Events(ctx context.Context, q EventQuery) (events []Event, err 
 		return nil, err
 	}
 	if q.After.Seq < 0 {
-		return nil, &FieldError{Field: "after", Problem: "must not be negative"}
+		return nil, &FieldError{Field: "after", Code: "negative", Problem: "must not be negative"}
 	}
 	if q.Before.Seq < 0 {
-		return nil, &FieldError{Field: "before", Problem: "must not be negative"}
+		return nil, &FieldError{Field: "before", Code: "negative", Problem: "must not be negative"}
 	}
 	if q.KeyID != "" {
 		if err := checkID(q.KeyID); err != nil {

@@ -44,7 +44,7 @@ func (h *handle) Find(ctx context.Context, accessKey string) (key Key, err error
 	}
 	cut := strings.LastIndexByte(accessKey, '_')
 	if cut < 0 || prefixProblem(accessKey[:cut]) != "" || len(accessKey)-cut-1 != credentialIDLen || !allBase62(accessKey[cut+1:]) {
-		return Key{}, &FieldError{Field: "access_key", Problem: "must be a prefix, an underscore and 16 letters and digits", Err: ErrNotFound}
+		return Key{}, &FieldError{Field: "access_key", Code: "malformed", Problem: "must be a prefix, an underscore and 16 letters and digits", Err: ErrNotFound}
 	}
 	credentialID := accessKey[cut+1:]
 	page, err := h.store.List(ctx, Query{Owner: h.owner, CredentialID: credentialID, IncludeDeleted: true, Limit: 1})

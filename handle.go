@@ -65,7 +65,7 @@ func (h *handle) ownOnly(owner *string) error {
 		return nil
 	}
 	if *owner != "" && *owner != h.owner {
-		return &FieldError{Field: "owner", Problem: "must be the owner that is logged in, or left out"}
+		return &FieldError{Field: "owner", Code: "other_owner", Problem: "must be the owner that is logged in, or left out"}
 	}
 	*owner = h.owner
 	return nil

@@ -39,10 +39,10 @@ func checkIdentifier(field, text string, max int) error {
 
 func checkRunes(field, text string, max int, joinerAt func(text string, at int) bool) error {
 	if len(text) > max {
-		return &FieldError{Field: field, Problem: "must have at most " + strconv.Itoa(max) + " bytes"}
+		return &FieldError{Field: field, Code: "too_long", Problem: "must have at most " + strconv.Itoa(max) + " bytes"}
 	}
 	if !utf8.ValidString(text) {
-		return &FieldError{Field: field, Problem: "must be valid UTF-8"}
+		return &FieldError{Field: field, Code: "not_utf8", Problem: "must be valid UTF-8"}
 	}
 	for at, r := range text {
 		if r == joiner || r == nonJoiner {
@@ -52,7 +52,7 @@ func checkRunes(field, text string, max int, joinerAt func(text string, at int) 
 		} else if unicode.IsPrint(r) && !invisible(r) {
 			continue
 		}
-		return &FieldError{Field: field, Problem: "must hold printable characters only"}
+		return &FieldError{Field: field, Code: "not_printable", Problem: "must hold printable characters only"}
 	}
 	return nil
 }
@@ -74,7 +74,7 @@ const blankSymbols = "\u2800\U00016fe4\U00013441\U00013442\U0001d159"
 // checkRequired is checkIdentifier for one that must not be empty.
 func checkRequired(field, text string, max int) error {
 	if text == "" {
-		return &FieldError{Field: field, Problem: "must not be empty"}
+		return &FieldError{Field: field, Code: "required", Problem: "must not be empty"}
 	}
 	return checkIdentifier(field, text, max)
 }
@@ -90,16 +90,16 @@ func checkActor(field, actor string) error { return checkText(field, actor, maxA
 // draw over others.
 func checkName(name string) error {
 	if name == "" {
-		return &FieldError{Field: "name", Problem: "must not be empty"}
+		return &FieldError{Field: "name", Code: "required", Problem: "must not be empty"}
 	}
 	if err := checkText("name", name, maxNameLen); err != nil {
 		return err
 	}
 	if name[0] == ' ' || name[len(name)-1] == ' ' {
-		return &FieldError{Field: "name", Problem: "must not begin or end with a space"}
+		return &FieldError{Field: "name", Code: "outer_space", Problem: "must not begin or end with a space"}
 	}
 	if strings.Contains(name, "  ") {
-		return &FieldError{Field: "name", Problem: "must not contain two spaces in a row"}
+		return &FieldError{Field: "name", Code: "double_space", Problem: "must not contain two spaces in a row"}
 	}
 	marks := 0
 	for _, r := range name {
@@ -109,7 +109,7 @@ func checkName(name string) error {
 			marks = 0
 		default:
 			if marks++; marks > 4 {
-				return &FieldError{Field: "name", Problem: "must not hold more than 4 combining marks in a row"}
+				return &FieldError{Field: "name", Code: "too_many_marks", Problem: "must not hold more than 4 combining marks in a row"}
 			}
 		}
 	}
@@ -120,7 +120,7 @@ func checkName(name string) error {
 // too: there is no such key.
 func checkID(id string) error {
 	if len(id) != keyIDLen || !allBase62(id) {
-		return &FieldError{Field: "id", Problem: "must be the 20 letters and digits of a key's id", Err: ErrNotFound}
+		return &FieldError{Field: "id", Code: "malformed", Problem: "must be the 20 letters and digits of a key's id", Err: ErrNotFound}
 	}
 	return nil
 }
@@ -128,11 +128,11 @@ func checkID(id string) error {
 func checkRate(r Rate) error {
 	switch {
 	case r.Requests < 0 || r.Period < 0:
-		return &FieldError{Field: "rate", Problem: "must not be negative"}
+		return &FieldError{Field: "rate", Code: "negative", Problem: "must not be negative"}
 	case r.Requests == 0 && r.Period != 0, r.Requests != 0 && r.Period == 0:
-		return &FieldError{Field: "rate", Problem: "must have both a number of requests and a period, or neither"}
+		return &FieldError{Field: "rate", Code: "inconsistent", Problem: "must have both a number of requests and a period, or neither"}
 	case r.Period%1000 != 0:
-		return &FieldError{Field: "rate", Problem: "must have a period of whole microseconds"}
+		return &FieldError{Field: "rate", Code: "malformed", Problem: "must have a period of whole microseconds"}
 	}
 	return nil
 }
@@ -151,14 +151,14 @@ func checkedMetadata(m map[string]string) (Metadata, error) {
 
 func checkMetadata(m map[string]string) error {
 	if len(m) > maxMetadata {
-		return &FieldError{Field: "metadata", Problem: fmt.Sprintf("must have at most %d entries", maxMetadata)}
+		return &FieldError{Field: "metadata", Code: "too_many", Problem: fmt.Sprintf("must have at most %d entries", maxMetadata)}
 	}
 	for key, value := range m {
 		if checkRequired("metadata", key, maxMetadataKeyLen) != nil {
-			return &FieldError{Field: "metadata", Problem: "must have keys of 1 to 64 bytes of printable text"}
+			return &FieldError{Field: "metadata", Code: "malformed", Problem: "must have keys of 1 to 64 bytes of printable text"}
 		}
 		if checkText("metadata", value, maxMetadataValueLen) != nil {
-			return &FieldError{Field: "metadata", Problem: "must have values of at most 500 bytes of printable text"}
+			return &FieldError{Field: "metadata", Code: "malformed", Problem: "must have values of at most 500 bytes of printable text"}
 		}
 	}
 	return nil
@@ -168,7 +168,7 @@ func checkMetadata(m map[string]string) error {
 func checkPage(limit *int) error {
 	switch {
 	case *limit < 0:
-		return &FieldError{Field: "limit", Problem: "must not be negative"}
+		return &FieldError{Field: "limit", Code: "negative", Problem: "must not be negative"}
 	case *limit == 0:
 		*limit = defaultPage
 	case *limit > maxPage:

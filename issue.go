@@ -89,7 +89,7 @@ func (h *handle) Issue(ctx context.Context, p IssueParams, opts ...ChangeOption)
 		return Issued{}, err
 	}
 	if len(c.revisions) > 0 {
-		return Issued{}, &FieldError{Field: "revision", Problem: "must not be given for a new key"}
+		return Issued{}, &FieldError{Field: "revision", Code: "inconsistent", Problem: "must not be given for a new key"}
 	}
 	if err := checkOwner(p.Owner); err != nil {
 		return Issued{}, err
@@ -184,7 +184,7 @@ func (m *core) expiry(p IssueParams, c cause) (time.Time, error) {
 	now := c.at
 	switch {
 	case !p.ExpiresAt.IsZero() && p.Lifetime != Period{}:
-		return time.Time{}, &FieldError{Field: "lifetime", Problem: "must not be set together with expires_at"}
+		return time.Time{}, &FieldError{Field: "lifetime", Code: "inconsistent", Problem: "must not be set together with expires_at"}
 	case !p.ExpiresAt.IsZero():
 		return m.checkExpiry("expires_at", p.ExpiresAt, now, now)
 	case p.Lifetime != Period{}:
@@ -206,13 +206,13 @@ func (m *core) defaultExpiry(now time.Time) time.Time {
 // created at an instant may have.
 func (m *core) checkExpiry(field string, end, created, now time.Time) (time.Time, error) {
 	if end.After(lastExpiry) {
-		return time.Time{}, &FieldError{Field: field, Problem: "must not end after 9999-12-31T00:00:00Z"}
+		return time.Time{}, &FieldError{Field: field, Code: "past_maximum", Problem: "must not end after 9999-12-31T00:00:00Z"}
 	}
 	if !end.After(now) || !microseconds(end).After(now) {
-		return time.Time{}, &FieldError{Field: field, Problem: "must end at least a microsecond from now"}
+		return time.Time{}, &FieldError{Field: field, Code: "in_past", Problem: "must end at least a microsecond from now"}
 	}
 	if end.After(m.options.MaxLifetime.AddTo(created)) {
-		return time.Time{}, &FieldError{Field: field, Problem: "must not end after the longest lifetime allowed"}
+		return time.Time{}, &FieldError{Field: field, Code: "past_maximum", Problem: "must not end after the longest lifetime allowed"}
 	}
 	return microseconds(end), nil
 }

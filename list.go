@@ -38,7 +38,7 @@ func (h *handle) list(ctx context.Context, q Query, keep func(*Key) bool, damage
 		return nil, err
 	}
 	if q.After != "" && checkID(q.After) != nil {
-		return nil, &FieldError{Field: "after", Problem: "must be the id of a key"}
+		return nil, &FieldError{Field: "after", Code: "malformed", Problem: "must be the id of a key"}
 	}
 	if q.CredentialID != "" {
 		if err := checkCredentialID("credential_id", q.CredentialID); err != nil {
@@ -50,7 +50,7 @@ func (h *handle) list(ctx context.Context, q Query, keep func(*Key) bool, damage
 			continue
 		}
 		if !storable(*t) {
-			return nil, &FieldError{Field: "query", Problem: "must hold times of the years 1970 to 9999"}
+			return nil, &FieldError{Field: "query", Code: "out_of_range", Problem: "must hold times of the years 1970 to 9999"}
 		}
 		*t = microseconds(*t)
 	}
@@ -108,7 +108,7 @@ func (m *Manager) Expiring(ctx context.Context, within time.Duration, q Query) (
 	defer wrap(&err, "expiring", "")
 	return m.due(ctx, func(now time.Time) (Query, error) {
 		if within <= 0 {
-			return Query{}, &FieldError{Field: "within", Problem: "must be positive"}
+			return Query{}, &FieldError{Field: "within", Code: "not_positive", Problem: "must be positive"}
 		}
 		until := earlier(now.Add(within), lastExpiry.Add(time.Microsecond))
 		return Query{ExpiresFrom: now, ExpiresBefore: until, Owner: q.Owner, After: q.After, Limit: q.Limit}, nil

@@ -108,7 +108,7 @@ func New(store Store, options *Options) (_ *Manager, err error) {
 		o.Prefix = "ak"
 	}
 	if problem := prefixProblem(o.Prefix); problem != "" {
-		return nil, &FieldError{Field: "prefix", Problem: problem}
+		return nil, &FieldError{Field: "prefix", Code: "malformed", Problem: problem}
 	}
 	for _, p := range []struct {
 		field  string
@@ -128,21 +128,21 @@ func New(store Store, options *Options) (_ *Manager, err error) {
 		}
 	}
 	if start := time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC); o.Lifetime.AddTo(start).After(o.MaxLifetime.AddTo(start)) {
-		return nil, &FieldError{Field: "lifetime", Problem: "must not be longer than max_lifetime"}
+		return nil, &FieldError{Field: "lifetime", Code: "past_maximum", Problem: "must not be longer than max_lifetime"}
 	}
 	if o.MaxKeysPerOwner < 0 {
-		return nil, &FieldError{Field: "max_keys_per_owner", Problem: "must not be negative"}
+		return nil, &FieldError{Field: "max_keys_per_owner", Code: "negative", Problem: "must not be negative"}
 	}
 	if o.ReissueLimit != nil {
 		m.reissueLimit = *o.ReissueLimit
 		if m.reissueLimit.N < 0 || m.reissueLimit.N > maxHistory/2 || m.reissueLimit.N > 0 && m.reissueLimit.Window <= 0 || m.reissueLimit.Window < 0 {
-			return nil, &FieldError{Field: "reissue_limit", Problem: "must be 1 to 50 in a positive window, or 0"}
+			return nil, &FieldError{Field: "reissue_limit", Code: "out_of_range", Problem: "must be 1 to 50 in a positive window, or 0"}
 		}
 	}
 	if o.OwnerTokenLimit != nil {
 		m.tokenLimit = *o.OwnerTokenLimit
 		if n := m.tokenLimit.N; n < 0 || n > 1_000_000 || m.tokenLimit.Window < time.Duration(n)*time.Microsecond {
-			return nil, &FieldError{Field: "owner_token_limit", Problem: "must be 1 to 1000000 in a window of at least as many microseconds, or 0"}
+			return nil, &FieldError{Field: "owner_token_limit", Code: "out_of_range", Problem: "must be 1 to 1000000 in a window of at least as many microseconds, or 0"}
 		}
 	}
 	if o.Scopes != nil {
@@ -187,7 +187,7 @@ func isNil(store Store) bool {
 	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
 }
 
-var errNoStore = &FieldError{Field: "store", Problem: "must not be nil", Err: ErrAborted}
+var errNoStore = &FieldError{Field: "store", Code: "required", Problem: "must not be nil", Err: ErrAborted}
 
 // Check reports problems at startup that would otherwise surface on requests:
 // a store that is not fit for use (see Store.Check), a wrong clock (ErrClock),

@@ -87,7 +87,7 @@ func (m *Metadata) UnmarshalJSON(b []byte) error {
 	}
 	var values map[string]string
 	if err := json.Unmarshal(b, &values); err != nil {
-		return &FieldError{Field: "metadata", Problem: "must be an object of texts"}
+		return &FieldError{Field: "metadata", Code: "malformed", Problem: "must be an object of texts"}
 	}
 	*m = NewMetadata(values)
 	return nil

@@ -22,7 +22,7 @@ const maxNetworks = 100
 // than 100, with a *FieldError for "networks".
 func NewNetworks(prefixes ...netip.Prefix) (Networks, error) {
 	if len(prefixes) > maxNetworks {
-		return Networks{}, &FieldError{Field: "networks", Problem: "must be at most 100"}
+		return Networks{}, &FieldError{Field: "networks", Code: "too_many", Problem: "must be at most 100"}
 	}
 	var list []netip.Prefix
 	for _, p := range prefixes {
@@ -30,7 +30,7 @@ func NewNetworks(prefixes ...netip.Prefix) (Networks, error) {
 			p = netip.PrefixFrom(addr.Unmap(), p.Bits()-96)
 		}
 		if !p.IsValid() || p.Addr().Is4In6() {
-			return Networks{}, &FieldError{Field: "networks", Problem: "must hold valid address prefixes"}
+			return Networks{}, &FieldError{Field: "networks", Code: "malformed", Problem: "must hold valid address prefixes"}
 		}
 		list = append(list, p.Masked())
 	}
@@ -49,7 +49,7 @@ func ParseNetworks(text string) (Networks, error) {
 		if err != nil {
 			addr, err := netip.ParseAddr(field)
 			if err != nil || addr.Zone() != "" {
-				return Networks{}, &FieldError{Field: "networks", Problem: "must hold address prefixes like 192.0.2.0/24 or addresses"}
+				return Networks{}, &FieldError{Field: "networks", Code: "malformed", Problem: "must hold address prefixes like 192.0.2.0/24 or addresses"}
 			}
 			p = netip.PrefixFrom(addr, addr.BitLen())
 		}
@@ -124,13 +124,13 @@ func (n *Networks) UnmarshalJSON(b []byte) error {
 	}
 	var list []string
 	if err := json.Unmarshal(b, &list); err != nil {
-		return &FieldError{Field: "networks", Problem: "must be an array of texts"}
+		return &FieldError{Field: "networks", Code: "malformed", Problem: "must be an array of texts"}
 	}
 	var prefixes []netip.Prefix
 	for _, text := range list {
 		one, err := ParseNetworks(text)
 		if err != nil || one.Len() != 1 {
-			return &FieldError{Field: "networks", Problem: "must hold address prefixes like 192.0.2.0/24 or addresses"}
+			return &FieldError{Field: "networks", Code: "malformed", Problem: "must hold address prefixes like 192.0.2.0/24 or addresses"}
 		}
 		prefixes = append(prefixes, one.list...)
 	}

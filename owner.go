@@ -78,7 +78,7 @@ func (m *Manager) changeOwner(ctx context.Context, name, id string, rule ownerRu
 		return Owner{}, err
 	}
 	if slices.ContainsFunc(c.revisions, func(n int64) bool { return n < 0 }) {
-		return Owner{}, &FieldError{Field: "revision", Problem: "must not be negative"}
+		return Owner{}, &FieldError{Field: "revision", Code: "negative", Problem: "must not be negative"}
 	}
 	err = m.attempts(ctx, ownerTurn(id), func(ctx context.Context) (lost bool, err error) {
 		if owner, err = m.readOwner(ctx, id); err != nil {

@@ -67,7 +67,7 @@ func (o *OwnerManager) configure(options *OwnerOptions) (err error) {
 	}
 	if options.SelfRotation != 0 {
 		if err := checkOverlap(options.SelfRotation); err != nil {
-			return &FieldError{Field: "self_rotation", Problem: "must be at least a microsecond, or 0"}
+			return &FieldError{Field: "self_rotation", Code: "not_positive", Problem: "must be at least a microsecond, or 0"}
 		}
 	}
 	o.may.rate, o.may.selfRotation = options.Rate, options.SelfRotation

@@ -30,7 +30,7 @@ func newRing(peppers []Secret) (pepper.Ring, error) {
 	}
 	ring, problem := pepper.NewRing(secrets)
 	if problem != nil {
-		return nil, &FieldError{Field: problem.Field, Problem: problem.Text}
+		return nil, &FieldError{Field: problem.Field, Code: problem.Code, Problem: problem.Text}
 	}
 	return ring, nil
 }

@@ -25,10 +25,10 @@ func (p Period) SubtractFrom(t time.Time) time.Time {
 func checkPeriod(field string, p Period) error {
 	const years = 9999
 	if p.Years < 0 || p.Months < 0 || p.Days < 0 || p.Time < 0 || p == (Period{}) {
-		return &FieldError{Field: field, Problem: "must be positive"}
+		return &FieldError{Field: field, Code: "not_positive", Problem: "must be positive"}
 	}
 	if p.Years > years || p.Months > 12*years || p.Days > 366*years {
-		return &FieldError{Field: field, Problem: "must be at most 9999 years"}
+		return &FieldError{Field: field, Code: "out_of_range", Problem: "must be at most 9999 years"}
 	}
 	return nil
 }

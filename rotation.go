@@ -91,7 +91,7 @@ func (h *handle) ExtendRotation(ctx context.Context, id string, overlap time.Dur
 
 func checkOverlap(overlap time.Duration) error {
 	if overlap < time.Microsecond {
-		return &FieldError{Field: "overlap", Problem: "must be at least a microsecond"}
+		return &FieldError{Field: "overlap", Code: "not_positive", Problem: "must be at least a microsecond"}
 	}
 	return nil
 }

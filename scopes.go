@@ -29,11 +29,11 @@ const (
 // and more than 100, with a *FieldError for "scopes".
 func NewScopes(scopes ...string) (Scopes, error) {
 	if len(scopes) > maxScopes {
-		return Scopes{}, &FieldError{Field: "scopes", Problem: "must be at most 100"}
+		return Scopes{}, &FieldError{Field: "scopes", Code: "too_many", Problem: "must be at most 100"}
 	}
 	for _, s := range scopes {
 		if problem := scopeProblem(s); problem != "" {
-			return Scopes{}, &FieldError{Field: "scopes", Problem: problem}
+			return Scopes{}, &FieldError{Field: "scopes", Code: "malformed", Problem: problem}
 		}
 	}
 	sorted := slices.Compact(slices.Sorted(slices.Values(scopes)))
@@ -80,7 +80,7 @@ func (m *core) checkKnown(scopes, already Scopes) error {
 			known = known || covers(scope, one)
 		}
 		if !known {
-			return &FieldError{Field: "scopes", Problem: "must be among the scopes that exist"}
+			return &FieldError{Field: "scopes", Code: "unknown_scope", Problem: "must be among the scopes that exist"}
 		}
 	}
 	return nil
@@ -147,7 +147,7 @@ func (s *Scopes) UnmarshalJSON(b []byte) error {
 	}
 	var list []string
 	if err := json.Unmarshal(b, &list); err != nil {
-		return &FieldError{Field: "scopes", Problem: "must be an array of texts"}
+		return &FieldError{Field: "scopes", Code: "malformed", Problem: "must be an array of texts"}
 	}
 	scopes, err := NewScopes(list...)
 	if err == nil {

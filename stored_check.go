@@ -46,7 +46,7 @@ func (r Record) Check() error {
 		return err
 	}
 	if k.Locked && k.DisabledAt.IsZero() {
-		return &FieldError{Field: "locked", Problem: "must not be set without disabled_at"}
+		return &FieldError{Field: "locked", Code: "inconsistent", Problem: "must not be set without disabled_at"}
 	}
 	if err := checkTimes([]timeField{
 		{"created_at", k.CreatedAt, true}, {"deleted_at", k.DeletedAt, false},
@@ -54,7 +54,7 @@ func (r Record) Check() error {
 		return err
 	}
 	if len(r.Credentials) > maxHistory {
-		return &FieldError{Field: "credentials", Problem: "must be at most 100"}
+		return &FieldError{Field: "credentials", Code: "too_many", Problem: "must be at most 100"}
 	}
 	for i := range r.Credentials {
 		if err := r.Credentials[i].check(); err != nil {
@@ -62,21 +62,21 @@ func (r Record) Check() error {
 		}
 		for j := range i {
 			if r.Credentials[i].ID == r.Credentials[j].ID {
-				return &FieldError{Field: "credentials", Problem: "must each have an id of its own"}
+				return &FieldError{Field: "credentials", Code: "duplicate", Problem: "must each have an id of its own"}
 			}
 		}
 	}
 	current := r.credential(k.CredentialID)
 	switch {
 	case current == nil:
-		return &FieldError{Field: "credential_id", Problem: "must be that of a credential"}
+		return &FieldError{Field: "credential_id", Code: "inconsistent", Problem: "must be that of a credential"}
 	case current.Prefix != k.Prefix || !current.CreatedAt.Equal(k.IssuedAt) || !current.ExpiresAt.Equal(k.ExpiresAt):
-		return &FieldError{Field: "credential_id", Problem: "must have the prefix and the times of its credential"}
+		return &FieldError{Field: "credential_id", Code: "inconsistent", Problem: "must have the prefix and the times of its credential"}
 	case k.RetiringID != "" && (k.RetiringID == k.CredentialID || r.credential(k.RetiringID) == nil):
-		return &FieldError{Field: "retiring_id", Problem: "must be that of another credential"}
+		return &FieldError{Field: "retiring_id", Code: "inconsistent", Problem: "must be that of another credential"}
 	}
 	if len(r.IssueHash) != 0 && len(r.IssueHash) != sha256.Size {
-		return &FieldError{Field: "issue_hash", Problem: "must have the length of a hash"}
+		return &FieldError{Field: "issue_hash", Code: "malformed", Problem: "must have the length of a hash"}
 	}
 	return checkSeal(r.Seal)
 }
@@ -97,7 +97,7 @@ func (c *Credential) check() error {
 		return err
 	}
 	if problem := prefixProblem(c.Prefix); problem != "" {
-		return &FieldError{Field: "prefix", Problem: problem}
+		return &FieldError{Field: "prefix", Code: "malformed", Problem: problem}
 	}
 	if err := checkTimes([]timeField{
 		{"created_at", c.CreatedAt, true}, {"expires_at", c.ExpiresAt, true},
@@ -107,18 +107,18 @@ func (c *Credential) check() error {
 	}
 	switch {
 	case len(c.PepperID) > maxOpaqueLen || c.Scheme == pepper.Scheme && len(c.PepperID) != pepper.IDLen:
-		return &FieldError{Field: "pepper_id", Problem: "must be that of a pepper"}
+		return &FieldError{Field: "pepper_id", Code: "malformed", Problem: "must be that of a pepper"}
 	case len(c.Digest) > maxOpaqueLen || c.Scheme == pepper.Scheme && len(c.Digest) != pepper.DigestLen:
-		return &FieldError{Field: "digest", Problem: "must have the length of a digest"}
+		return &FieldError{Field: "digest", Code: "malformed", Problem: "must have the length of a digest"}
 	case c.Uses < 0 || c.Uses > maxUses || c.Uses == 0 && !c.LastUsedAt.IsZero():
-		return &FieldError{Field: "uses", Problem: "must not be negative, more than 2^53, nor 0 with last_used_at"}
+		return &FieldError{Field: "uses", Code: "out_of_range", Problem: "must not be negative, more than 2^53, nor 0 with last_used_at"}
 	}
 	return checkSeal(c.Seal)
 }
 
 func checkSeal(seal string) error {
 	if len(seal) > maxSealLen {
-		return &FieldError{Field: "seal", Problem: "must have at most 1000 bytes"}
+		return &FieldError{Field: "seal", Code: "too_long", Problem: "must have at most 1000 bytes"}
 	}
 	return nil
 }
@@ -130,7 +130,7 @@ func (o Owner) Check() error {
 		return err
 	}
 	if !o.HasCeiling && o.Ceiling.Len() > 0 {
-		return &FieldError{Field: "ceiling", Problem: "must not be set without has_ceiling"}
+		return &FieldError{Field: "ceiling", Code: "inconsistent", Problem: "must not be set without has_ceiling"}
 	}
 	if err := checkTimes([]timeField{{"tokens_until", o.TokensUntil, false}}); err != nil {
 		return err
@@ -146,7 +146,7 @@ func (o Owner) Check() error {
 // know. It does not look at the Position and Err.
 func (e Event) Check() error {
 	if e.Revision < 0 {
-		return &FieldError{Field: "revision", Problem: "must not be negative"}
+		return &FieldError{Field: "revision", Code: "negative", Problem: "must not be negative"}
 	}
 	if e.KeyID != "" {
 		if err := checkID(e.KeyID); err != nil {
@@ -192,7 +192,7 @@ func checkDisabled(at time.Time, by, reason string) error {
 		return err
 	}
 	if at.IsZero() && (by != "" || reason != "") {
-		return &FieldError{Field: "disabled_at", Problem: "must be set with disabled_by and disabled_reason"}
+		return &FieldError{Field: "disabled_at", Code: "inconsistent", Problem: "must be set with disabled_by and disabled_reason"}
 	}
 	if err := checkActor("disabled_by", by); err != nil {
 		return err
@@ -202,7 +202,7 @@ func checkDisabled(at time.Time, by, reason string) error {
 
 func checkCredentialID(field, id string) error {
 	if len(id) != credentialIDLen || !allBase62(id) {
-		return &FieldError{Field: field, Problem: "must have ids of 16 letters and digits"}
+		return &FieldError{Field: field, Code: "malformed", Problem: "must have ids of 16 letters and digits"}
 	}
 	return nil
 }
@@ -219,7 +219,7 @@ func checkTimes(times []timeField) error {
 			continue
 		}
 		if !storable(t.at) {
-			return &FieldError{Field: t.field, Problem: "must be a time of the years 1970 to 9999"}
+			return &FieldError{Field: t.field, Code: "out_of_range", Problem: "must be a time of the years 1970 to 9999"}
 		}
 	}
 	return nil

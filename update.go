@@ -39,7 +39,7 @@ func (h *handle) Update(ctx context.Context, id string, changes Changes, opts ..
 			return Event{}, err
 		}
 		if changes == (Changes{}) {
-			return Event{}, &FieldError{Field: "changes", Problem: "must not be empty"}
+			return Event{}, &FieldError{Field: "changes", Code: "required", Problem: "must not be empty"}
 		}
 		before, ended := r.Key, ""
 		if err := h.apply(&r.Key, changes, c); err != nil {
@@ -87,18 +87,18 @@ func (h *handle) apply(k *Key, changes Changes, c cause) error {
 		}
 		for scope := range scopes.All() {
 			if h.confined && !(h.may.scopes.Allows(scope) && c.owner.allows(scope)) && !k.Scopes.Allows(scope) {
-				return &FieldError{Field: "scopes", Problem: "must be among those that you may give", Err: ErrScope}
+				return &FieldError{Field: "scopes", Code: "not_granted", Problem: "must be among those that you may give", Err: ErrScope}
 			}
 		}
 		k.Scopes = scopes
 	}
 	if h.confined && changes.Rate != nil && *changes.Rate != k.Rate {
-		return &FieldError{Field: "rate", Problem: "is set by the host", Err: ErrForbidden}
+		return &FieldError{Field: "rate", Code: "read_only", Problem: "is set by the host", Err: ErrForbidden}
 	}
 	if changes.Metadata != nil {
 		metadata, err := checkedMetadata(*changes.Metadata)
 		if h.confined && (err != nil || !metadata.Equal(k.Metadata)) {
-			err = &FieldError{Field: "metadata", Problem: "is set by the host", Err: ErrForbidden}
+			err = &FieldError{Field: "metadata", Code: "read_only", Problem: "is set by the host", Err: ErrForbidden}
 		}
 		if err != nil {
 			return err

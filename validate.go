@@ -153,9 +153,9 @@ func wellFormed(requirements []Requirement) error {
 	for i := range requirements {
 		switch requirements[i].kind {
 		case requireNothing:
-			return &FieldError{Field: "requirement", Problem: "must be made by Scope or From"}
+			return &FieldError{Field: "requirement", Code: "malformed", Problem: "must be made by Scope or From"}
 		case requireBadScope:
-			return &FieldError{Field: "scope", Problem: "must be a scope"}
+			return &FieldError{Field: "scope", Code: "malformed", Problem: "must be a scope"}
 		}
 	}
 	return nil

@@ -43,7 +43,7 @@ type Guard struct {
 func New(v apikey.Validator, options *Options) (*Guard, error) {
 	c, err := newConfig(options)
 	if err == nil && isNil(v) {
-		err = &apikey.FieldError{Field: "validator", Problem: "must not be nil"}
+		err = &apikey.FieldError{Field: "validator", Code: "required", Problem: "must not be nil"}
 	}
 	if err != nil {
 		return nil, err

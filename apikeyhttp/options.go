@@ -94,7 +94,7 @@ func newConfig(options *Options) (*config, error) {
 		return &c, nil
 	}
 	refuse := func(field, problem string) (*config, error) {
-		return nil, &apikey.FieldError{Field: field, Problem: problem}
+		return nil, &apikey.FieldError{Field: field, Code: "malformed", Problem: problem}
 	}
 	if options.Carriers >= carriers {
 		return refuse("carriers", "must be some of Bearer, Header, Basic and Query")

@@ -22,10 +22,12 @@ type Problem struct {
 	// Scope are the scopes that are needed, separated by spaces.
 	Scope string `json:"scope,omitempty"`
 
-	// Field is the part of the input that was rejected. KeyID is the key that
-	// an Idempotency-Key has created before, or that may have been changed.
-	Field string `json:"field,omitempty"`
-	KeyID string `json:"key_id,omitempty"`
+	// Field is the part of the input that was rejected, FieldCode why, as
+	// apikey.FieldError.Code. KeyID is the key that an Idempotency-Key has
+	// created before, or that may have been changed.
+	Field     string `json:"field,omitempty"`
+	FieldCode string `json:"field_code,omitempty"`
+	KeyID     string `json:"key_id,omitempty"`
 
 	// ViolatedPolicies are the names of the limits that were exceeded, as in
 	// draft-ietf-httpapi-ratelimit-headers-10.

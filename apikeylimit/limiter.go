@@ -60,19 +60,19 @@ func New(options *Options) (*Limiter, error) {
 		invalid = *o.Invalid
 	}
 	if l.fallback != (apikey.Rate{}) && !limits(l.fallback) {
-		return nil, &apikey.FieldError{Field: "default", Problem: mustBePositive}
+		return nil, &apikey.FieldError{Field: "default", Code: "not_positive", Problem: mustBePositive}
 	}
 	if invalid != (apikey.Rate{}) && !limits(invalid) {
-		return nil, &apikey.FieldError{Field: "invalid", Problem: mustBePositive}
+		return nil, &apikey.FieldError{Field: "invalid", Code: "not_positive", Problem: mustBePositive}
 	}
 	if o.MaxEntries < 0 {
-		return nil, &apikey.FieldError{Field: "max_entries", Problem: "must not be negative"}
+		return nil, &apikey.FieldError{Field: "max_entries", Code: "negative", Problem: "must not be negative"}
 	}
 	if o.MaxEntries == 0 {
 		o.MaxEntries = 100_000
 	}
 	if o.MaxWait < 0 {
-		return nil, &apikey.FieldError{Field: "max_wait", Problem: "must not be negative"}
+		return nil, &apikey.FieldError{Field: "max_wait", Code: "negative", Problem: "must not be negative"}
 	}
 	if o.MaxWait == 0 {
 		o.MaxWait = 5 * time.Second
@@ -104,7 +104,7 @@ func (l *Limiter) AllowKey(_ context.Context, key apikey.Key) (apikeyhttp.Quota,
 		return apikeyhttp.Quota{Allowed: true}, nil
 	}
 	if !limits(rate) {
-		err := &apikey.FieldError{Field: "rate", Problem: mustBePositive}
+		err := &apikey.FieldError{Field: "rate", Code: "not_positive", Problem: mustBePositive}
 		return apikeyhttp.Quota{}, fmt.Errorf("apikeylimit: key %s: %w", key.ID, err)
 	}
 	q := l.keys.take(key.ID, rate)

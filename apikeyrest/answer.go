@@ -75,9 +75,13 @@ func (r refusal) Error() string { return "apikeyrest: " + r.answer.Code }
 
 // refuseField refuses a part of the request. The field and the problem are
 // constants, or made of them.
-func refuseField(field, problem string) refusal {
+func refuseField(field, problem string) refusal { return refuseFieldAs(field, "malformed", problem) }
+
+// refuseFieldAs refuses a part of the request, with a code of
+// apikey.FieldError.
+func refuseFieldAs(field, code, problem string) refusal {
 	return refusal{answer: &apikeyhttp.Problem{
-		Status: 400, Code: "invalid_field", Field: field, Detail: field + " " + problem + ".",
+		Status: 400, Code: "invalid_field", Field: field, FieldCode: code, Detail: field + " " + problem + ".",
 	}}
 }
 
@@ -99,10 +103,10 @@ func answerTo(err error) *apikeyhttp.Problem {
 	status, code := apikeyhttp.StatusOf(err)
 	if field, ok := errors.AsType[*apikey.FieldError](err); ok && status == http.StatusBadRequest {
 		if field.Field == "changes" {
-			return refuseField("body", "must change something").answer
+			return refuseFieldAs("body", "required", "must change something").answer
 		}
 		if name := inputs[field.Field]; name != "" {
-			return refuseField(name, field.Problem).answer
+			return refuseFieldAs(name, field.Code, field.Problem).answer
 		}
 		return answerServerError // Options.Owner or OwnerOptions returned it
 	}

@@ -61,7 +61,7 @@ type Options struct {
 // invalid. Its fields are "manager", "options" (nil), "owner" and "origins".
 func New(m *apikey.Manager, o *Options) (http.Handler, error) {
 	refuse := func(field, problem string) (http.Handler, error) {
-		return nil, &apikey.FieldError{Field: field, Problem: problem}
+		return nil, &apikey.FieldError{Field: field, Code: "malformed", Problem: problem}
 	}
 	switch {
 	case m == nil:

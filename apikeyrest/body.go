@@ -118,7 +118,7 @@ func readMembers(raw []byte, known []string) (map[string]json.RawMessage, error)
 			return nil, refuseField("body", "must not hold other members than "+strings.Join(known, ", "))
 		}
 		if _, again := members[name]; again {
-			return nil, refuseField(name, "must not stand more than once")
+			return nil, refuseFieldAs(name, "duplicate", "must not stand more than once")
 		}
 		members[name] = value
 	}
@@ -145,15 +145,17 @@ func (b *body) clearable(name string) *body {
 
 func (b *body) required(name string) *body {
 	if !b.has(name) {
-		b.refuse(name, "must not be left out")
+		b.refuseAs(name, "required", "must not be left out")
 	}
 	return b
 }
 
 // refuse keeps the first error.
-func (b *body) refuse(field, problem string) {
+func (b *body) refuse(field, problem string) { b.refuseAs(field, "malformed", problem) }
+
+func (b *body) refuseAs(field, code, problem string) {
 	if b.err == nil {
-		b.err = refuseField(field, problem)
+		b.err = refuseFieldAs(field, code, problem)
 	}
 }
 
@@ -202,11 +204,11 @@ func (b *body) array(name string, unmarshal func([]byte) error) {
 		return
 	}
 	if err := unmarshal(value); err != nil {
-		problem := "must be an array of strings"
+		code, problem := "malformed", "must be an array of strings"
 		if field, ok := errors.AsType[*apikey.FieldError](err); ok {
-			problem = field.Problem
+			code, problem = field.Code, field.Problem
 		}
-		b.refuse(name, problem)
+		b.refuseAs(name, code, problem)
 	}
 }
 

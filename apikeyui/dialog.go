@@ -216,7 +216,11 @@ func (f *form) refused(err error) bool {
 	}
 	field, ok := fields[refused.Field]
 	if ok {
-		f.Problems[field] = "field." + refused.Problem
+		text := "field." + refused.Code
+		if own := text + "." + field; english[own] != "" {
+			text = own
+		}
+		f.Problems[field] = text
 	}
 	return ok
 }

@@ -23,7 +23,7 @@ import (
 // (together with a header or footer).
 func New(m *apikey.Manager, o *Options) (http.Handler, error) {
 	if m == nil {
-		return nil, &apikey.FieldError{Field: "manager", Problem: "must not be nil"}
+		return nil, &apikey.FieldError{Field: "manager", Code: "required", Problem: "must not be nil"}
 	}
 	if err := o.check(); err != nil {
 		return nil, err

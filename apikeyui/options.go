@@ -114,7 +114,7 @@ type Page struct {
 // check returns the error of New for the options, or nil.
 func (o *Options) check() error {
 	refuse := func(field, problem string) error {
-		return &apikey.FieldError{Field: field, Problem: problem}
+		return &apikey.FieldError{Field: field, Code: "malformed", Problem: problem}
 	}
 	if o == nil {
 		return refuse("options", "must not be nil")

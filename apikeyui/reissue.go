@@ -164,7 +164,7 @@ func (v *visit) regenerate(key apikey.Key, f *form) (reply, error) {
 	case "":
 	case otherReason:
 		if reason == "" {
-			return reply{}, f.refuse("reason", "field.must not be empty")
+			return reply{}, f.refuse("reason", "field.required")
 		}
 	default:
 		i, err := strconv.Atoi(f.Choice)

@@ -31,7 +31,7 @@ func copyOf(texts Texts) Texts {
 func (t Texts) problem() string {
 	for name, text := range t {
 		known, ok := english[name]
-		if !ok && !strings.HasPrefix(name, "field.") && !strings.HasPrefix(name, "event.") {
+		if !ok && !strings.HasPrefix(name, "event.") {
 			return fmt.Sprintf("must not hold %q, which English has not", name)
 		}
 		if !utf8.ValidString(text) {
@@ -64,8 +64,8 @@ func values(text string) []string {
 func (t Texts) say(name string, pairs ...string) string {
 	text, ok := t[name]
 	if !ok {
-		// A problem that a newer Manager finds, or a kind of event that it
-		// writes, is better told in English than not at all.
+		// A kind of event that a newer Manager writes is better shown in
+		// English than not at all.
 		_, text, _ = strings.Cut(name, ".")
 	}
 	for i := 0; i+1 < len(pairs); i += 2 {

@@ -152,7 +152,7 @@ func newRing(peppers []apikey.Secret) (pepper.Ring, error) {
 	}
 	ring, problem := pepper.NewRing(secrets)
 	if problem != nil {
-		return nil, &apikey.FieldError{Field: problem.Field, Problem: problem.Text}
+		return nil, &apikey.FieldError{Field: problem.Field, Code: problem.Code, Problem: problem.Text}
 	}
 	return ring, nil
 }
@@ -161,7 +161,7 @@ func newRing(peppers []apikey.Secret) (pepper.Ring, error) {
 func checkNotNil(field string, value any) error {
 	v := reflect.ValueOf(value)
 	if value == nil || v.Kind() == reflect.Pointer && v.IsNil() {
-		return &apikey.FieldError{Field: field, Problem: "must not be nil"}
+		return &apikey.FieldError{Field: field, Code: "required", Problem: "must not be nil"}
 	}
 	return nil
 }
@@ -170,7 +170,7 @@ func checkNotNil(field string, value any) error {
 // the key that a name belongs to.
 func checkKeyID(id string) error {
 	if id == "" {
-		return &apikey.FieldError{Field: "id", Problem: "must not be empty"}
+		return &apikey.FieldError{Field: "id", Code: "required", Problem: "must not be empty"}
 	}
 	return apikey.OnceName{Name: "name", KeyID: id}.Check()
 }

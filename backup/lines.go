@@ -107,13 +107,13 @@ func (k *keyState) check() error {
 		for i, u := range days {
 			switch {
 			case !micros.Storable(u.Day) || !u.Day.Equal(u.Day.UTC().Truncate(24*time.Hour)):
-				return &apikey.FieldError{Field: "day", Problem: "must be the first instant of a day"}
+				return &apikey.FieldError{Field: "day", Code: "malformed", Problem: "must be the first instant of a day"}
 			case i > 0 && !days[i-1].Day.Before(u.Day):
-				return &apikey.FieldError{Field: "days", Problem: "must ascend"}
+				return &apikey.FieldError{Field: "days", Code: "inconsistent", Problem: "must ascend"}
 			case u.Uses < 1:
-				return &apikey.FieldError{Field: "uses", Problem: "must be positive on each day"}
+				return &apikey.FieldError{Field: "uses", Code: "not_positive", Problem: "must be positive on each day"}
 			case !micros.Storable(u.LastUsedAt):
-				return &apikey.FieldError{Field: "last_used_at", Problem: "must be set on each day"}
+				return &apikey.FieldError{Field: "last_used_at", Code: "required", Problem: "must be set on each day"}
 			}
 		}
 	}

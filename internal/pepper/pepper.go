@@ -106,6 +106,7 @@ type Ring []*Pepper
 // Problem says which of the secrets of a Ring is rejected, and why.
 type Problem struct {
 	Field string // "peppers" or "peppers[1]"
+	Code  string // as in apikey.FieldError
 	Text  string
 }
 
@@ -113,20 +114,20 @@ type Problem struct {
 // least one, each with 32 bytes or more, and none twice.
 func NewRing(secrets []string) (Ring, *Problem) {
 	if len(secrets) == 0 {
-		return nil, &Problem{"peppers", "must not be empty; to run without a pepper, list NoPepper()"}
+		return nil, &Problem{"peppers", "required", "must not be empty; to run without a pepper, list NoPepper()"}
 	}
 	var r Ring
 	for i, secret := range secrets {
 		field := "peppers[" + strconv.Itoa(i) + "]"
 		if secret == "" {
-			return nil, &Problem{field, "must not be empty"}
+			return nil, &Problem{field, "required", "must not be empty"}
 		}
 		if len(secret) < minLen {
-			return nil, &Problem{field, "must have at least 32 bytes"}
+			return nil, &Problem{field, "too_short", "must have at least 32 bytes"}
 		}
 		p := New(secret)
 		if r.Find(p.ID) != nil {
-			return nil, &Problem{field, "is listed twice"}
+			return nil, &Problem{field, "duplicate", "is listed twice"}
 		}
 		r = append(r, p)
 	}

@@ -90,7 +90,7 @@ func (i *integer) Scan(v any) error {
 		return err
 	}
 	*i = integer(n)
-	if n < 0 || number(*i) != n {
+	if number(*i) != n {
 		return damage("is out of range")
 	}
 	return nil
@@ -150,7 +150,7 @@ func (p *period) Scan(v any) error {
 	}
 	const unit = number(time.Microsecond)
 	*p = period(n * unit)
-	if n < 0 || number(*p)/unit != n {
+	if number(*p)/unit != n {
 		return damage("is out of range")
 	}
 	return nil

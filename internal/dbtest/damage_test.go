@@ -77,8 +77,6 @@ func TestDamage(t *testing.T) {
 		{"keys", "metadata", "null", whole, record.Key.ID},
 		{"keys", "metadata", `["` + canary + `"]`, whole, record.Key.ID},
 		{"keys", "metadata", `{"a": 1}`, whole, record.Key.ID},
-		{"keys", "rate_requests", int64(-1), whole, record.Key.ID},
-		{"keys", "rate_period", int64(-1), whole, record.Key.ID},
 		{"keys", "rate_period", int64(1 << 60), whole, record.Key.ID},
 		{"keys", "locked", int64(2), whole, record.Key.ID},
 		{"keys", "created_at", int64(253402300800000000), whole, record.Key.ID}, // the year 10000

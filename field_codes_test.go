@@ -38,12 +38,21 @@ func TestFieldCodes(t *testing.T) {
 			documented = documentedCodes(file)
 		}
 		ast.Inspect(file, func(n ast.Node) bool {
-			if literal, ok := n.(*ast.CompositeLit); ok && typeName(literal.Type) == "FieldError" {
-				code := codeOf(literal)
-				if code == "" {
+			literal, ok := n.(*ast.CompositeLit)
+			if !ok {
+				return true
+			}
+			switch typeName(literal.Type) {
+			case "Problem": // of package pepper, from which FieldErrors are made
+				if strings.HasPrefix(path, "internal/pepper/") {
+					used[codeAt(literal, 1)] = true
+				}
+			case "FieldError":
+				if code := codeOf(literal); code != "" {
+					used[code] = true
+				} else if !fromProblem(literal) {
 					t.Errorf("%s: a FieldError without a constant Code", files.Position(literal.Pos()))
 				}
-				used[code] = true
 			}
 			return true
 		})
@@ -82,6 +91,29 @@ func typeName(e ast.Expr) string {
 		return e.Sel.Name
 	}
 	return ""
+}
+
+// codeAt returns the code in a literal without names.
+func codeAt(literal *ast.CompositeLit, at int) string {
+	value, ok := literal.Elts[at].(*ast.BasicLit)
+	if !ok {
+		return ""
+	}
+	code, _ := strconv.Unquote(value.Value)
+	return code
+}
+
+// fromProblem reports whether the code is that of a Problem of package pepper.
+func fromProblem(literal *ast.CompositeLit) bool {
+	for _, element := range literal.Elts {
+		pair, ok := element.(*ast.KeyValueExpr)
+		if !ok || typeName(pair.Key) != "Code" {
+			continue
+		}
+		value, ok := pair.Value.(*ast.SelectorExpr)
+		return ok && typeName(value.X) == "problem" && value.Sel.Name == "Code"
+	}
+	return false
 }
 
 func codeOf(literal *ast.CompositeLit) string {

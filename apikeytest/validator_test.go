@@ -26,7 +26,7 @@ func TestAllow(t *testing.T) {
 	cancel()
 	inside, outside := netip.MustParseAddr("192.0.2.7"), netip.MustParseAddr("198.51.100.7")
 	long := time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC)
-	bad := &apikey.FieldError{Field: "scope", Problem: "must be a scope"}
+	bad := &apikey.FieldError{Field: "scope", Code: "malformed", Problem: "must be a scope"}
 
 	tests := []struct {
 		name  string

@@ -2,6 +2,7 @@ package apikey_test
 
 import (
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -41,6 +42,9 @@ func TestDependencies(t *testing.T) {
 		if dep == "net/http" || dep == "database/sql" {
 			t.Errorf("the root package depends on %s", dep)
 		}
+	}
+	if slices.Contains(golist(t, "-f", "{{join .Imports \" \"}}", module), "unsafe") {
+		t.Error("the root package imports unsafe")
 	}
 }
 

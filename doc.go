@@ -149,6 +149,9 @@
 // delete it. A key that its owner disables is not locked. To stop an owner from
 // having any working key, use [Manager.DisableOwner].
 //
+// [OwnerManager.Allowed] returns what an owner may do to a key now, for pages
+// that show only what would succeed.
+//
 // # Revisions and conflicts
 //
 // Every change of a key counts up [Key.Revision] and is written only over the

@@ -14,7 +14,8 @@ import (
 
 // Manager issues keys, validates them and carries them through their life. It
 // may do everything: hand OwnerManagers, from ForOwner, to code that acts for
-// one owner. A Manager is safe for concurrent use.
+// one owner. A Manager is safe for concurrent use. Every call of a zero Manager
+// returns an error.
 type Manager struct{ handle }
 
 // Options of a Manager. Peppers is required. The zero value of any other

@@ -8,7 +8,8 @@ import (
 // OwnerManager is a Manager confined to one owner. Give it to code that acts
 // for that owner. It has only the calls that an owner may make and sees only
 // the owner's keys: other keys are ErrNotFound, as if they did not exist. It
-// asks Options.Authorize before each call.
+// asks Options.Authorize before each call. Every call of a zero OwnerManager
+// returns an error.
 type OwnerManager struct{ handle }
 
 // OwnerOptions describe what an owner may give to its keys. Take them from

@@ -37,6 +37,7 @@ type Store interface {
 	// LookupResult.Rest, because the caller may not know the secret.
 	//
 	//   - Lookup returns the Credential with exactly that id, retired ones too, with its Key and the state of the Key's owner.
+	//   - Lookup returns what a validation needs: DisabledBy and DisabledReason of the Key are zero, and of the Owner all but ID, DisabledAt, HasCeiling and Ceiling.
 	//   - Lookup returns ErrNotFound for any other id.
 	Lookup(ctx context.Context, credentialID string) (LookupResult, error)
 
@@ -155,8 +156,8 @@ type Store interface {
 type LookupResult struct {
 	Credential Credential // the one asked for; its usage fields may be zero
 
-	// Key is as in a Record, Owner the state of Key.Owner. Both are zero if
-	// Rest is set.
+	// Key is as in a Record, Owner the state of Key.Owner, both without what no
+	// validation needs (see Lookup). Both are zero if Rest is set.
 	Key   Key
 	Owner Owner
 

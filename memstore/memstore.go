@@ -55,7 +55,9 @@ func (s *Store) Lookup(ctx context.Context, credentialID string) (m apikey.Looku
 		m.Credential.CreatedAt, m.Credential.ExpiresAt = micros.Time(c.createdAt), micros.Time(c.expiresAt)
 	}
 	c.copyRest(&m.Credential)
-	m.Owner = c.key.owner.state
+	m.Key.DisabledBy, m.Key.DisabledReason = "", ""
+	owner := &c.key.owner.state
+	m.Owner = apikey.Owner{ID: owner.ID, DisabledAt: owner.DisabledAt, HasCeiling: owner.HasCeiling, Ceiling: owner.Ceiling}
 	s.mu.RUnlock()
 	return m, nil
 }

@@ -80,5 +80,5 @@ func (s *Store) OnceNames(ctx context.Context, q apikey.OnceQuery) ([]apikey.Onc
 		first++
 	}
 	rest := s.once.ordered[first:]
-	return slices.Clone(rest[:min(q.Limit, len(rest))]), nil
+	return append([]apikey.OnceName(nil), rest[:min(q.Limit, len(rest))]...), nil // nil if there is none
 }

@@ -8,26 +8,26 @@ import (
 )
 
 // The columns of a key, a credential and an owner, in the order in which
-// scan.go reads them.
+// scan.go reads them: what a lookup needs comes first.
 const (
 	postgresKey = `
 		k.id, k.owner, k.name, k.scopes, k.networks, k.rate_requests, k.rate_period, k.metadata,
-		k.created_at, k.disabled_at, k.disabled_by, k.disabled_reason, k.locked, k.deleted_at,
+		k.created_at, k.disabled_at, k.locked, k.deleted_at,
 		k.prefix, k.credential_id, k.issued_at, k.expires_at, k.retiring_id, k.revision`
 
 	postgresCredential = `
 		c.id, c.prefix, c.created_at, c.expires_at, c.retire_before,
 		c.scheme, c.pepper_id, c.digest, c.seal`
 
-	postgresOwner = `
-		o.disabled_at, o.disabled_by, o.disabled_reason, o.has_ceiling, o.ceiling, o.tokens_until,
-		o.revision, o.nonce, o.seal`
+	postgresOwner = `o.disabled_at, o.has_ceiling, o.ceiling`
+
+	postgresOwnerState = postgresOwner + `, o.disabled_by, o.disabled_reason, o.tokens_until, o.revision, o.nonce, o.seal`
 
 	postgresEvent = `
 		e.seq, e.nonce, e.at, e.kind, e.key_id, e.owner, e.credential_id, e.old_credential_id,
 		e.old_expires_at, e.revision, e.actor, e.reason, e.data, e.seal`
 
-	postgresRecord = postgresKey + `, k.nonce, k.issue_hash, k.seal`
+	postgresRecord = postgresKey + `, k.disabled_by, k.disabled_reason, k.nonce, k.issue_hash, k.seal`
 
 	// One statement reads a whole record, so that it sees it at one moment.
 	postgresGet = `
@@ -105,7 +105,7 @@ var postgres = dialect{
 	retiredBefore: `k.id IN (SELECT c.key_id FROM apikey_credentials AS c
 		WHERE c.is_current = 0 AND c.expires_at < ?)`,
 
-	owner: `SELECT ` + postgresOwner + ` FROM apikey_owners AS o WHERE o.id = $1`,
+	owner: `SELECT ` + postgresOwnerState + ` FROM apikey_owners AS o WHERE o.id = $1`,
 
 	events: `SELECT ` + postgresEvent + ` FROM apikey_events AS e
 		WHERE e.seq > $1 AND e.seq < $2 ORDER BY e.seq LIMIT $3`,

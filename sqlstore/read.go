@@ -181,7 +181,7 @@ func (s *Store) Owner(ctx context.Context, id string) (apikey.Owner, error) {
 func (s *Store) tryOwner(ctx context.Context, db querier, id string) (apikey.Owner, error) {
 	owner := apikey.Owner{ID: id}
 	row := db.QueryRowContext(ctx, s.dialect.owner, id)
-	err := row.Scan(ownerColumns(nil, &owner)...)
+	err := row.Scan(ownerStateColumns(&owner)...)
 	if s.absent(err) {
 		err = nil
 	}

@@ -215,14 +215,14 @@ func keyColumns(k *apikey.Key) []any {
 		(*text)(&k.ID), (*text)(&k.Owner), (*text)(&k.Name),
 		(*scopes)(&k.Scopes), (*networks)(&k.Networks),
 		(*integer)(&k.Rate.Requests), (*period)(&k.Rate.Period), (*pairs)(&k.Metadata),
-		(*instant)(&k.CreatedAt), (*instant)(&k.DisabledAt), (*text)(&k.DisabledBy), (*text)(&k.DisabledReason),
+		(*instant)(&k.CreatedAt), (*instant)(&k.DisabledAt),
 		(*flag)(&k.Locked), (*instant)(&k.DeletedAt),
 		(*text)(&k.Prefix), (*text)(&k.CredentialID), (*instant)(&k.IssuedAt), (*instant)(&k.ExpiresAt),
 		(*text)(&k.RetiringID), (*number)(&k.Revision))
 }
 
 func recordColumns(r *apikey.Record) []any {
-	return append(keyColumns(&r.Key), (*nonce)(&r.Nonce), (*blob)(&r.IssueHash), (*blob)(&r.Seal))
+	return append(keyColumns(&r.Key), (*text)(&r.Key.DisabledBy), (*text)(&r.Key.DisabledReason), (*nonce)(&r.Nonce), (*blob)(&r.IssueHash), (*blob)(&r.Seal))
 }
 
 func credentialColumns(to []any, c *apikey.Credential) []any {
@@ -233,9 +233,12 @@ func credentialColumns(to []any, c *apikey.Credential) []any {
 }
 
 func ownerColumns(to []any, o *apikey.Owner) []any {
-	return append(to,
-		(*instant)(&o.DisabledAt), (*text)(&o.DisabledBy), (*text)(&o.DisabledReason),
-		(*flag)(&o.HasCeiling), (*scopes)(&o.Ceiling), (*instant)(&o.TokensUntil),
+	return append(to, (*instant)(&o.DisabledAt), (*flag)(&o.HasCeiling), (*scopes)(&o.Ceiling))
+}
+
+func ownerStateColumns(o *apikey.Owner) []any {
+	return append(ownerColumns(nil, o),
+		(*text)(&o.DisabledBy), (*text)(&o.DisabledReason), (*instant)(&o.TokensUntil),
 		(*number)(&o.Revision), (*nonce)(&o.Nonce), (*blob)(&o.Seal))
 }
 

@@ -8,26 +8,26 @@ import (
 )
 
 // The columns of a key, a credential and an owner, in the order in which
-// scan.go reads them.
+// scan.go reads them: what a lookup needs comes first.
 const (
 	sqliteKey = `
 		k.id, k.owner, k.name, k.scopes, k.networks, k.rate_requests, k.rate_period, k.metadata,
-		k.created_at, k.disabled_at, k.disabled_by, k.disabled_reason, k.locked, k.deleted_at,
+		k.created_at, k.disabled_at, k.locked, k.deleted_at,
 		k.prefix, k.credential_id, k.issued_at, k.expires_at, k.retiring_id, k.revision`
 
 	sqliteCredential = `
 		c.id, c.prefix, c.created_at, c.expires_at, c.retire_before,
 		c.scheme, c.pepper_id, c.digest, c.seal`
 
-	sqliteOwner = `
-		o.disabled_at, o.disabled_by, o.disabled_reason, o.has_ceiling, o.ceiling, o.tokens_until,
-		o.revision, o.nonce, o.seal`
+	sqliteOwner = `o.disabled_at, o.has_ceiling, o.ceiling`
+
+	sqliteOwnerState = sqliteOwner + `, o.disabled_by, o.disabled_reason, o.tokens_until, o.revision, o.nonce, o.seal`
 
 	sqliteEvent = `
 		e.seq, e.nonce, e.at, e.kind, e.key_id, e.owner, e.credential_id, e.old_credential_id,
 		e.old_expires_at, e.revision, e.actor, e.reason, e.data, e.seal`
 
-	sqliteRecord = sqliteKey + `, k.nonce, k.issue_hash, k.seal`
+	sqliteRecord = sqliteKey + `, k.disabled_by, k.disabled_reason, k.nonce, k.issue_hash, k.seal`
 
 	// One statement reads a whole record, so that it sees it at one moment.
 	sqliteGet = `
@@ -109,7 +109,7 @@ var sqlite = dialect{
 	retiredBefore: `k.id IN (SELECT c.key_id FROM apikey_credentials AS c
 		WHERE c.is_current = 0 AND c.expires_at < ?)`,
 
-	owner: `SELECT ` + sqliteOwner + ` FROM apikey_owners AS o WHERE o.id = ?`,
+	owner: `SELECT ` + sqliteOwnerState + ` FROM apikey_owners AS o WHERE o.id = ?`,
 
 	events: `SELECT ` + sqliteEvent + ` FROM apikey_events AS e
 		WHERE e.seq > ? AND e.seq < ? ORDER BY e.seq LIMIT ?`,

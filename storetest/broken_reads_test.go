@@ -13,6 +13,15 @@ import (
 
 // brokenReads differ from memstore in what a read returns.
 var brokenReads = []broken{
+	{"Lookup returns who disabled a key", "lookup returns no more than needed", detailed(func(m *apikey.LookupResult, r apikey.Record, _ apikey.Owner) {
+		m.Key.DisabledBy = r.Key.DisabledBy
+	})},
+	{"Lookup returns why a key is disabled", "lookup returns no more than needed", detailed(func(m *apikey.LookupResult, r apikey.Record, _ apikey.Owner) {
+		m.Key.DisabledReason = r.Key.DisabledReason
+	})},
+	{"Lookup returns the whole state of an owner", "lookup returns no more than needed", detailed(func(m *apikey.LookupResult, _ apikey.Record, o apikey.Owner) {
+		m.Owner = o
+	})},
 	{"Lookup misses retired credentials", "lookup finds the credential", func(o *overridden) {
 		o.lookup = func(ctx context.Context, id string) (apikey.LookupResult, error) {
 			m, err := o.Store.Lookup(ctx, id)
@@ -406,4 +415,18 @@ func (s *ownSlices) put(r *apikey.Record) {
 		s.stored[r.Key.ID], s.shared[r.Key.ID] = slices.Clone(r.Credentials), r.Credentials
 	}
 	r.Credentials = s.shared[r.Key.ID]
+}
+
+// detailed adds to what Lookup returns.
+func detailed(add func(*apikey.LookupResult, apikey.Record, apikey.Owner)) func(*overridden) {
+	return func(o *overridden) {
+		o.lookup = func(ctx context.Context, id string) (apikey.LookupResult, error) {
+			m, err := o.Store.Lookup(ctx, id)
+			if err == nil {
+				r, _ := o.ofID(m.Key.ID)
+				add(&m, r, o.ownerState(m.Owner.ID))
+			}
+			return m, err
+		}
+	}
 }

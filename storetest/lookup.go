@@ -15,6 +15,11 @@ var lookupRules = []rule{
 		lookupFinds,
 	},
 	{
+		"lookup returns no more than needed",
+		"Lookup returns what a validation needs: DisabledBy and DisabledReason of the Key are zero, and of the Owner all but ID, DisabledAt, HasCeiling and Ceiling.",
+		lookupNeeds,
+	},
+	{
 		"lookup of another id",
 		"Lookup returns ErrNotFound for any other id.",
 		lookupNotFound,
@@ -27,11 +32,11 @@ func lookupFinds(c *check) {
 	agrees := func(s *subject, m apikey.LookupResult, r apikey.Record, o apikey.Owner) {
 		s.t.Helper()
 		stored, kept := s.get(r.Key.ID), s.owner(o.ID)
-		s.among("Key", m.Key, unseen(r.Key), unseen(stored.Key))
+		s.among("Key", needed(m.Key), needed(unseen(r.Key)), needed(unseen(stored.Key)))
 		want, _ := credential(r, m.Credential.ID)
 		got, _ := credential(stored, m.Credential.ID)
 		s.among("Credential", unused(m.Credential), unused(want), unused(got))
-		s.among("Owner", m.Owner, o, kept)
+		s.among("Owner", neededOwner(m.Owner), neededOwner(o), neededOwner(kept))
 	}
 
 	s := c.on("current, retiring and retired credentials")
@@ -108,6 +113,26 @@ func lookupFinds(c *check) {
 		r.Key.Revision = 1
 		agrees(s, s.lookup(r.Key.CredentialID), r, states[i])
 	}
+}
+
+// needed and neededOwner return what Lookup returns of a Key and an Owner.
+func needed(k apikey.Key) apikey.Key {
+	k.DisabledBy, k.DisabledReason = "", ""
+	return k
+}
+
+func neededOwner(o apikey.Owner) apikey.Owner {
+	return apikey.Owner{ID: o.ID, DisabledAt: o.DisabledAt, HasCeiling: o.HasCeiling, Ceiling: o.Ceiling}
+}
+
+func lookupNeeds(c *check) {
+	s := c.on("a key and an owner with every field set")
+	r, state := fullRecord(s), filled[apikey.Owner](s)
+	state.ID, state.Revision = r.Key.Owner, 0
+	s.commit(apikey.Commit{Records: []apikey.Record{r}, Owners: []apikey.Owner{state}})
+	m := s.lookup(r.Key.CredentialID)
+	s.equal("Lookup: Key", m.Key, needed(m.Key))
+	s.equal("Lookup: Owner", m.Owner, neededOwner(m.Owner))
 }
 
 func lookupNotFound(c *check) {

@@ -39,30 +39,30 @@ func fill(b *testing.B, db *sql.DB, dialect sqlstore.Dialect) (store *sqlstore.S
 
 const lookupByHand = `
 	SELECT k.id, k.owner, k.name, k.scopes, k.networks, k.rate_requests, k.rate_period, k.metadata,
-		k.created_at, k.disabled_at, k.disabled_by, k.disabled_reason, k.locked, k.deleted_at,
+		k.created_at, k.disabled_at, k.locked, k.deleted_at,
 		k.prefix, k.credential_id, k.issued_at, k.expires_at, k.retiring_id, k.revision,
 		c.id, c.prefix, c.created_at, c.expires_at, c.retire_before, c.scheme, c.pepper_id, c.digest, c.seal,
-		o.disabled_at, o.disabled_by, o.disabled_reason, o.has_ceiling, o.ceiling, o.tokens_until, o.revision, o.nonce, o.seal
+		o.disabled_at, o.has_ceiling, o.ceiling
 	FROM apikey_credentials AS c
 	JOIN apikey_keys AS k ON k.id = c.key_id
 	LEFT JOIN apikey_owners AS o ON o.id = k.owner
 	WHERE c.id = ?`
 
 type rowByHand struct {
-	id, owner, name, scopes, networks, metadata, disabledBy, disabledReason, prefix, credential, retiring string
-	cID, cPrefix, oBy, oReason, oCeiling                                                                  string
-	pepper, digest, seal, nonce, oSeal                                                                    []byte
-	n                                                                                                     [17]int64
+	id, owner, name, scopes, networks, metadata, prefix, credential, retiring string
+	cID, cPrefix, oCeiling                                                    string
+	pepper, digest, seal                                                      []byte
+	n                                                                         [15]int64
 }
 
 func (r *rowByHand) columns() []any {
 	n := &r.n
 	return []any{
 		&r.id, &r.owner, &r.name, &r.scopes, &r.networks, &n[0], &n[1], &r.metadata,
-		&n[2], &n[3], &r.disabledBy, &r.disabledReason, &n[4], &n[5],
+		&n[2], &n[3], &n[4], &n[5],
 		&r.prefix, &r.credential, &n[6], &n[7], &r.retiring, &n[8],
 		&r.cID, &r.cPrefix, &n[9], &n[10], &n[11], &n[12], &r.pepper, &r.digest, &r.seal,
-		&n[13], &r.oBy, &r.oReason, &n[15], &r.oCeiling, &n[16], &n[14], &r.nonce, &r.oSeal,
+		&n[13], &n[14], &r.oCeiling,
 	}
 }
 

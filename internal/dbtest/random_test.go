@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -121,6 +122,19 @@ func (p *pair) commit(t *rapid.T) {
 		if !hasRecord(c, id) {
 			r, _ := p.theirs.Get(p.Context(), id, "")
 			c.Purge = append(c.Purge, apikey.RecordRef{ID: id, Revision: max(r.Key.Revision, 1) + wrong(t)})
+		}
+	}
+	for _, id := range rapid.SliceOfNDistinct(ids, 0, 1, rapid.ID[string]).Draw(t, "required records") {
+		if !hasRecord(c, id) && !slices.ContainsFunc(c.Purge, func(ref apikey.RecordRef) bool { return ref.ID == id }) {
+			if r, err := p.theirs.Get(p.Context(), id, ""); err == nil {
+				c.RequireRecords = append(c.RequireRecords, apikey.RecordRef{ID: id, Revision: r.Key.Revision + wrong(t)})
+			}
+		}
+	}
+	for _, id := range rapid.SliceOfNDistinct(owners, 0, 1, rapid.ID[string]).Draw(t, "required owners") {
+		if !slices.ContainsFunc(c.Owners, func(o apikey.Owner) bool { return o.ID == id }) {
+			o, _ := p.theirs.Owner(p.Context(), id)
+			c.RequireOwners = append(c.RequireOwners, apikey.OwnerRef{ID: id, Revision: o.Revision + wrong(t)})
 		}
 	}
 	for range rapid.IntRange(1, 3).Draw(t, "events") {

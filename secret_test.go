@@ -5,7 +5,6 @@ import (
 	"encoding/gob"
 	"encoding/json"
 	"encoding/xml"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -172,14 +171,4 @@ func TestManagerShowsNothing(t *testing.T) {
 	if text := fmt.Sprint(m); text != "API key manager" {
 		t.Error(text)
 	}
-}
-
-// TestErrorsTellNothing: an error names the operation and the key, not the
-// input.
-func TestErrorsTellNothing(t *testing.T) {
-	is := is.New(t)
-	var field *apikey.FieldError
-	err := func() error { _, err := apikey.NewScopes(canary + " "); return err }()
-	is.True(errors.As(err, &field))
-	is.True(!leaks(err.Error()))
 }

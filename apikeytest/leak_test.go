@@ -75,6 +75,7 @@ func TestAssertNoLeak(t *testing.T) {
 
 func TestAssertNoLeakOfOtherTexts(t *testing.T) {
 	const pepper = `<a" &b" <c& "d< &e" <f& "g<` // needs escapes everywhere
+	high := strings.Repeat("\xfb\xff\xbf", 6)    // needs - and _ in base64 for URLs, at every offset
 	quoted, err := json.Marshal(pepper)
 	if err != nil {
 		t.Fatal(err)
@@ -90,6 +91,10 @@ func TestAssertNoLeakOfOtherTexts(t *testing.T) {
 		{"JSON", pepper, string(quoted), true},
 		{"short", "hunter2", "password hunter2", true},
 		{"part of a short one", "hunter2", "hunter", false},
+		{"base64", high, base64.StdEncoding.EncodeToString([]byte(high)), true},
+		{"base64 for URLs", high, base64.RawURLEncoding.EncodeToString([]byte(high)), true},
+		{"base64 for URLs after 1", high, base64.RawURLEncoding.EncodeToString([]byte("x" + high)), true},
+		{"base64 for URLs after 2", high, base64.RawURLEncoding.EncodeToString([]byte("xx" + high)), true},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -1,4 +1,4 @@
-.PHONY: test race bench table fuzz lint ci long
+.PHONY: test race bench table fuzz lint ci long mutants
 
 test:
 	go test work
@@ -27,3 +27,9 @@ ci:
 # them, part by part. It needs the servers that .ci/servers starts.
 long:
 	bash .ci/long
+
+# The faults of testdata/mutants, one at a time, in a copy of the tree. Each has
+# to be noticed by the test that it names. Those of the databases need the
+# servers that .ci/servers starts.
+mutants:
+	bash .ci/mutants

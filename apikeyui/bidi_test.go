@@ -24,6 +24,11 @@ func TestNamesAreIsolated(t *testing.T) {
 		pages[dialog.name+", shown"] = shown
 		pages[dialog.name+", tested"] = shown.submit("test")
 	}
+	id := s.keys.MustIssue(t, apikey.IssueParams{Owner: "ada", Name: name}).Key.ID
+	pages["notice"] = s.browser(t, "ada").open("key/"+id+"/delete").submit("delete", "typed", name)
+	if pages["notice"].root.byID("notice") == nil {
+		t.Error("no notice of the deleted key")
+	}
 	places := 0
 	for view, p := range pages {
 		var walk func(n *node, isolated bool, path string)

@@ -26,7 +26,7 @@ func TestStatusBoundaries(t *testing.T) {
 		{"disabled later than now", apikey.Key{ExpiresAt: end, DisabledAt: end}, start, apikey.StatusDisabled},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if got := test.key.Status(test.now); got != test.want {
+			if got := test.key.StatusAt(test.now); got != test.want {
 				t.Errorf("%s, want %s", got, test.want)
 			}
 		})
@@ -43,11 +43,14 @@ func TestRotatingBoundaries(t *testing.T) {
 	is.NoErr(err)
 	end := start.Add(time.Hour)
 	is.Equal(key.RetiringUntil, end)
-	is.True(key.Rotating(end.Add(-time.Microsecond)))
-	is.True(!key.Rotating(end))
-	key.RetiringID = ""
-	is.True(!key.Rotating(start))
-	mock.Set(end)
+	rotating := func(at time.Time) bool {
+		mock.Set(at)
+		key, err := m.Get(t.Context(), id)
+		is.NoErr(err)
+		return key.Rotating
+	}
+	is.True(rotating(end.Add(-time.Microsecond)))
+	is.True(!rotating(end))
 	_, err = m.FinishRotation(t.Context(), id)
 	is.True(errors.Is(err, apikey.ErrNotRotating))
 	_, err = m.ExtendRotation(t.Context(), id, time.Hour)

@@ -21,7 +21,8 @@ func TestStripCredentialOfOneCarrier(t *testing.T) {
 		t.Run(only.name, func(t *testing.T) {
 			is := is.New(t)
 			served := newHandler()
-			handler := apikeyhttp.Authenticate(keys, &apikeyhttp.Options{Carriers: only.carrier})(apikeyhttp.StripCredential(served))
+			guard := newGuard(keys, &apikeyhttp.Options{Carriers: only.carrier})
+			handler := guard.Authenticate(guard.StripCredential(served))
 			r := httptest.NewRequest(http.MethodGet, "/?api_key=kept", nil)
 			r.Header.Set("Authorization", "Negotiate kept")
 			r.Header.Set("X-API-Key", "kept")

@@ -18,15 +18,16 @@ func TestFirstRefusalIsObserved(t *testing.T) {
 	is := is.New(t)
 	keys := apikeytest.New(t)
 	valid := keys.MustIssue(t, apikey.IssueParams{}).Token
-	expired := keys.MustIssue(t, apikey.IssueParams{Lifetime: time.Hour}).Token.Reveal()
+	expired := keys.MustIssue(t, apikey.IssueParams{Lifetime: apikey.Period{Time: time.Hour}}).Token.Reveal()
 	keys.Advance(2 * time.Hour)
-	var got []apikeyhttp.Observation
-	observed := &apikeyhttp.Options{Carriers: apikeyhttp.Bearer, Observe: func(_ *http.Request, o apikeyhttp.Observation) { got = append(got, o) }}
-	inner := apikeyhttp.Authenticate(keys, &apikeyhttp.Options{Carriers: apikeyhttp.Header})(newHandler())
-	scoped := apikeyhttp.Require("orders:read")(newHandler())
-	handler := apikeyhttp.Authenticate(keys, observed)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	var got []apikey.Observation
+	observed := &apikeyhttp.Options{Carriers: apikeyhttp.Bearer, Observe: func(_ *http.Request, o apikey.Observation) { got = append(got, o) }}
+	inner := newGuard(keys, &apikeyhttp.Options{Carriers: apikeyhttp.Header}).Authenticate(newHandler())
+	handler := newGuard(keys, observed).Authenticate(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		inner.ServeHTTP(w, r)
-		scoped.ServeHTTP(w, r)
+		second := r.Clone(r.Context())
+		second.Header.Set("X-API-Key", "nonsense")
+		inner.ServeHTTP(w, second)
 	}))
 	r := apikeytest.Request(t, http.MethodGet, "/", valid)
 	r.Header.Set("X-API-Key", expired)

@@ -1,4 +1,4 @@
-package apikeyhttp_test
+package apikeyrest_test
 
 import (
 	"context"
@@ -10,8 +10,8 @@ import (
 	"github.com/keyturn/apikey"
 )
 
-// TestAPIRetryAfter checks that Retry-After is at least 1 and never too early.
-func TestAPIRetryAfter(t *testing.T) {
+// TestRetryAfter checks that Retry-After is at least 1 and never too early.
+func TestRetryAfter(t *testing.T) {
 	for _, test := range []struct {
 		left time.Duration
 		want string

@@ -6,6 +6,7 @@ require (
 	github.com/alexedwards/scs/v2 v2.9.0
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/keyturn/apikey v0.0.0
+	github.com/matryer/is v1.4.1
 	golang.org/x/crypto v0.58.0
 	modernc.org/sqlite v1.59.0
 )

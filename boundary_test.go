@@ -121,3 +121,19 @@ func TestDisabledOwnerCanRead(t *testing.T) {
 	_, err = o.Issue(ctx, apikey.IssueParams{Name: "n"})
 	is.True(errors.Is(err, apikey.ErrOwnerDisabled))
 }
+
+// TestEnableBoundaries checks that an expired key cannot be enabled, from the
+// instant of its expiry on.
+func TestEnableBoundaries(t *testing.T) {
+	is := is.New(t)
+	m, _, mock := newManager(t, apikey.Options{})
+	key := issue(t, m, apikey.IssueParams{Lifetime: time.Hour}).Key
+	_, err := m.Disable(t.Context(), key.ID)
+	is.NoErr(err)
+	mock.Set(key.ExpiresAt)
+	_, err = m.Enable(t.Context(), key.ID)
+	is.True(errors.Is(err, apikey.ErrExpired))
+	mock.Set(key.ExpiresAt.Add(-time.Microsecond))
+	_, err = m.Enable(t.Context(), key.ID)
+	is.NoErr(err)
+}

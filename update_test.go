@@ -43,3 +43,29 @@ func TestUpdateLifetimeFromIssue(t *testing.T) {
 		is.True(updates["owner"](latest.Add(time.Microsecond)) != nil)
 	})
 }
+
+// TestUpdateOfAnExpiredRotation checks that more time for an expired key does
+// not revive the rotation that the key was in, also if the clock goes back.
+func TestUpdateOfAnExpiredRotation(t *testing.T) {
+	is := is.New(t)
+	m, _, mock := newManager(t, apikey.Options{})
+	ctx := t.Context()
+	old := issue(t, m, apikey.IssueParams{})
+	rotated, err := m.Rotate(ctx, old.Key.ID, 100*time.Hour)
+	is.NoErr(err)
+	end := start.Add(time.Hour)
+	_, err = m.Update(ctx, old.Key.ID, apikey.Changes{ExpiresAt: &end})
+	is.NoErr(err)
+	mock.Set(end)
+	later := start.Add(200 * time.Hour)
+	key, err := m.Update(ctx, old.Key.ID, apikey.Changes{ExpiresAt: &later})
+	is.NoErr(err)
+	is.Equal(key.RetiringID, "")
+	for _, now := range []time.Time{end, start.Add(time.Minute)} {
+		mock.Set(now)
+		_, err = m.Validate(ctx, old.Token.Reveal())
+		is.Equal(err, apikey.ErrReplaced)
+		_, err = m.Validate(ctx, rotated.Token.Reveal())
+		is.NoErr(err)
+	}
+}

@@ -3,6 +3,7 @@ package apikey_test
 import (
 	"cmp"
 	"errors"
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -100,4 +101,39 @@ func TestFlushIsSorted(t *testing.T) {
 	is.True(slices.IsSortedFunc(uses, func(a, b apikey.Usage) int {
 		return cmp.Or(cmp.Compare(a.CredentialID, b.CredentialID), a.Day.Compare(b.Day))
 	}))
+}
+
+// TestRejectedUsesDoNotCount checks that a request that is rejected is no use of
+// the key.
+func TestRejectedUsesDoNotCount(t *testing.T) {
+	is := is.New(t)
+	m, store, set := newTouch(t)
+	ctx := t.Context()
+	reject := func(token string, want error, needs ...apikey.Requirement) {
+		t.Helper()
+		_, err := m.Validate(ctx, token, needs...)
+		is.Equal(err, want)
+	}
+	a := issue(t, m, apikey.IssueParams{Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Lifetime: time.Hour})
+	b := issue(t, m, apikey.IssueParams{})
+	token := a.Token.Reveal()
+	reject(withSecret(token, b.Token.Reveal()), apikey.ErrInvalid)
+	reject(token, apikey.ErrAddress)
+	reject(token, apikey.ErrScope, apikey.From(netip.MustParseAddr("192.0.2.1")), apikey.Scope("x"))
+	set(start.Add(time.Hour))
+	reject(token, apikey.ErrExpired)
+	_, err := m.Disable(ctx, a.Key.ID)
+	is.NoErr(err)
+	reject(token, apikey.ErrDisabled)
+	_, err = m.DisableOwner(ctx, "acme")
+	is.NoErr(err)
+	reject(token, apikey.ErrOwnerDisabled)
+	_, err = m.Regenerate(ctx, a.Key.ID)
+	is.NoErr(err)
+	reject(token, apikey.ErrReplaced)
+	_, err = m.Delete(ctx, a.Key.ID)
+	is.NoErr(err)
+	reject(token, apikey.ErrDeleted)
+	is.NoErr(m.Flush(ctx))
+	is.Equal(len(store.got), 0)
 }

@@ -127,7 +127,7 @@ func TestDisabledOwnerCanRead(t *testing.T) {
 func TestEnableBoundaries(t *testing.T) {
 	is := is.New(t)
 	m, _, mock := newManager(t, apikey.Options{})
-	key := issue(t, m, apikey.IssueParams{Lifetime: time.Hour}).Key
+	key := issue(t, m, apikey.IssueParams{Lifetime: apikey.Period{Time: time.Hour}}).Key
 	_, err := m.Disable(t.Context(), key.ID)
 	is.NoErr(err)
 	mock.Set(key.ExpiresAt)

@@ -136,16 +136,9 @@ func (m *Manager) due(ctx context.Context, query func(now time.Time) (Query, err
 	return keys, damaged.with(err)
 }
 
-// eachRecord calls do with every record that the query selects, as List returns
-// it, and ignores an ErrConflict of do. It passes over records that are damaged
-// and names them in the error that it returns at the end.
-func (m *Manager) eachRecord(ctx context.Context, q Query, do func(Record) error) error {
-	var damaged DamagedError
-	return damaged.with(m.eachOf(ctx, q, &damaged, do))
-}
-
-// eachOf is eachRecord for several queries, which collects the damaged ones of
-// all.
+// eachOf calls do with every record that the query selects, as List returns it,
+// and ignores an ErrConflict of do. It skips records that are damaged, and
+// names them in damaged.
 func (m *Manager) eachOf(ctx context.Context, q Query, damaged *DamagedError, do func(Record) error) error {
 	q.Limit = defaultPage
 	for {

@@ -114,7 +114,7 @@ func TestRejectedUsesDoNotCount(t *testing.T) {
 		_, err := m.Validate(ctx, token, needs...)
 		is.Equal(err, want)
 	}
-	a := issue(t, m, apikey.IssueParams{Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Lifetime: time.Hour})
+	a := issue(t, m, apikey.IssueParams{Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Lifetime: apikey.Period{Time: time.Hour}})
 	b := issue(t, m, apikey.IssueParams{})
 	token := a.Token.Reveal()
 	reject(withSecret(token, b.Token.Reveal()), apikey.ErrInvalid)

@@ -164,8 +164,6 @@ func report(t *testing.T, what string, errs []*errors.ValidationError) {
 	}
 }
 
-func bodyOf(text string) io.Reader { return strings.NewReader(text) }
-
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {

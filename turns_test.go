@@ -2,6 +2,7 @@ package apikey_test
 
 import (
 	"context"
+	"crypto/fips140"
 	"errors"
 	"fmt"
 	"sync"
@@ -59,6 +60,17 @@ func newGated(t testing.TB, options apikey.Options) (*apikey.Manager, *gateStore
 	return m, store
 }
 
+// bubble runs a test in a bubble of package synctest. In FIPS 140 mode it skips
+// it: the entropy source measures how much time passes, and in a bubble none
+// does, so that package rand panics.
+func bubble(t *testing.T, f func(*testing.T)) {
+	t.Helper()
+	if fips140.Enabled() {
+		t.Skip("package rand needs a clock that runs")
+	}
+	synctest.Test(t, f)
+}
+
 // barrier returns a function in which the first n callers wait for each other.
 func barrier(n int) func(context.Context) {
 	var mu sync.Mutex
@@ -96,7 +108,7 @@ func TestWorstRace(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
 				m, store := newGated(t, apikey.Options{OwnerTokenLimit: &apikey.ReissueLimit{N: 1000, Window: time.Hour}})
 				id := issue(t, m, apikey.IssueParams{}).Key.ID
 				store.commits.Store(0)
@@ -127,7 +139,7 @@ func TestWorstRace(t *testing.T) {
 // with its context, that it stored nothing, and that changes elsewhere do not
 // wait: of another key, in a transaction, and one that lost to nobody.
 func TestWaitingEndsWithContext(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		is := is.New(t)
 		m, store := newGated(t, apikey.Options{})
 		id, other := issue(t, m, apikey.IssueParams{}).Key.ID, issue(t, m, apikey.IssueParams{}).Key.ID
@@ -203,7 +215,7 @@ func TestSlowTurns(t *testing.T) {
 		{"one that hangs", time.Minute, 3, 6},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
 				m, store := newGated(t, apikey.Options{})
 				id := issue(t, m, apikey.IssueParams{}).Key.ID
 				store.commits.Store(0)
@@ -236,7 +248,7 @@ func TestSlowTurns(t *testing.T) {
 // TestChangeInAuthorize checks that Options.Authorize may change the key that
 // it is asked about, also while its caller has the turn, and wait for nothing.
 func TestChangeInAuthorize(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		is := is.New(t)
 		var m *apikey.Manager
 		var store *gateStore
@@ -280,7 +292,7 @@ func (s *conflictStore) Commit(context.Context, apikey.Commit) (apikey.Position,
 // TestAttemptsAreBounded checks that a change that always loses ends with
 // ErrConflict after 100 commits, with pauses that the context ends.
 func TestAttemptsAreBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		is := is.New(t)
 		m, store := newGated(t, apikey.Options{})
 		id := issue(t, m, apikey.IssueParams{}).Key.ID

@@ -190,7 +190,7 @@ func TestFlushWhileValidating(t *testing.T) {
 // TestRun: it flushes every ten seconds, goes on over errors, and flushes once
 // more at its end. The time that passes is that of the bubble.
 func TestRun(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		is := is.New(t)
 		lost := errors.New("connection lost")
 		var observed []apikey.Observation

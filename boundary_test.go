@@ -137,3 +137,27 @@ func TestEnableBoundaries(t *testing.T) {
 	_, err = m.Enable(t.Context(), key.ID)
 	is.NoErr(err)
 }
+
+// TestTokenLimitOfAManager checks that the tokens that a Manager issues neither
+// fail nor count against the limit of the owner.
+func TestTokenLimitOfAManager(t *testing.T) {
+	is := is.New(t)
+	m, _, _ := newManager(t, apikey.Options{OwnerTokenLimit: &apikey.ReissueLimit{N: 2, Window: time.Hour}})
+	ctx := t.Context()
+	id := issue(t, m, apikey.IssueParams{}).Key.ID
+	for range 2 {
+		issue(t, m, apikey.IssueParams{})
+		_, err := m.Regenerate(ctx, id)
+		is.NoErr(err)
+		_, err = m.Rotate(ctx, id, time.Hour)
+		is.NoErr(err)
+	}
+	owner, err := m.Owner(ctx, "acme")
+	is.NoErr(err)
+	is.Equal(owner, apikey.Owner{ID: "acme"}) // never changed
+	o := m.ForOwner("acme", nil)
+	for _, want := range []error{nil, nil, apikey.ErrTooSoon} {
+		_, err := o.Issue(ctx, apikey.IssueParams{Name: "n"})
+		is.True(errors.Is(err, want))
+	}
+}

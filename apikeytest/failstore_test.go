@@ -256,3 +256,33 @@ func TestFailStoreConcurrent(t *testing.T) {
 	is.Equal(sum, due)
 	is.Equal(s.Calls(apikeytest.OwnerState), goroutines*calls)
 }
+
+// TestFailStoreRecover checks that Recover removes failures and repairs damage.
+func TestFailStoreRecover(t *testing.T) {
+	is := is.New(t)
+	keys := apikeytest.New(t)
+	issued := keys.MustIssue(t, apikey.IssueParams{})
+	calls := func() []error {
+		_, get := keys.Get(t.Context(), issued.Key.ID)
+		_, list := keys.List(t.Context(), apikey.Query{})
+		_, validate := keys.Validate(t.Context(), issued.Token.Reveal())
+		events, log := keys.Events(t.Context(), apikey.EventQuery{})
+		for _, e := range events {
+			log = errors.Join(log, e.Err)
+		}
+		return []error{get, list, validate, log}
+	}
+	keys.Store.Damage(issued.Key.ID)
+	keys.Store.DamageEvent(1)
+	for _, err := range calls() {
+		is.True(errors.Is(err, apikey.ErrDamaged))
+	}
+	keys.Store.Fail(apikeytest.Failure{Forever: true})
+	for _, err := range calls() {
+		is.True(errors.Is(err, apikeytest.ErrStore))
+	}
+	keys.Store.Recover()
+	for _, err := range calls() {
+		is.NoErr(err)
+	}
+}

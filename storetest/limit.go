@@ -77,6 +77,20 @@ func limitOfOwner(c *check) {
 		}
 	}
 
+	s = c.on("keys that were changed, deleted and purged before")
+	changed, gone := newRecord("acme", 1), newRecord("acme", 1)
+	s.commit(records(changed, gone))
+	s.commit(records(at(1, changed), at(1, gone)))
+	changed, gone = at(2, changed), at(2, gone)
+	changed.Key.DeletedAt, gone.Key.DeletedAt = base, base
+	s.commit(records(changed, gone))
+	s.commit(apikey.Commit{Purge: []apikey.RecordRef{{ID: gone.Key.ID, Revision: 3}}, Events: records(gone).Events})
+	for n, want := range []error{nil, apikey.ErrLimit} {
+		if _, err := s.try(apikey.Commit{Records: []apikey.Record{newRecord("acme", 1)}, Limit: 1}); !errors.Is(err, want) {
+			s.errorf("key %d of 1: got error %v, want %v", n+1, err, want)
+		}
+	}
+
 	s = c.on("one after the other")
 	for n := range 5 {
 		var want error

@@ -244,6 +244,18 @@ func filters(c *check) {
 	for _, name := range likeNames {
 		ask(apikey.Query{Owner: name})
 	}
+
+	s = c.on("a credential that was replaced and else stays as it is")
+	r := newRecord("acme", 1)
+	s.commit(records(r))
+	old := r.Credentials[0]
+	r = at(1, r)
+	r.Credentials = append(r.Credentials, newCredential(base.Add(time.Hour), old.ExpiresAt.AddDate(1, 0, 0)))
+	setCurrent(&r)
+	r.Key.RetiringID = ""
+	s.commit(records(r))
+	q := apikey.Query{RetiredBefore: old.ExpiresAt.Add(time.Microsecond)}
+	s.sameIDs(describe(q), ids(s.list(q)), ids([]apikey.Record{r}))
 }
 
 // selects is what a Query means.

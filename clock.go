@@ -7,10 +7,11 @@ import (
 )
 
 // Now returns the time by Options.Now, in UTC and whole microseconds, as keys
-// keep it.
+// keep it. A zero Manager or OwnerManager has no clock and returns the zero
+// Time.
 func (h *handle) Now() time.Time {
 	if h.core == nil {
-		return microseconds(time.Now())
+		return time.Time{}
 	}
 	return microseconds(h.options.Now())
 }

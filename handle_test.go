@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/matryer/is"
+
 	"github.com/keyturn/apikey"
 	"github.com/keyturn/apikey/memstore"
 )
@@ -89,4 +91,12 @@ func goodArguments(t *testing.T, f reflect.Type) []reflect.Value {
 		args = append(args, reflect.ValueOf(arg))
 	}
 	return args
+}
+
+// TestZeroHandlesHaveNoClock checks that handles that were not made by New read
+// no clock.
+func TestZeroHandlesHaveNoClock(t *testing.T) {
+	is := is.New(t)
+	is.True(new(apikey.Manager).Now().IsZero())
+	is.True(new(apikey.OwnerManager).Now().IsZero())
 }

@@ -4,11 +4,11 @@ import "context"
 
 type actorKey struct{}
 
-// WithActor returns a context under which every change is recorded as made by
-// actor: whoever is logged in, a job's name, a support ticket. At most 255
-// bytes of printable text; a change under another one is refused with a
-// FieldError for "actor". Without an actor, a change through an OwnerManager
-// is recorded as made by its owner, any other as made by "".
+// WithActor returns a context whose changes are recorded as made by actor, for
+// example the logged-in user, a job or a support ticket. An actor has at most
+// 255 bytes of printable text; with any other, a change fails with a FieldError
+// for "actor". Without an actor, a change through an OwnerManager is recorded as
+// made by its owner, and any other change as made by "".
 func WithActor(ctx context.Context, actor string) context.Context {
 	return context.WithValue(ctx, actorKey{}, actor)
 }

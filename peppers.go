@@ -12,8 +12,8 @@ const noPepper = "github.com/keyturn/apikey: no pepper configured"
 // without a secret one. A copy of the database still contains no usable token,
 // because nobody can guess 190 random bits, but anyone who can write to the
 // database can create working keys. If you add a pepper later, list NoPepper()
-// after it for as long as older keys are in use; until you remove it, anyone
-// who can write to the database can still create keys.
+// after it for as long as older keys are in use. Until you remove it, write
+// access to the database is enough to create working keys.
 func NoPepper() Secret { return NewSecret(noPepper) }
 
 // EphemeralPepper returns a new random pepper of more than 256 bits. Use it

@@ -246,8 +246,8 @@ func (o Owner) bound(scopes Scopes) Scopes {
 //
 // Databases take their locks in this order, which no two Commits can turn into
 // a deadlock: owners in ascending order of id, Records in ascending order of
-// id, the counter of positions, and then the names in Once. What is required is
-// locked in its place among the others.
+// id, the counter of positions, and then the names in Once. Required rows are
+// locked in the same order.
 type Commit struct {
 	Records []Record    // each replaces its Key.Revision; 0 = new
 	Owners  []Owner     // each replaces its Revision; 0 = never changed

@@ -34,8 +34,8 @@ func newAnswer(status int, code, detail string) *apikeyhttp.Problem {
 	return &apikeyhttp.Problem{Status: status, Code: code, Detail: detail}
 }
 
-// details are what is said beside a status and code of apikeyhttp.StatusOf, and
-// what is wrong with the request, if that is known.
+// details contains the text for each code of apikeyhttp.StatusOf, and the
+// rejected part of the request if there is one.
 var details = map[string]apikeyhttp.Problem{
 	"outcome_unknown":      *answerOutcomeUnknown,
 	"unavailable":          *answerNotNow,
@@ -184,8 +184,8 @@ func (p reply) write(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// document describes the API. Tests hold it against routes, and against
-// what is answered.
+// document describes the API. Tests compare it with the routes and with
+// responses.
 //
 //go:embed openapi.json
 var document []byte

@@ -269,8 +269,8 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
-// TestConfinement: of a key of someone else, one that there is not, and what
-// cannot be an id, each route tells and does the same.
+// TestConfinement checks that each route treats another owner's key, a key that
+// does not exist and a malformed id in the same way.
 func TestConfinement(t *testing.T) {
 	for _, route := range apikeyrest.Routes() {
 		if !strings.Contains(route.Pattern, "{id}") {

@@ -72,7 +72,8 @@ func TestKey(t *testing.T) {
 	}
 }
 
-// TestUpdate: what is left out stays, null clears, a value sets.
+// TestUpdate checks that a missing member changes nothing, that null clears a
+// field and that a value sets it.
 func TestUpdate(t *testing.T) {
 	for _, test := range []struct{ body, name, scopes, networks string }{
 		{`{"name":"new"}`, "new", "[orders:read]", "[192.0.2.0/24]"},

@@ -29,7 +29,7 @@ type route struct {
 
 var withReason = []string{"reason"}
 
-// routes are all. What is not here cannot be reached.
+// routes lists every route of the API. Any other path is a 404.
 var routes = []route{
 	{method: "GET", pattern: "/openapi.json", open: true},
 	{method: "GET", pattern: "/keys", handle: (*call).list, query: []string{"after", "deleted", "limit"}},

@@ -202,7 +202,7 @@ func TestRestoreRefusesWhatNobodyWrites(t *testing.T) {
 		{"uses of days that overflow to a few", record, `"uses":1,"days":[`, `"uses":3,"days":[` +
 			`{"day":1767052800000000,"uses":9223372036854775807,"last_used_at":1767225600000000},` +
 			`{"day":1767139200000000,"uses":9223372036854775807,"last_used_at":1767225600000000},`},
-		{"day that is none", record, `"day":1767225600000000`, `"day":1767225600000001`},
+		{"a day in its middle", record, `"day":1767225600000000`, `"day":1767225600000001`},
 		{"day before 1970", record, `"day":1767225600000000`, `"day":-86400000000`},
 		{"day that is unset", record, `"day":1767225600000000`, `"day":0`},
 		{"no last use on a day", record, `"uses":1,"last_used_at":1767225600000000`, `"uses":1,"last_used_at":0`},

@@ -80,5 +80,5 @@ func (s *Store) OnceNames(ctx context.Context, q apikey.OnceQuery) ([]apikey.Onc
 		first++
 	}
 	rest := s.once.ordered[first:]
-	return append([]apikey.OnceName(nil), rest[:min(q.Limit, len(rest))]...), nil // nil if there is none
+	return append([]apikey.OnceName(nil), rest[:min(q.Limit, len(rest))]...), nil // nil if empty
 }

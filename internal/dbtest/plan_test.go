@@ -198,8 +198,8 @@ func explain(t *testing.T, db *sql.DB, c call) []string {
 	return steps
 }
 
-// isScan reports whether a step reads all of a table. To read all of what a
-// subquery has selected is none, nor is it for the parameter of AddUsage.
+// isScan reports whether a step reads all of a table. Reading all rows of a
+// subquery, or of the parameter of AddUsage, is not a scan.
 func isScan(step string, plan []string) bool {
 	name, ok := strings.CutPrefix(step, "SCAN ")
 	if !ok || strings.Contains(name, "VIRTUAL TABLE") {

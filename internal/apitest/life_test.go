@@ -326,12 +326,12 @@ func TestRefusals(t *testing.T) {
 	s.transport.loose = true
 	for _, body := range []string{`{"nam":"a"}`, `{"name":1}`, `{"name":null}`, `{"name":"a","scopes":[null]}`, `{"name":"a","lifetime_seconds":0}`, `{}`, `[]`, ``} {
 		before := s.transport.refused
-		got, err := s.client.IssueKeyWithBodyWithResponse(ctx, nil, "application/json", bodyOf(body))
+		got, err := s.client.IssueKeyWithBodyWithResponse(ctx, nil, "application/json", strings.NewReader(body))
 		must(t, err)
 		is.Equal(got.StatusCode(), 400)
 		is.Equal(s.transport.refused, before+1) // by the validator too
 	}
-	form, err := s.client.IssueKeyWithBodyWithResponse(ctx, nil, "text/plain", bodyOf(`{"name":"a"}`))
+	form, err := s.client.IssueKeyWithBodyWithResponse(ctx, nil, "text/plain", strings.NewReader(`{"name":"a"}`))
 	must(t, err)
 	is.Equal(form.ApplicationproblemJSON415.Code, "unsupported_media_type")
 }

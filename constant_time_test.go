@@ -18,7 +18,7 @@ import (
 func TestComparisonsOfSecrets(t *testing.T) {
 	want := map[string]string{
 		"equal":  "subtle.ConstantTimeCompare", // of Secret
-		"verify": "hmac.Equal",                 // of a pepper
+		"equals": "|= ^",                       // of a pepper
 		"pass":   "hmac.Equal",                 // the MAC of a backup
 	}
 	got := map[string]string{}
@@ -54,6 +54,10 @@ func TestComparisonsOfSecrets(t *testing.T) {
 						if slices.ContainsFunc(n.Args, isSecret) {
 							t.Errorf("%s: %s", files.Position(n.Pos()), source(n))
 						}
+					}
+				case *ast.AssignStmt:
+					if or, xor := n.Tok == token.OR_ASSIGN, strings.Contains(source(n.Rhs[0]), " ^ "); or && xor {
+						got[strings.ToLower(fn.Name.Name)] = "|= ^"
 					}
 				case *ast.BinaryExpr:
 					if n.Op != token.EQL && n.Op != token.NEQ || isLiteral(n.X) || isLiteral(n.Y) {

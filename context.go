@@ -1,8 +1,10 @@
 package apikey
 
-import "context"
+import (
+	"context"
 
-type validatedKey struct{}
+	"github.com/keyturn/apikey/internal/keycontext"
+)
 
 // keyContext carries a Key in one allocation, where context.WithValue would
 // take two.
@@ -12,7 +14,7 @@ type keyContext struct {
 }
 
 func (c *keyContext) Value(name any) any {
-	if name == (validatedKey{}) {
+	if name == (keycontext.Name{}) {
 		return &c.key
 	}
 	return c.Context.Value(name)
@@ -27,7 +29,7 @@ func NewContext(ctx context.Context, key Key) context.Context {
 // FromContext returns the key that the request was authenticated with, and
 // whether there is one.
 func FromContext(ctx context.Context) (Key, bool) {
-	if key, ok := ctx.Value(validatedKey{}).(*Key); ok {
+	if key, ok := ctx.Value(keycontext.Name{}).(*Key); ok {
 		return *key, true
 	}
 	return Key{}, false
@@ -37,7 +39,7 @@ func FromContext(ctx context.Context) (Key, bool) {
 type noKeyContext struct{ context.Context }
 
 func (c noKeyContext) Value(name any) any {
-	if name == (validatedKey{}) {
+	if name == (keycontext.Name{}) {
 		return nil
 	}
 	return c.Context.Value(name)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/keyturn/apikey"
+	"github.com/keyturn/apikey/internal/keycontext"
 )
 
 // Revalidate checks once more the key that a request was let in with: the same
@@ -32,7 +33,7 @@ func Revalidate(ctx context.Context) (apikey.Key, error) {
 	if err != nil {
 		return apikey.Key{}, err
 	}
-	for scope := range a.key().Scopes.All() {
+	for scope := range a.key.Scopes.All() {
 		if !now.Scopes.Allows(scope) {
 			return apikey.Key{}, fmt.Errorf("apikeyhttp: revalidate %s: %w", now.ID, apikey.ErrScope)
 		}
@@ -54,12 +55,15 @@ type admission struct {
 	joined *admission // outer, if that has the same request
 	passed atomic.Bool
 
-	withKey context.Context // this, with the key that is valid; nil without one
-	carrier Carrier         // of its token
-	checked time.Time       // when the Validator was asked about that token
-	limited bool            // config.limiter has taken the request
+	hasKey  bool       // key is valid
+	key     apikey.Key // what the Validator returned, or your application made of it
+	carrier Carrier    // of its token
+	checked time.Time  // when the Validator was asked about that token
+	limited bool       // config.limiter has taken the request
 	client  netip.Addr
-	failed  *failure // nil as long as all went well
+	failed  error   // of the Validator or the Limiter
+	known   bool    // failed, but the secret was right
+	refused *answer // if the request was rejected here
 
 	noAddress bool // neither the client nor the connection has an address
 	canceled  bool // the context had been canceled when the request was decided
@@ -67,30 +71,20 @@ type admission struct {
 	// needs is here because it would take an allocation of its own.
 	needs [1]apikey.Requirement
 
-	// result is what became of the request, if that was not decided here, or
-	// it was rejected. A handler may serve parts of its request at the same
-	// time.
-	result atomic.Pointer[result]
-}
-
-// result is the last decision about a request, and the first refusal.
-type result struct {
-	by      *admission
-	refused *answer
-}
-
-// failure is what the Validator or the Limiter returned, and the name of the
-// key if its secret was right.
-type failure struct {
-	err       error
-	accessKey string
+	// decidedBy is the last admission that decided about the request, or the
+	// first that rejected it. A handler may serve parts of its request at the
+	// same time.
+	decidedBy atomic.Pointer[admission]
 }
 
 type admissionKey struct{}
 
 func (a *admission) Value(name any) any {
-	if name == (admissionKey{}) {
+	switch {
+	case name == (admissionKey{}):
 		return a
+	case name == (keycontext.Name{}) && a.hasKey:
+		return &a.key
 	}
 	return a.Context.Value(name)
 }
@@ -104,44 +98,44 @@ func admissionIn(ctx context.Context) *admission {
 	return a
 }
 
-// take records a key that is valid, and when the Validator was asked about it.
-func (a *admission) take(token string, carrier Carrier, key apikey.Key, checked time.Time) {
-	a.hidden.token, a.carrier, a.checked = token, carrier, checked
-	a.withKey = apikey.NewContext(a, key)
+// take makes the key the one that is valid.
+func (a *admission) take(token string, carrier Carrier) {
+	a.hidden.token, a.carrier, a.hasKey = token, carrier, true
+}
+
+// requestIn returns r with a context that is, or is made of, the admission.
+func (a *admission) requestIn(ctx context.Context, r *http.Request) *http.Request {
+	a.hidden.request = *r.WithContext(ctx)
+	return &a.hidden.request
 }
 
 // current returns the key of a decision that this admission uses. Your
 // application may have narrowed it in the context since.
 func (a *admission) current(before *admission) apikey.Key {
-	key := before.key()
+	key := before.key
 	if changed, ok := apikey.FromContext(a.Context); ok && changed.ID == key.ID {
 		return changed
 	}
 	return key
 }
 
-// key returns the key that is valid.
-func (a *admission) key() apikey.Key {
-	key, _ := apikey.FromContext(a.withKey)
-	return key
-}
-
 // valid returns the admission if it has a key for the handlers behind it, or
 // nil. No handler sees the admission of a key that a Limiter then rejected.
 func (a *admission) valid() *admission {
-	if a == nil || a.withKey == nil {
+	if a == nil || !a.hasKey {
 		return nil
 	}
 	return a
 }
 
 // tell reports a key that was let in or, with an answer, a rejection to the
-// guards before, one of which may observe.
+// guards before, one of which may observe. It is called at most once.
 func (a *admission) tell(refused *answer) {
+	a.refused = refused
 	for each := a; each != nil; each = each.joined {
-		was := each.result.Load()
+		was := each.decidedBy.Load()
 		if was == nil || was.refused == nil {
-			each.result.CompareAndSwap(was, &result{a, refused})
+			each.decidedBy.CompareAndSwap(was, a)
 		}
 	}
 }

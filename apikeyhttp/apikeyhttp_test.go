@@ -21,6 +21,7 @@ func newGuard(v apikey.Validator, o *apikeyhttp.Options) *apikeyhttp.Guard {
 
 // handler counts its calls and remembers what it was called with.
 type handler struct {
+	hasKey  bool
 	calls   int
 	key     apikey.Key
 	request *http.Request
@@ -30,7 +31,7 @@ func newHandler() *handler { return &handler{} }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.calls++
-	h.key, _ = apikey.FromContext(r.Context())
+	h.key, h.hasKey = apikey.FromContext(r.Context())
 	h.request = r
 }
 

@@ -51,9 +51,9 @@ func request(token string) *http.Request {
 	}
 }
 
-// TestAllocations holds the middleware to three allocations above the handler:
-// its context, with the needs in it; the context with the key; the request
-// with the context.
+// TestAllocations holds the middleware to one allocation above the handler, in
+// which its context, the key and the request with the context are, and refusals
+// to three: with the values of the headers and the challenges.
 func TestAllocations(t *testing.T) {
 	keys := apikeytest.New(t)
 	token := keys.MustIssue(t, apikey.IssueParams{Scopes: []string{"orders:read"}}).Token.Reveal()
@@ -66,10 +66,13 @@ func TestAllocations(t *testing.T) {
 		max     float64
 	}{
 		{"bare", bare, 0},
-		{"Authenticate", newGuard(free, nil).Authenticate(bare), 3},
-		{"Require", newGuard(free, nil).Require("orders:read")(bare), 3},
-		{"with a Limiter", newGuard(free, &apikeyhttp.Options{Limiter: unlimited{}}).Authenticate(bare), 3},
-		{"with a Manager", newGuard(keys.Manager, nil).Authenticate(bare), 3},
+		{"Authenticate", newGuard(free, nil).Authenticate(bare), 1},
+		{"Require", newGuard(free, nil).Require("orders:read")(bare), 1},
+		{"with a Limiter", newGuard(free, &apikeyhttp.Options{Limiter: unlimited{}}).Authenticate(bare), 1},
+		{"with a Manager", newGuard(keys.Manager, nil).Authenticate(bare), 1},
+		{"refused", newGuard(apikeytest.Deny(nil), nil).Authenticate(bare), 3},
+		{"without a scope", newGuard(free, nil).Require("orders:write")(bare), 3},
+		{"not now", newGuard(apikeytest.Deny(apikey.ErrUnavailable), nil).Authenticate(bare), 2},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -95,25 +98,28 @@ func BenchmarkHandler(b *testing.B) {
 	must(b, err)
 	token := issued.Token.Reveal()
 	protected := newGuard(manager, nil)
+	mistyped := token[:len(token)-10] + "0000000000"
 	handlers := []struct {
 		name    string
 		handler http.Handler
+		token   string
 	}{
-		{"bare", bare},
+		{"bare", bare, token},
 		{"validate", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if _, err := manager.Validate(r.Context(), token); err == nil {
 				bare.ServeHTTP(w, r)
 			}
-		})},
+		}), token},
 		{"context", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			bare.ServeHTTP(w, r.WithContext(apikey.NewContext(r.Context(), issued.Key)))
-		})},
-		{"authenticate", protected.Authenticate(bare)},
-		{"require", protected.Require("orders:read")(bare)},
+		}), token},
+		{"authenticate", protected.Authenticate(bare), token},
+		{"require", protected.Require("orders:read")(bare), token},
+		{"refuse", protected.Authenticate(bare), mistyped},
 	}
 	for _, h := range handlers {
 		b.Run(h.name, func(b *testing.B) {
-			w, r := nowhere{http.Header{}}, request(token)
+			w, r := nowhere{http.Header{}}, request(h.token)
 			b.ReportAllocs()
 			for b.Loop() {
 				h.handler.ServeHTTP(w, r)

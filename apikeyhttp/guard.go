@@ -48,7 +48,7 @@ func New(v apikey.Validator, options *Options) (*Guard, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.validator = v
+	c.validator, c.challenges = v, c.allChallenges()
 	return &Guard{*c}, nil
 }
 
@@ -113,7 +113,7 @@ func (rt *route) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case refused != nil:
 		a.refuse(w, r, refused)
-	case a.withKey != nil:
+	case a.hasKey:
 		if a.joined != nil {
 			a.tell(nil)
 		}
@@ -122,13 +122,13 @@ func (rt *route) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Cache-Control", "private")
 			w.Header().Set("Referrer-Policy", "no-referrer")
 		}
-		rt.next.ServeHTTP(w, r.WithContext(a.withKey))
+		rt.next.ServeHTTP(w, a.requestIn(a, r))
 	case a.outer.valid() != nil:
 		// An anonymous request, served by a handler behind another guard. The
 		// key of that handler's own request is not this one's.
-		rt.next.ServeHTTP(w, r.WithContext(apikey.WithoutKey(a)))
+		rt.next.ServeHTTP(w, a.requestIn(apikey.WithoutKey(a), r))
 	default:
-		rt.next.ServeHTTP(w, r.WithContext(a))
+		rt.next.ServeHTTP(w, a.requestIn(a, r))
 	}
 }
 
@@ -153,15 +153,15 @@ func (c *config) admit(a *admission, h http.Header, r *http.Request, optional bo
 	}
 	if refused == nil {
 		if before := a.decided(token); before != nil {
-			a.take(token, carrier, a.current(before), before.checked)
+			a.key, a.checked = a.current(before), before.checked
+			a.take(token, carrier)
 			return c.limitKey(a, h)
 		}
 	}
-	key, refused := c.attempt(a, h, near, token, refused)
-	if refused != nil {
+	if refused := c.attempt(a, h, near, token, refused); refused != nil {
 		return refused
 	}
-	a.take(token, carrier, key, a.checked)
+	a.take(token, carrier)
 	return c.limitKey(a, h)
 }
 

@@ -100,13 +100,12 @@ func (c *config) limitKey(a *admission, h http.Header) *answer {
 	if c.limiter == nil {
 		return nil
 	}
-	key := a.key()
-	if a.limitedBy(c.limiter, key.ID) {
+	if a.limitedBy(c.limiter, a.key.ID) {
 		return nil
 	}
-	q, err := c.limiter.AllowKey(a.Context, key)
+	q, err := c.limiter.AllowKey(a.Context, a.key)
 	if err != nil {
-		a.failed = &failure{err: err}
+		a.failed = err
 		return answerUnavailable
 	}
 	a.limited = true
@@ -122,47 +121,52 @@ func (c *config) limitKey(a *admission, h http.Header) *answer {
 //
 // A client that has tried too many bad keys is rejected before its key is
 // looked up. Otherwise the response would reveal a good guess.
-func (c *config) attempt(a *admission, h http.Header, near netip.Addr, token string, malformed *answer) (key apikey.Key, refused *answer) {
-	outcome := OutcomeInvalid // also if the Validator panics
-	if c.limiter != nil {
-		try := Attempt{Client: near, Token: maphash.String(fingerprints, token)}
-		if refused := c.start(a, h, try); refused != nil {
-			return apikey.Key{}, refused
-		}
-		defer func() {
-			if err := c.limiter.EndAttempt((*detached)(a), try, outcome); err != nil {
-				a.failed = &failure{err: err}
-				key, refused = apikey.Key{}, answerUnavailable
-			}
-		}()
+func (c *config) attempt(a *admission, h http.Header, near netip.Addr, token string, malformed *answer) (refused *answer) {
+	if c.limiter == nil {
+		refused, _ = c.check(a, token, malformed)
+		return refused
 	}
+	try := Attempt{Client: near, Token: maphash.String(fingerprints, token)}
+	if refused := c.start(a, h, try); refused != nil {
+		return refused
+	}
+	outcome := OutcomeInvalid // also if the Validator panics
+	defer func() {
+		if err := c.limiter.EndAttempt((*detached)(a), try, outcome); err != nil {
+			a.failed = err
+			refused = answerUnavailable
+		}
+	}()
+	refused, outcome = c.check(a, token, malformed)
+	return refused
+}
+
+// check asks the Validator. It leaves the key in the admission.
+func (c *config) check(a *admission, token string, malformed *answer) (*answer, Outcome) {
 	if malformed != nil {
-		return apikey.Key{}, malformed
+		return malformed, OutcomeInvalid
 	}
 	if err := a.Context.Err(); err != nil {
-		outcome = OutcomeUnknown
-		a.failed = &failure{err: fmt.Errorf("%w: %w", apikey.ErrUnavailable, err)}
-		return apikey.Key{}, answerUnavailable
+		a.failed = fmt.Errorf("%w: %w", apikey.ErrUnavailable, err)
+		return answerUnavailable, OutcomeUnknown
 	}
 	a.needs[0] = apikey.From(a.client)
 	a.checked = c.now()
-	key, err := c.validator.Validate(a.Context, token, a.needs[:]...)
-	if err == nil {
-		outcome = OutcomeValid
-		return key, nil
+	var err error
+	if a.key, err = c.validator.Validate(a.Context, token, a.needs[:]...); err == nil {
+		return nil, OutcomeValid
 	}
-	a.failed = &failure{err: err}
-	refused = answerTo(err)
+	a.failed = err
+	refused := answerTo(err)
 	switch {
 	case refused == answerInvalidToken:
 	case refused.problem.Status == 401 || refused.problem.Status == 403:
-		// The secret was right, so the access key names an existing key.
-		outcome = OutcomeRejected
-		a.failed.accessKey, _ = apikey.AccessKey(token)
+		a.hidden.token, a.known = token, true
+		return refused, OutcomeRejected
 	case a.Context.Err() == nil:
-		outcome = OutcomeUnknown
+		return refused, OutcomeUnknown
 	}
-	return apikey.Key{}, refused
+	return refused, OutcomeInvalid
 }
 
 // fingerprints is the key of Attempt.Token.
@@ -174,7 +178,7 @@ func (c *config) start(a *admission, h http.Header, try Attempt) *answer {
 	q, err := c.limiter.StartAttempt(a.Context, try)
 	switch {
 	case err != nil:
-		a.failed = &failure{err: err}
+		a.failed = err
 		return answerUnavailable
 	case q.Allowed:
 		return nil

@@ -29,25 +29,22 @@ func (a *admission) observation() apikey.Observation {
 		return apikey.Observation{}
 	}
 	var o apikey.Observation
-	if result := a.result.Load(); result != nil {
-		a = result.by
-		if result.refused != nil {
-			o.Status, o.Code = result.refused.problem.Status, result.refused.problem.Code
+	if by := a.decidedBy.Load(); by != nil {
+		a = by
+		if a.refused != nil {
+			o.Status, o.Code = a.refused.problem.Status, a.refused.problem.Code
 		}
 	}
 	o.Carrier, o.Client, o.NoAddress, o.Canceled = a.carrier.String(), a.client, a.noAddress, a.canceled
-	if a.withKey != nil {
-		key := a.key()
-		o.KeyID, o.Owner = key.ID, key.Owner
-		if key.CredentialID != "" { // a stand-in in a test may have none
-			o.AccessKey = key.AccessKey()
+	if a.hasKey {
+		o.KeyID, o.Owner = a.key.ID, a.key.Owner
+		if a.key.CredentialID != "" { // a stand-in in a test may have none
+			o.AccessKey = a.key.AccessKey()
 		}
 	}
-	if a.failed != nil {
-		o.Err = a.failed.err
-		if a.failed.accessKey != "" {
-			o.AccessKey = a.failed.accessKey
-		}
+	o.Err = a.failed
+	if a.known {
+		o.AccessKey, _ = apikey.AccessKey(a.hidden.token)
 	}
 	return o
 }

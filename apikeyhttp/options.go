@@ -74,6 +74,7 @@ type config struct {
 	headerName   string // as the host has it
 	parameter    string
 	realm        string
+	challenges   map[*answer][]string
 	proxies      []netip.Prefix
 	proxyHeader  string // in canonical form
 	limiter      Limiter

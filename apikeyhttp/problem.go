@@ -3,6 +3,7 @@ package apikeyhttp
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 )
 
@@ -45,42 +46,66 @@ type Problem struct {
 //	status, code := apikeyhttp.StatusOf(err)
 //	apikeyhttp.Problem{Status: status, Code: code}.Write(w, r, nil)
 func (p Problem) Write(w http.ResponseWriter, r *http.Request, form func(*http.Request, Problem) (contentType string, body []byte)) {
-	p = p.completed()
-	p.write(w, r, form, p.body())
+	newProblemAnswer(p, noChallenge).write(w, r, form)
 }
 
-func (p Problem) completed() Problem {
+// answer is a refusal, written out once.
+type answer struct {
+	problem Problem
+	bearer  string // the error in the challenge; "" = none, noChallenge = no challenge
+	body    []byte // the problem in JSON
+	length  string // of body
+
+	// challenges are set if the answer belongs to one Guard.
+	challenges []string
+}
+
+const noChallenge = "-"
+
+func newAnswer(status int, code, bearer, detail string) *answer {
+	return newProblemAnswer(Problem{Status: status, Code: code, Detail: detail}, bearer)
+}
+
+func newProblemAnswer(p Problem, bearer string) *answer {
 	if p.Type == "" {
 		p.Type, p.Title = "about:blank", http.StatusText(p.Status)
 	}
-	return p
+	body, _ := json.Marshal(p) // texts and a number: does not fail
+	body = append(body, '\n')
+	return &answer{problem: p, bearer: bearer, body: body, length: strconv.Itoa(len(body))}
 }
 
-// body returns the problem in JSON.
-func (p Problem) body() []byte {
-	object, _ := json.Marshal(p) // texts and a number: does not fail
-	return append(object, '\n')
+// refuse writes an answer with its challenges.
+func (c *config) refuse(w http.ResponseWriter, r *http.Request, a *answer) {
+	challenges := a.challenges
+	if challenges == nil {
+		challenges = c.challenges[a]
+	}
+	if challenges != nil {
+		w.Header()["Www-Authenticate"] = slices.Clone(challenges)
+	}
+	a.write(w, r, c.writeProblem)
 }
 
-func (p Problem) write(w http.ResponseWriter, r *http.Request, form func(*http.Request, Problem) (string, []byte), body []byte) {
-	contentType := problemType
+func (a *answer) write(w http.ResponseWriter, r *http.Request, form func(*http.Request, Problem) (string, []byte)) {
+	contentType, body, length := problemType, a.body, a.length
 	if form != nil {
-		if formType, formed := form(r, p); formType != "" {
-			contentType, body = formType, formed
+		if formType, formed := form(r, a.problem); formType != "" {
+			contentType, body, length = formType, formed, strconv.Itoa(len(formed))
 		}
 	}
 	h := w.Header()
-	if p.Status == http.StatusServiceUnavailable {
-		h.Set("Retry-After", "1")
-	}
-	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Type", contentType)
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	h.Set("X-Content-Type-Options", "nosniff")
 	for _, name := range ofAnotherBody {
-		h.Del(name)
+		delete(h, name)
 	}
-	w.WriteHeader(p.Status)
+	// The names are in canonical form, and the values share one allocation.
+	values := [...]string{"no-store", contentType, length, "nosniff", "1"}
+	h["Cache-Control"], h["Content-Type"] = values[0:1:1], values[1:2:2]
+	h["Content-Length"], h["X-Content-Type-Options"] = values[2:3:3], values[3:4:4]
+	if a.problem.Status == http.StatusServiceUnavailable {
+		h["Retry-After"] = values[4:]
+	}
+	w.WriteHeader(a.problem.Status)
 	if r.Method != http.MethodHead {
 		w.Write(body) // on an error the client is gone
 	}
@@ -98,35 +123,21 @@ var ofAnotherBody = []string{
 // has the status.
 const problemType = "application/problem+json"
 
-// answer is a refusal, written out once.
-type answer struct {
-	problem Problem
-	bearer  string // the error in the challenge; "" = none, noChallenge = no challenge
-	body    []byte // the problem in JSON
-}
-
-const noChallenge = "-"
-
-func newAnswer(status int, code, bearer, detail string) *answer {
-	return newProblemAnswer(Problem{Status: status, Code: code, Detail: detail}, bearer)
-}
-
-func newProblemAnswer(p Problem, bearer string) *answer {
-	p = p.completed()
-	return &answer{problem: p, bearer: bearer, body: p.body()}
-}
-
-// refuse writes an answer.
-func (c *config) refuse(w http.ResponseWriter, r *http.Request, a *answer) {
-	if challenges := c.challenges(a); challenges != nil {
-		w.Header()["Www-Authenticate"] = challenges
+// allChallenges returns those of all answers that do not depend on the route.
+func (c *config) allChallenges() map[*answer][]string {
+	all := map[*answer][]string{}
+	for _, a := range []*answer{answerInvalidRequest, answerNoCredential} {
+		all[a] = c.challengesFor(a)
 	}
-	a.problem.write(w, r, c.writeProblem, a.body)
+	for _, a := range answers {
+		all[a] = c.challengesFor(a)
+	}
+	return all
 }
 
-// challenges returns the WWW-Authenticate lines of an answer, one for each
+// challengesFor returns the WWW-Authenticate lines of an answer, one for each
 // scheme that would be accepted.
-func (c *config) challenges(a *answer) []string {
+func (c *config) challengesFor(a *answer) []string {
 	if a.bearer == noChallenge {
 		return nil
 	}

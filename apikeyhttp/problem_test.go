@@ -100,3 +100,26 @@ func TestWriteProblem(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// TestRefusalsShareNothing: who changes a header of one answer in place changes
+// no other.
+func TestRefusalsShareNothing(t *testing.T) {
+	for name, err := range map[string]error{"bad key": nil, "unavailable": apikey.ErrUnavailable} {
+		handler := newGuard(apikeytest.Deny(err), nil).Authenticate(bare)
+		refuse := func() http.Header {
+			w := httptest.NewRecorder()
+			handler.ServeHTTP(w, request("x"))
+			return w.Header()
+		}
+		first := refuse()
+		want := first.Clone()
+		for _, values := range first {
+			for i := range values {
+				values[i] = "changed"
+			}
+		}
+		if diff := cmp.Diff(want, refuse()); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}

@@ -27,6 +27,7 @@ func (g *Guard) Require(scopes ...string) func(http.Handler) http.Handler {
 		panic("apikeyhttp: require: there must be at least one scope")
 	}
 	insufficient := insufficientScope(needed)
+	insufficient.challenges = g.challengesFor(insufficient)
 	return func(next http.Handler) http.Handler {
 		return g.protect(&route{next: next, scopes: needed.Slice(), insufficient: insufficient})
 	}
@@ -34,9 +35,8 @@ func (g *Guard) Require(scopes ...string) func(http.Handler) http.Handler {
 
 // checkScopes returns the answer to a request whose key lacks one of the scopes.
 func (rt *route) checkScopes(a *admission) *answer {
-	key := a.key()
 	for _, scope := range rt.scopes {
-		if !key.Scopes.Allows(scope) {
+		if !a.key.Scopes.Allows(scope) {
 			return rt.insufficient
 		}
 	}

@@ -31,11 +31,14 @@ type identity struct {
 	header     http.Header // in the request
 	response   http.Header // that ResponseWriter.Header returns
 	url        *url.URL
-	target     url.URL // *url, because a handler can change it in place
+
+	// What *url names, because a handler can change it in place.
+	host, path, rawPath, rawQuery string
 }
 
 func (i *identity) equal(other *identity) bool {
-	return i.method == other.method && i.remoteAddr == other.remoteAddr && i.url == other.url && i.target == other.target &&
+	return i.method == other.method && i.remoteAddr == other.remoteAddr && i.url == other.url &&
+		i.host == other.host && i.path == other.path && i.rawPath == other.rawPath && i.rawQuery == other.rawQuery &&
 		sameMap(i.header, other.header) && sameMap(i.response, other.response)
 }
 
@@ -48,7 +51,8 @@ func sameMap(a, b http.Header) bool {
 // an address only.
 type hidden struct {
 	identity identity
-	token    string // of the key that is valid
+	token    string       // of the key that is valid, or known
+	request  http.Request // what the handler gets
 }
 
 // seen is an admission with what it hides, in one allocation.
@@ -65,7 +69,8 @@ func newAdmission(c *config, w http.ResponseWriter, r *http.Request) *admission 
 		method: r.Method, remoteAddr: r.RemoteAddr, header: r.Header, response: w.Header(), url: r.URL,
 	}}}
 	if r.URL != nil {
-		s.hidden.identity.target = *r.URL
+		i := &s.hidden.identity
+		i.host, i.path, i.rawPath, i.rawQuery = r.URL.Host, r.URL.Path, r.URL.RawPath, r.URL.RawQuery
 	}
 	a := &s.admission
 	a.Context, a.config, a.hidden = r.Context(), c, &s.hidden
@@ -129,7 +134,7 @@ func (a *admission) sameValidator(c *config) bool { return same(a.config.validat
 // Stacked guards may read different keys.
 func (a *admission) limitedBy(l Limiter, keyID string) bool {
 	for before := a.joined; before != nil; before = before.joined {
-		if before.limited && same(before.config.limiter, l) && before.key().ID == keyID {
+		if before.limited && same(before.config.limiter, l) && before.key.ID == keyID {
 			return true
 		}
 	}

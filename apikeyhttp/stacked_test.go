@@ -221,6 +221,7 @@ func TestOptional(t *testing.T) {
 			got := serve(test.protect(served), r)
 			is.Equal(got.StatusCode, test.status)
 			is.Equal(served.key.Owner, test.owner)
+			is.Equal(served.hasKey, test.owner != "")
 			is.Equal(served.calls == 1, test.status == 200)
 			is.Equal(got.Header.Get("WWW-Authenticate") != "", test.status != 200)
 		})

@@ -45,8 +45,10 @@ func StatusOf(err error) (status int, code string) {
 	if err == nil {
 		return 200, ""
 	}
-	var call interface{ Operation() string }
-	named := errors.As(err, &call)
+	_, named := errors.AsType[interface {
+		error
+		Operation() string
+	}](err)
 	for i := range statuses {
 		row := &statuses[i]
 		if !errors.Is(err, row.err) {

@@ -30,23 +30,24 @@ func (h *handle) acting(ctx context.Context, now time.Time) (*acting, error) {
 	if !ok {
 		return nil, nil
 	}
-	match, err := h.store.Lookup(ctx, shown.CredentialID)
+	result, err := h.store.Lookup(ctx, shown.CredentialID)
+	var f *found
 	if err == nil {
-		err = match.Complete()
+		f, err = result.found.complete()
 	}
 	switch {
-	case errors.Is(err, ErrNotFound), err == nil && (match.Key.ID != shown.ID || match.Key.Owner != h.owner):
+	case errors.Is(err, ErrNotFound), err == nil && (f.key.ID != shown.ID || f.key.Owner != h.owner):
 		return nil, fmt.Errorf("%w: the request's key is not one of this owner", ErrForbidden)
 	case err != nil:
 		return nil, err
-	case match.refusal(now) != nil:
+	case f.refusal(now) != nil:
 		return nil, fmt.Errorf("%w: the request's key is no longer valid", ErrForbidden)
 	}
-	stored := match.Key
-	if match.Credential.ID != stored.CredentialID {
-		stored.ExpiresAt = earlier(match.Credential.ExpiresAt, stored.ExpiresAt)
+	stored := f.key
+	if f.credential.ID != stored.CredentialID {
+		stored.ExpiresAt = earlier(f.credential.ExpiresAt, stored.ExpiresAt)
 	}
-	return &acting{id: stored.ID, stored: stored, shown: shown, ceiling: match.Owner.bound}, nil
+	return &acting{id: stored.ID, stored: stored, shown: shown, ceiling: f.owner.bound}, nil
 }
 
 // mayTouch returns why the acting key may not make a change of a key.

@@ -10,7 +10,7 @@ import (
 // rule gets a copy of the stored Record, changes it as the operation asks and
 // returns the Event to commit with it; an Event without a Kind says that there
 // is nothing to do. Nothing else in this module decides what may happen to a
-// key, and Record.refusal below alone decides what is accepted.
+// key, and found.refusal below alone decides what is accepted.
 
 // cause is when, by whom and why a key is changed.
 type cause struct {
@@ -44,18 +44,18 @@ func (r *Record) event(kind EventKind, c cause) Event {
 // the instant now, or nil. A credential is accepted only while its Key names
 // it, as current or retiring: there are never more than two, and to end one at
 // once the Key stops naming it, whatever any clock says.
-func (m *LookupResult) refusal(now time.Time) error {
-	retiring := m.Credential.ID == m.Key.RetiringID
+func (f *found) refusal(now time.Time) error {
+	retiring := f.credential.ID == f.key.RetiringID
 	switch {
-	case !m.Key.DeletedAt.IsZero():
+	case !f.key.DeletedAt.IsZero():
 		return ErrDeleted
-	case m.Credential.ID != m.Key.CredentialID && !(retiring && now.Before(m.Credential.ExpiresAt)):
+	case f.credential.ID != f.key.CredentialID && !(retiring && now.Before(f.credential.ExpiresAt)):
 		return ErrReplaced
-	case !m.Owner.DisabledAt.IsZero():
+	case !f.owner.DisabledAt.IsZero():
 		return ErrOwnerDisabled
-	case !m.Key.DisabledAt.IsZero():
+	case !f.key.DisabledAt.IsZero():
 		return ErrDisabled
-	case !now.Before(m.Credential.ExpiresAt), !now.Before(m.Key.ExpiresAt):
+	case !now.Before(f.credential.ExpiresAt), !now.Before(f.key.ExpiresAt):
 		return ErrExpired // an expired key accepts its retiring credential neither
 	}
 	return nil

@@ -2,6 +2,7 @@ package apikey
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -33,8 +34,8 @@ import (
 //   - A call whose context has ended returns an error that wraps the context's.
 type Store interface {
 	// Lookup is the hot path, run for every request: one indexed read. If it
-	// takes work to read the Key and the Owner, a Store returns them through
-	// LookupResult.Rest, because the caller may not know the secret.
+	// takes work to read the Key and the Owner, a Store leaves that to
+	// DeferLookupResult, because the caller may not know the secret.
 	//
 	//   - Lookup returns the Credential with exactly that id, retired ones too, with its Key and the state of the Key's owner.
 	//   - Lookup returns what a validation needs: DisabledBy and DisabledReason of the Key are zero, and of the Owner all but ID, DisabledAt, HasCeiling and Ceiling.
@@ -151,38 +152,62 @@ type Store interface {
 	Check(ctx context.Context) error
 }
 
-// LookupResult is what Lookup returns. It is a plain value and shares nothing that
-// could be changed, so that a hit allocates nothing.
+// LookupResult is what Lookup returns: a Credential with its Key and the state
+// of the Key's owner. It cannot be changed, so a Store may return one many times
+// and a hit copies nothing but the Key.
 type LookupResult struct {
-	Credential Credential // the one asked for; its usage fields may be zero
-
-	// Key is as in a Record, Owner the state of Key.Owner, both without what no
-	// validation needs (see Lookup). Both are zero if Rest is set.
-	Key   Key
-	Owner Owner
-
-	// Rest, if set, returns Key and Owner. The Manager calls it after it has
-	// verified the secret, so that a wrong secret takes the same time for each
-	// key. With an error, Key contains no more than the ID, if that is known.
-	Rest func() (Key, Owner, error)
+	found *found
 }
 
-// Complete sets Key and Owner to what Rest returns, if Rest is set.
-func (m *LookupResult) Complete() error {
-	if m.Rest == nil {
-		return nil
+type found struct {
+	credential Credential
+	key        Key
+	owner      Owner
+	tally      *Tally
+	rest       func() (Key, Owner, error)
+}
+
+// NewLookupResult returns the result of a Store that has all of it at hand. The
+// usage in the Credential may be zero. The Tally may be nil.
+func NewLookupResult(c Credential, k Key, o Owner, t *Tally) LookupResult {
+	return LookupResult{&found{credential: c, key: k, owner: o, tally: t}}
+}
+
+// DeferLookupResult returns the result of a Store that has to do work for the Key
+// and the Owner. The Manager calls rest after it has verified the secret, so that
+// a wrong secret takes the same time for each key. With an error, the Key that
+// rest returns contains no more than the ID, if that is known.
+func DeferLookupResult(c Credential, rest func() (Key, Owner, error)) LookupResult {
+	return LookupResult{&found{credential: c, rest: rest}}
+}
+
+// Credential returns the Credential that was asked for.
+func (r LookupResult) Credential() Credential {
+	if r.found == nil {
+		return Credential{}
 	}
-	return m.complete()
+	return r.found.credential
 }
 
-// complete is a function of its own, because its large results would have to be
-// cleared on each hit if it were inlined.
-//
-//go:noinline
-func (m *LookupResult) complete() (err error) {
-	m.Key, m.Owner, err = m.Rest()
-	m.Rest = nil
-	return err
+// Rest returns the Key and the Owner. It fails if the Store fails to read them;
+// the Key then contains no more than the ID.
+func (r LookupResult) Rest() (Key, Owner, error) {
+	f, err := r.found.complete()
+	return f.key, f.owner, err
+}
+
+var errNoResult = errors.New("the Store returned a LookupResult that no constructor has made")
+
+// complete returns all that was found.
+func (f *found) complete() (*found, error) {
+	switch {
+	case f == nil:
+		return &found{}, errNoResult
+	case f.rest == nil:
+		return f, nil
+	}
+	key, owner, err := f.rest()
+	return &found{credential: f.credential, key: key, owner: owner}, err
 }
 
 // Record is what a Store keeps as one aggregate: a Key with all its

@@ -3,6 +3,7 @@ package apikey_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -159,32 +160,118 @@ func TestFlushFailures(t *testing.T) {
 	}
 }
 
-// TestFlushWhileValidating loses no use.
+// TestFlushWhileValidating loses no use and counts none twice, while two
+// Managers of one Store validate and flush and the key is changed.
 func TestFlushWhileValidating(t *testing.T) {
 	is := is.New(t)
-	m, err := apikey.New(memstore.New(), &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
-	is.NoErr(err)
-	a := issue(t, m, apikey.IssueParams{})
+	store := memstore.New()
+	var managers [2]*apikey.Manager
+	for i := range managers {
+		m, err := apikey.New(store, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
+		is.NoErr(err)
+		managers[i] = m
+	}
+	a := issue(t, managers[0], apikey.IssueParams{})
 	var wg sync.WaitGroup
-	for range 4 {
+	for n := range 4 {
 		wg.Go(func() {
+			m := managers[n%2]
 			for i := range 1000 {
 				if _, err := m.Validate(t.Context(), a.Token.Reveal()); err != nil {
 					t.Error(err)
 				}
-				if i%50 == 0 {
-					if err := m.Flush(t.Context()); err != nil {
-						t.Error(err)
-					}
+				var err error
+				switch {
+				case i%3 == n%3:
+					err = m.Flush(t.Context())
+				case i%50 == 0 && n == 0:
+					_, err = m.Update(t.Context(), a.Key.ID, apikey.Changes{Name: new(fmt.Sprint(i))})
+				}
+				if err != nil {
+					t.Error(err)
 				}
 			}
 		})
 	}
 	wg.Wait()
-	is.NoErr(m.Flush(t.Context()))
-	key, err := m.Get(t.Context(), a.Key.ID)
+	is.NoErr(managers[0].Flush(t.Context()))
+	is.NoErr(managers[1].Flush(t.Context()))
+	key, err := managers[0].Get(t.Context(), a.Key.ID)
 	is.NoErr(err)
 	is.Equal(key.Uses, int64(4000))
+}
+
+// oneTally is a Store that gives every Credential the same Tally.
+type oneTally struct {
+	apikey.Store
+	tally apikey.Tally
+}
+
+func (s *oneTally) Lookup(ctx context.Context, id string) (apikey.LookupResult, error) {
+	m, err := s.Store.Lookup(ctx, id)
+	if err != nil {
+		return m, err
+	}
+	key, owner, err := m.Rest()
+	return apikey.NewLookupResult(m.Credential(), key, owner, &s.tally), err
+}
+
+// TestTallyIsNotTrusted: whatever Tally a Store gives, a use is counted for the
+// key that was used, by the Manager that validated it.
+func TestTallyIsNotTrusted(t *testing.T) {
+	is := is.New(t)
+	store := &oneTally{Store: memstore.New()}
+	options := &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}}
+	one, err := apikey.New(store, options)
+	is.NoErr(err)
+	other, err := apikey.New(store, options)
+	is.NoErr(err)
+	a, b := issue(t, one, apikey.IssueParams{}), issue(t, one, apikey.IssueParams{})
+	use := func(m *apikey.Manager, token apikey.Secret, times int) {
+		for range times {
+			_, err := m.Validate(t.Context(), token.Reveal())
+			is.NoErr(err)
+		}
+	}
+	uses := func(id string) int64 {
+		key, err := one.Get(t.Context(), id)
+		is.NoErr(err)
+		return key.Uses
+	}
+	use(one, a.Token, 2)
+	use(one, b.Token, 3)
+	use(other, b.Token, 5)
+	is.NoErr(other.Flush(t.Context()))
+	is.Equal(uses(a.Key.ID), int64(0))
+	is.Equal(uses(b.Key.ID), int64(5))
+	is.NoErr(one.Flush(t.Context()))
+	is.Equal(uses(a.Key.ID), int64(2))
+	is.Equal(uses(b.Key.ID), int64(8))
+}
+
+// noResult is a Store whose Lookup returns neither a result nor an error.
+type noResult struct{ apikey.Store }
+
+func (noResult) Lookup(context.Context, string) (apikey.LookupResult, error) {
+	return apikey.LookupResult{}, nil
+}
+
+// TestNoLookupResult: a Store that returns nothing is no reason to let anyone in,
+// or to panic.
+func TestNoLookupResult(t *testing.T) {
+	is := is.New(t)
+	store := noResult{memstore.New()}
+	m, err := apikey.New(store, &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
+	is.NoErr(err)
+	a := issue(t, m, apikey.IssueParams{})
+	_, err = m.Validate(t.Context(), a.Token.Reveal())
+	is.True(errors.Is(err, apikey.ErrUnavailable))
+	_, err = m.ForOwner("acme", nil).Disable(apikey.NewContext(t.Context(), a.Key), a.Key.ID)
+	is.True(err != nil && !errors.Is(err, apikey.ErrNotFound))
+	var none apikey.LookupResult
+	is.Equal(none.Credential(), apikey.Credential{})
+	_, _, err = none.Rest()
+	is.True(err != nil)
 }
 
 // TestRun: it flushes every ten seconds, goes on over errors, and flushes once

@@ -97,7 +97,7 @@ func (m *Manager) Validate(ctx context.Context, token string, requirements ...Re
 // validate fills in the key only if it accepts it, and the observation as soon
 // as the secret is known to be right.
 func (m *Manager) validate(ctx context.Context, t token, requirements []Requirement, key *Key, o *Observation) error {
-	match, err := m.store.Lookup(ctx, t.credentialID)
+	result, err := m.store.Lookup(ctx, t.credentialID)
 	if err != nil {
 		if errors.Is(err, ErrNotFound) {
 			// The same work as for a credential that is there.
@@ -106,7 +106,11 @@ func (m *Manager) validate(ctx context.Context, t token, requirements []Requirem
 		}
 		return unavailable(err)
 	}
-	c := &match.Credential
+	f := result.found
+	if f == nil {
+		return unavailable(errNoResult)
+	}
+	c := &f.credential
 	hash := m.peppers.Find(c.PepperID)
 	if hash == nil || c.Scheme != pepper.Scheme {
 		return unavailable(ErrPepper)
@@ -116,8 +120,8 @@ func (m *Manager) validate(ctx context.Context, t token, requirements []Requirem
 	}
 	// The rest is read for a caller who knows the secret only: how long that
 	// takes depends on the key.
-	err = match.Complete()
-	o.KeyID, o.Owner = match.Key.ID, match.Key.Owner
+	f, err = f.complete()
+	o.KeyID, o.Owner = f.key.ID, f.key.Owner
 	if err != nil {
 		return unavailable(err)
 	}
@@ -125,20 +129,20 @@ func (m *Manager) validate(ctx context.Context, t token, requirements []Requirem
 	if err != nil {
 		return unavailable(err)
 	}
-	if err := match.refusal(now); err != nil {
+	if err := f.refusal(now); err != nil {
 		return err
 	}
-	match.Key.Scopes = match.Owner.bound(match.Key.Scopes)
-	if err := match.Key.meets(requirements); err != nil {
+	scopes := f.owner.bound(f.key.Scopes)
+	if err := f.key.meets(requirements, scopes); err != nil {
 		return err
 	}
-	*key = match.Key
-	key.Status, key.Rotating = StatusActive, c.ID != key.CredentialID
+	*key = f.key
+	key.Scopes, key.Status, key.Rotating = scopes, StatusActive, c.ID != key.CredentialID
 	if key.Rotating {
 		key.Prefix, key.CredentialID, key.IssuedAt = c.Prefix, c.ID, c.CreatedAt
 		key.ExpiresAt = earlier(c.ExpiresAt, key.ExpiresAt)
 	}
-	m.usage.count(key.ID, c.ID, now)
+	m.usage.count(f.tally, key.ID, c.ID, now)
 	if m.options.Observe != nil && m.usage.overdue(now) {
 		m.observeFlush(ctx, ErrNotFlushed)
 	}
@@ -161,8 +165,9 @@ func wellFormed(requirements []Requirement) error {
 	return nil
 }
 
-// meets returns why a key does not meet the requirements of a request, or nil.
-func (k *Key) meets(requirements []Requirement) error {
+// meets returns why a key, with the scopes that its owner's ceiling leaves, does
+// not meet the requirements of a request, or nil.
+func (k *Key) meets(requirements []Requirement, scopes Scopes) error {
 	if k.Networks.Len() > 0 {
 		inside := false
 		for i := range requirements {
@@ -177,7 +182,7 @@ func (k *Key) meets(requirements []Requirement) error {
 		}
 	}
 	for i := range requirements {
-		if requirements[i].kind == requireScope && !k.Scopes.Allows(requirements[i].scope) {
+		if requirements[i].kind == requireScope && !scopes.Allows(requirements[i].scope) {
 			return ErrScope
 		}
 	}

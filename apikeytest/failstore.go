@@ -163,18 +163,16 @@ func (s *FailStore) Lookup(ctx context.Context, credentialID string) (apikey.Loo
 		if err != nil || !s.anyDamage() {
 			return m, err
 		}
-		rest := m
-		m.Key, m.Owner = apikey.Key{}, apikey.Owner{}
-		m.Rest = func() (apikey.Key, apikey.Owner, error) {
-			if err := rest.Complete(); err != nil {
-				return rest.Key, rest.Owner, err
+		return apikey.DeferLookupResult(m.Credential(), func() (apikey.Key, apikey.Owner, error) {
+			key, owner, err := m.Rest()
+			if err != nil {
+				return key, owner, err
 			}
-			if err := s.damage(rest.Key.ID); err != nil {
-				return apikey.Key{ID: rest.Key.ID}, apikey.Owner{}, err
+			if err := s.damage(key.ID); err != nil {
+				return apikey.Key{ID: key.ID}, apikey.Owner{}, err
 			}
-			return rest.Key, rest.Owner, nil
-		}
-		return m, nil
+			return key, owner, nil
+		}), nil
 	})
 }
 

@@ -63,11 +63,15 @@ type standIn struct {
 
 func (s *standIn) Lookup(ctx context.Context, credentialID string) (apikey.LookupResult, error) {
 	m, err := s.Store.Lookup(ctx, credentialID)
-	m.Key = s.key
+	if err != nil {
+		return m, err
+	}
+	_, owner, err := m.Rest()
+	key, credential := s.key, m.Credential()
 	// The token looked up is the key's current one, and has not expired.
-	m.Key.CredentialID, m.Key.RetiringID = credentialID, ""
-	m.Key.ExpiresAt = m.Credential.ExpiresAt
-	return m, err
+	key.CredentialID, key.RetiringID = credentialID, ""
+	key.ExpiresAt = credential.ExpiresAt
+	return apikey.NewLookupResult(credential, key, owner, nil), err
 }
 
 // Deny returns a Validator that refuses every token with an error; with

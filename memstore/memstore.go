@@ -35,31 +35,36 @@ var _ apikey.Store = (*Store)(nil)
 // New returns an empty Store.
 func New() *Store { return &Store{} }
 
-// Lookup implements [apikey.Store].
-func (s *Store) Lookup(ctx context.Context, credentialID string) (m apikey.LookupResult, err error) {
+// Lookup implements [apikey.Store]. What it returns is made by the first call
+// after a change, since most keys are not in use, and kept in the entry.
+func (s *Store) Lookup(ctx context.Context, credentialID string) (apikey.LookupResult, error) {
 	if err := ctx.Err(); err != nil {
-		return m, err
+		return apikey.LookupResult{}, err
 	}
 	s.mu.RLock()
 	c := s.credentials[credentialID]
 	if c == nil {
 		s.mu.RUnlock()
-		return m, apikey.ErrNotFound
+		return apikey.LookupResult{}, apikey.ErrNotFound
 	}
-	c.key.copyTo(&m.Key)
-	if c == c.key.current {
-		// The Key has its times already, and to convert one takes longer than
-		// to copy it.
-		m.Credential.CreatedAt, m.Credential.ExpiresAt = m.Key.IssuedAt, m.Key.ExpiresAt
-	} else {
-		m.Credential.CreatedAt, m.Credential.ExpiresAt = micros.Time(c.createdAt), micros.Time(c.expiresAt)
-	}
-	c.copyRest(&m.Credential)
-	m.Key.DisabledBy, m.Key.DisabledReason = "", ""
-	owner := &c.key.owner.state
-	m.Owner = apikey.Owner{ID: owner.ID, DisabledAt: owner.DisabledAt, HasCeiling: owner.HasCeiling, Ceiling: owner.Ceiling}
+	result, ok := c.found, c.foundAt == c.key.owner.state.Revision
 	s.mu.RUnlock()
-	return m, nil
+	if !ok {
+		return s.find(credentialID)
+	}
+	return result, nil
+}
+
+// find makes the result of a Lookup.
+func (s *Store) find(credentialID string) (apikey.LookupResult, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.credentials[credentialID]
+	if c == nil {
+		return apikey.LookupResult{}, apikey.ErrNotFound
+	}
+	c.find()
+	return c.found, nil
 }
 
 // Get implements [apikey.Store].

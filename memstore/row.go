@@ -3,6 +3,7 @@ package memstore
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/keyturn/apikey"
 	"github.com/keyturn/apikey/internal/micros"
@@ -52,7 +53,15 @@ type credential struct {
 	lastUsedAt   int64
 	uses         int64
 	days         map[int64]dayUse // by day
+
+	// found is what Lookup returns while the owner is at revision foundAt.
+	found   apikey.LookupResult
+	foundAt int64
+	tally   apikey.Tally
 }
+
+// notFound is no revision of an owner.
+const notFound = -1
 
 type dayUse struct {
 	uses, last int64
@@ -124,22 +133,34 @@ func (k *key) summary() apikey.Record {
 }
 
 func (c *credential) set(from *apikey.Credential) {
+	c.found, c.foundAt = apikey.LookupResult{}, notFound
 	c.id, c.prefix = from.ID, from.Prefix
 	c.createdAt, c.expiresAt, c.retireBefore = micros.Of(from.CreatedAt), micros.Of(from.ExpiresAt), micros.Of(from.RetireBefore)
 	c.scheme, c.pepperID, c.digest, c.seal = from.Scheme, from.PepperID, from.Digest, from.Seal
 }
 
 func (c *credential) copyTo(to *apikey.Credential) {
-	to.CreatedAt, to.ExpiresAt = micros.Time(c.createdAt), micros.Time(c.expiresAt)
-	c.copyRest(to)
-}
-
-// copyRest copies all but CreatedAt and ExpiresAt.
-func (c *credential) copyRest(to *apikey.Credential) {
 	to.ID, to.Prefix = c.id, c.prefix
-	to.RetireBefore = micros.Time(c.retireBefore)
+	to.CreatedAt, to.ExpiresAt, to.RetireBefore = micros.Time(c.createdAt), micros.Time(c.expiresAt), micros.Time(c.retireBefore)
 	to.Scheme, to.PepperID, to.Digest, to.Seal = c.scheme, c.pepperID, c.digest, c.seal
 	to.LastUsedAt, to.Uses = micros.Time(c.lastUsedAt), c.uses
+}
+
+// find makes what Lookup returns.
+func (c *credential) find() {
+	var (
+		found apikey.Credential
+		key   apikey.Key
+		owner = &c.key.owner.state
+	)
+	c.copyTo(&found)
+	found.LastUsedAt, found.Uses = time.Time{}, 0
+	c.key.copyTo(&key)
+	key.DisabledBy, key.DisabledReason = "", ""
+	c.found = apikey.NewLookupResult(found, key, apikey.Owner{
+		ID: owner.ID, DisabledAt: owner.DisabledAt, HasCeiling: owner.HasCeiling, Ceiling: owner.Ceiling,
+	}, &c.tally)
+	c.foundAt = owner.Revision
 }
 
 func sortCredentials(list []*credential) {

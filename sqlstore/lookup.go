@@ -11,7 +11,7 @@ import (
 )
 
 // Lookup implements [apikey.Store] with one statement. It reads the columns of
-// the credential only, and leaves those of its key and owner to Match.Rest: how
+// the credential only, and leaves those of its key and owner to later: how
 // long they take depends on the key, and the caller may not know the secret.
 func (s *Store) Lookup(ctx context.Context, credentialID string) (apikey.LookupResult, error) {
 	var m apikey.LookupResult
@@ -24,8 +24,9 @@ func (s *Store) Lookup(ctx context.Context, credentialID string) (apikey.LookupR
 		sent, cancel = context.WithTimeout(sent, s.timeout)
 		defer cancel()
 	}
-	err := s.readUnder(ctx, sent, func(ctx context.Context, db querier) error {
-		return s.tryLookup(ctx, db, credentialID, &m)
+	err := s.readUnder(ctx, sent, func(ctx context.Context, db querier) (err error) {
+		m, err = s.tryLookup(ctx, db, credentialID)
+		return err
 	})
 	if sent.Err() != nil && !settled(err) {
 		err = fmt.Errorf("no answer within Options.Timeout, %v: %w", s.timeout, withEnd(sent, err))
@@ -65,28 +66,28 @@ func (l *late) Scan(v any) error {
 	return nil
 }
 
-func (s *Store) tryLookup(ctx context.Context, db querier, credentialID string, m *apikey.LookupResult) error {
+func (s *Store) tryLookup(ctx context.Context, db querier, credentialID string) (m apikey.LookupResult, err error) {
 	row, err := s.lookupRow(ctx, db, credentialID)
 	if err != nil {
-		return err
+		return m, err
 	}
+	var credential apikey.Credential
 	values := make([]late, len(lookupColumns))
 	columns := make([]any, 0, len(values)+16)
 	ofKey := len(values) - ownerColumnCount
 	for i := range ofKey {
 		columns = append(columns, &values[i])
 	}
-	columns = credentialColumns(columns, &m.Credential)
+	columns = credentialColumns(columns, &credential)
 	for i := ofKey; i < len(values); i++ {
 		columns = append(columns, &values[i])
 	}
 	if err := row.Scan(columns...); s.absent(err) {
-		return apikey.ErrNotFound
+		return m, apikey.ErrNotFound
 	} else if err != nil {
-		return err
+		return m, err
 	}
-	m.Rest = func() (apikey.Key, apikey.Owner, error) { return scanRest(values) }
-	return nil
+	return apikey.DeferLookupResult(credential, func() (apikey.Key, apikey.Owner, error) { return scanRest(values) }), nil
 }
 
 // scanRest reads the columns of a key and its owner.

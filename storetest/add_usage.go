@@ -123,8 +123,8 @@ func addUsageChangesNothingElse(c *check) {
 		Records: []apikey.Record{r, other},
 		Owners:  []apikey.Owner{{ID: r.Key.Owner, DisabledAt: base, Nonce: nonce()}},
 	})
-	read := func() ([]apikey.Record, []apikey.LookupResult, apikey.Owner, []apikey.Event) {
-		var matches []apikey.LookupResult
+	read := func() ([]apikey.Record, []match, apikey.Owner, []apikey.Event) {
+		var matches []match
 		for _, id := range []string{r.Key.CredentialID, other.Key.CredentialID} {
 			m := s.lookup(id)
 			m.Key, m.Credential = unseen(m.Key), unused(m.Credential)

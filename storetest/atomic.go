@@ -186,7 +186,7 @@ func untorn(c *check) {
 					}
 				}
 			case 3:
-				var got apikey.LookupResult
+				var got match
 				if got, err = s.Lookup(background, lasting); err == nil && got.Credential.PepperID != got.Key.Name {
 					s.errorf("Lookup: got the key of change %s with the credential of change %s", got.Key.Name, got.Credential.PepperID)
 				}

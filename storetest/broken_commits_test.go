@@ -128,7 +128,7 @@ var brokenCommits = []broken{
 		for i := range c.Records {
 			r := &c.Records[i]
 			r.Credentials = slices.DeleteFunc(r.Credentials, func(mine apikey.Credential) bool {
-				m, err := o.Store.Lookup(background, mine.ID)
+				m, err := lookup(background, o.Store, mine.ID)
 				return err == nil && m.Key.ID != r.Key.ID
 			})
 		}

@@ -13,31 +13,27 @@ import (
 
 // brokenReads differ from memstore in what a read returns.
 var brokenReads = []broken{
-	{"Lookup returns who disabled a key", "lookup returns no more than needed", detailed(func(m *apikey.LookupResult, r apikey.Record, _ apikey.Owner) {
+	{"Lookup returns who disabled a key", "lookup returns no more than needed", detailed(func(m *match, r apikey.Record, _ apikey.Owner) {
 		m.Key.DisabledBy = r.Key.DisabledBy
 	})},
-	{"Lookup returns why a key is disabled", "lookup returns no more than needed", detailed(func(m *apikey.LookupResult, r apikey.Record, _ apikey.Owner) {
+	{"Lookup returns why a key is disabled", "lookup returns no more than needed", detailed(func(m *match, r apikey.Record, _ apikey.Owner) {
 		m.Key.DisabledReason = r.Key.DisabledReason
 	})},
-	{"Lookup returns the whole state of an owner", "lookup returns no more than needed", detailed(func(m *apikey.LookupResult, _ apikey.Record, o apikey.Owner) {
+	{"Lookup returns the whole state of an owner", "lookup returns no more than needed", detailed(func(m *match, _ apikey.Record, o apikey.Owner) {
 		m.Owner = o
 	})},
 	{"Lookup misses retired credentials", "lookup finds the credential", func(o *overridden) {
 		o.lookup = func(ctx context.Context, id string) (apikey.LookupResult, error) {
-			m, err := o.Store.Lookup(ctx, id)
-			if err == nil && id != m.Key.CredentialID {
+			result, err := o.Store.Lookup(ctx, id)
+			if key, _, _ := result.Rest(); err == nil && id != key.CredentialID {
 				return apikey.LookupResult{}, apikey.ErrNotFound
 			}
-			return m, err
+			return result, err
 		}
 	}},
-	{"Lookup forgets a field", "lookup finds the credential", func(o *overridden) {
-		o.lookup = func(ctx context.Context, id string) (apikey.LookupResult, error) {
-			m, err := o.Store.Lookup(ctx, id)
-			m.Credential.RetireBefore = time.Time{}
-			return m, err
-		}
-	}},
+	{"Lookup forgets a field", "lookup finds the credential", detailed(func(m *match, _ apikey.Record, _ apikey.Owner) {
+		m.Credential.RetireBefore = time.Time{}
+	})},
 	{"Lookup folds case", "lookup of another id", func(o *overridden) {
 		o.lookup = func(ctx context.Context, id string) (apikey.LookupResult, error) {
 			m, err := o.Store.Lookup(ctx, id)
@@ -65,6 +61,21 @@ var brokenReads = []broken{
 				kept.Store(id, m)
 			}
 			return m, err
+		}
+	}},
+	{"Lookup keeps what it returns until the record is replaced", "writes are seen at once", func(o *overridden) {
+		var kept sync.Map
+		o.lookup = func(ctx context.Context, id string) (apikey.LookupResult, error) {
+			type version struct {
+				id       string
+				revision int64
+			}
+			m, err := lookup(ctx, o.Store, id)
+			if err != nil {
+				return apikey.LookupResult{}, err
+			}
+			result, _ := kept.LoadOrStore(version{id, m.Key.Revision}, apikey.NewLookupResult(m.Credential, m.Key, m.Owner, nil))
+			return result.(apikey.LookupResult), nil
 		}
 	}},
 	{"Get answers what it answered before", "writes are seen at once", func(o *overridden) {
@@ -417,16 +428,17 @@ func (s *ownSlices) put(r *apikey.Record) {
 	r.Credentials = s.shared[r.Key.ID]
 }
 
-// detailed adds to what Lookup returns.
-func detailed(add func(*apikey.LookupResult, apikey.Record, apikey.Owner)) func(*overridden) {
+// detailed changes what Lookup returns.
+func detailed(change func(*match, apikey.Record, apikey.Owner)) func(*overridden) {
 	return func(o *overridden) {
 		o.lookup = func(ctx context.Context, id string) (apikey.LookupResult, error) {
-			m, err := o.Store.Lookup(ctx, id)
-			if err == nil {
-				r, _ := o.ofID(m.Key.ID)
-				add(&m, r, o.ownerState(m.Owner.ID))
+			m, err := lookup(ctx, o.Store, id)
+			if err != nil {
+				return apikey.LookupResult{}, err
 			}
-			return m, err
+			r, _ := o.ofID(m.Key.ID)
+			change(&m, r, o.ownerState(m.Owner.ID))
+			return apikey.NewLookupResult(m.Credential, m.Key, m.Owner, nil), nil
 		}
 	}
 }

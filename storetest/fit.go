@@ -74,7 +74,6 @@ func fitForUse(c *check) {
 	s.addUsage(used(r, r.Key.CredentialID, 3, base))
 	read := func() []any {
 		m := s.lookup(r.Key.CredentialID)
-		m.Rest = nil
 		return []any{
 			m, s.get(r.Key.ID), s.list(apikey.Query{IncludeDeleted: true}), s.owner("acme"),
 			s.events(apikey.EventQuery{}), s.names(apikey.OnceQuery{}), s.days(r.Key.ID, base.Add(-24*time.Hour), 3),

@@ -29,7 +29,7 @@ var lookupRules = []rule{
 func lookupFinds(c *check) {
 	// The Credential is compared with what was committed and with what Get
 	// returns: a field that Commit or Get loses breaks another rule.
-	agrees := func(s *subject, m apikey.LookupResult, r apikey.Record, o apikey.Owner) {
+	agrees := func(s *subject, m match, r apikey.Record, o apikey.Owner) {
 		s.t.Helper()
 		stored, kept := s.get(r.Key.ID), s.owner(o.ID)
 		s.among("Key", needed(m.Key), needed(unseen(r.Key)), needed(unseen(stored.Key)))

@@ -153,7 +153,7 @@ func (s *subject) get(id string) apikey.Record {
 	return r
 }
 
-func (s *subject) lookup(credentialID string) apikey.LookupResult {
+func (s *subject) lookup(credentialID string) match {
 	s.t.Helper()
 	m, err := s.Lookup(background, credentialID)
 	if err != nil {

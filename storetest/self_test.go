@@ -48,7 +48,7 @@ func TestFill(t *testing.T) {
 	}
 	for name, fill := range map[string]func(*subject){
 		"record": func(s *subject) { filled[apikey.Record](s) },
-		"match":  func(s *subject) { filled[apikey.LookupResult](s) },
+		"match":  func(s *subject) { filled[match](s) },
 		"owner":  func(s *subject) { filled[apikey.Owner](s) },
 		"event":  func(s *subject) { filled[apikey.Event](s) },
 		"usage":  func(s *subject) { filled[apikey.Usage](s) },

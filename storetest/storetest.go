@@ -92,12 +92,25 @@ type subject struct {
 	name string
 }
 
-// Lookup returns what the Store returns, with its Key and Owner.
-func (s *subject) Lookup(ctx context.Context, credentialID string) (apikey.LookupResult, error) {
-	m, err := s.Store.Lookup(ctx, credentialID)
-	if err == nil {
-		err = m.Complete()
+// match is a LookupResult in one piece.
+type match struct {
+	Credential apikey.Credential
+	Key        apikey.Key
+	Owner      apikey.Owner
+}
+
+// Lookup returns all of what the Store returns.
+func (s *subject) Lookup(ctx context.Context, credentialID string) (match, error) {
+	return lookup(ctx, s.Store, credentialID)
+}
+
+func lookup(ctx context.Context, store apikey.Store, credentialID string) (m match, err error) {
+	result, err := store.Lookup(ctx, credentialID)
+	if err != nil {
+		return m, err
 	}
+	m.Credential = result.Credential()
+	m.Key, m.Owner, err = result.Rest()
 	return m, err
 }
 

@@ -14,7 +14,7 @@ func seenAtOnce(c *check) {
 	// Every call is made before as well, so that what it may have kept shows.
 	r := newRecord("acme", 1)
 	id := r.Key.ID
-	read := func() (apikey.Record, apikey.LookupResult, []apikey.Record, apikey.Owner, []apikey.Event) {
+	read := func() (apikey.Record, match, []apikey.Record, apikey.Owner, []apikey.Event) {
 		got, _ := s.Get(background, id, "")
 		m, _ := s.Lookup(background, r.Key.CredentialID)
 		return got, m, s.list(apikey.Query{}), s.owner("acme"), s.events(apikey.EventQuery{})
@@ -81,7 +81,7 @@ func seenAtOnce(c *check) {
 				stored, err = s.Get(background, r.Key.ID, "")
 				got = stored.Key.Name
 			case 1:
-				var m apikey.LookupResult
+				var m match
 				m, err = s.Lookup(background, r.Key.CredentialID)
 				got = m.Key.Name
 			case 2:

@@ -101,7 +101,7 @@ func (a *asker) record(id, owner, credential string) apikey.Record {
 func (a *asker) read(text string) {
 	ctx := a.Context()
 	match, err := lookup(ctx, a.store, text)
-	match.Credential.LastUsedAt, match.Credential.Uses = time.Time{}, 0 // a Match may be without them
+	match.Credential.LastUsedAt, match.Credential.Uses = time.Time{}, 0 // Lookup may leave them out
 	a.keep(fmt.Sprintf("lookup %.20q", text), match, err)
 	record, err := a.store.Get(ctx, text, "")
 	a.keep(fmt.Sprintf("get %.20q", text), record, err)

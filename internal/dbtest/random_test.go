@@ -219,7 +219,7 @@ func (p *pair) record(t *rapid.T, id string, given map[string]bool) apikey.Recor
 	for _, id := range rapid.SliceOfNDistinct(credentials, 0, 3, rapid.ID[string]).Draw(t, "new") {
 		// One that another key gives up in the same Commit may be taken or
 		// not: the contract does not say.
-		m, err := p.theirs.Lookup(p.Context(), id)
+		m, err := lookup(p.Context(), p.theirs, id)
 		if given[id] || err == nil && m.Key.ID != r.Key.ID && rapid.IntRange(0, 9).Draw(t, "take") > 0 {
 			continue
 		}
@@ -351,7 +351,7 @@ func (p *pair) all() {
 		if ourErr != theirErr {
 			p.Fatalf("lookup: memory: %v, here: %v", theirErr, ourErr)
 		}
-		// The usage fields of a Match may be zero.
+		// The usage of a Credential from Lookup may be zero.
 		theirs.Credential.LastUsedAt, theirs.Credential.Uses = time.Time{}, 0
 		if diff := cmp.Diff(theirs, ours, asStored); diff != "" {
 			p.Fatalf("lookup (- in memory, + here):\n%s", diff)

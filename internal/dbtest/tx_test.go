@@ -95,12 +95,21 @@ func (c committing) Check(ctx context.Context) error {
 	return err
 }
 
+// match is what Lookup returns, in one piece.
+type match struct {
+	Credential apikey.Credential
+	Key        apikey.Key
+	Owner      apikey.Owner
+}
+
 // lookup asks for all that Lookup returns.
-func lookup(ctx context.Context, s apikey.Store, credentialID string) (apikey.LookupResult, error) {
-	m, err := s.Lookup(ctx, credentialID)
-	if err == nil {
-		err = m.Complete()
+func lookup(ctx context.Context, s apikey.Store, credentialID string) (m match, err error) {
+	result, err := s.Lookup(ctx, credentialID)
+	if err != nil {
+		return m, err
 	}
+	m.Credential = result.Credential()
+	m.Key, m.Owner, err = result.Rest()
 	return m, err
 }
 

@@ -45,7 +45,7 @@ type IssueParams struct {
 type Issued struct {
 	Key Key
 
-	// Token is what the client sends: see the format in the package comment.
+	// Token is what the client sends: see docs/token-format.md.
 	Token Secret
 }
 

@@ -2,7 +2,7 @@ package apikey_test
 
 import "hash/crc32"
 
-// retoken appends the checksum to a text, as the package comment says; it is
+// retoken appends the checksum to a text, as docs/token-format.md says. It is
 // written a second time here, to keep the first true.
 func retoken(text string) string {
 	const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"

@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"net/netip"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -49,6 +50,33 @@ func TestDigestVectors(t *testing.T) {
 		is.True(!p.Verify(v[2], v[3], d[:31]))
 		is.True(!p.Verify(v[2], v[3], d+"\x00"))
 		is.True(!p.Verify(v[2], v[3], ""))
+	}
+}
+
+// TestTokenFormatPage checks that the vectors of docs/token-format.md are among
+// those above, and that its rule for scanners finds tokens.
+func TestTokenFormatPage(t *testing.T) {
+	page, err := os.ReadFile("docs/token-format.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, onPage, _ := strings.Cut(string(page), "## Test vectors")
+	for file, fields := range map[string]int{"tokens": 4, "digests": 5, "refused": 1} {
+		found := 0
+		for _, v := range vectors(t, "testdata/vectors/"+file+".txt", fields) {
+			if strings.Contains(onPage, "\n"+strings.Join(v, " ")+"\n") {
+				found++
+			}
+		}
+		if found != 1 {
+			t.Errorf("the page shows %d vectors of %s", found, file)
+		}
+	}
+	rule := regexp.MustCompile(regexp.MustCompile(`(?m)^ak_\[.*$`).FindString(string(page)))
+	for _, v := range vectors(t, "testdata/vectors/tokens.txt", 4) {
+		if got := rule.FindString("x" + v[0] + "x"); v[1] == "ak" && got != v[0] {
+			t.Errorf("the rule finds %q in %q", got, v[0])
+		}
 	}
 }
 

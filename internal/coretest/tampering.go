@@ -113,7 +113,7 @@ func tampering(t *testing.T, newStore NewStore) {
 	}
 }
 
-// build makes a token of its parts, as the package comment of apikey says.
+// build makes a token of its parts, as docs/token-format.md says.
 func build(prefix, id, secret string) string {
 	text := prefix + "_" + id + "_" + secret
 	sum := crc32.ChecksumIEEE([]byte(text))

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/keyturn/apikey/internal/text"
 )
 
 // operation is one kind of change.
@@ -92,7 +94,7 @@ func (h *handle) cause(ctx context.Context, opts []ChangeOption) (cause, error) 
 		return cause{}, err
 	}
 	reason, revisions := read(opts)
-	reason = visible(reason)
+	reason = text.Visible(reason)
 	if err := checkText("reason", reason, maxReasonLen); err != nil {
 		return cause{}, err
 	}

@@ -28,6 +28,7 @@ func TestDependencies(t *testing.T) {
 		want := map[string]bool{
 			module + pkg: true, module: true,
 			module + "/internal/keycontext": true, module + "/internal/micros": true, module + "/internal/pepper": true,
+			module + "/internal/text": true, module + "/internal/turns": true,
 		}
 		for _, a := range allowed {
 			want[module+a] = true

@@ -43,9 +43,14 @@ func TestFieldCodes(t *testing.T) {
 				return true
 			}
 			switch typeName(literal.Type) {
-			case "Problem": // of package pepper, from which FieldErrors are made
-				if strings.HasPrefix(path, "internal/pepper/") {
+			case "Problem": // from which FieldErrors are made
+				switch filepath.Dir(path) {
+				case "internal/pepper":
 					used[codeAt(literal, 1)] = true
+				case "internal/text":
+					if len(literal.Elts) > 0 {
+						used[codeAt(literal, 0)] = true
+					}
 				}
 			case "FieldError":
 				if code := codeOf(literal); code != "" {
@@ -103,7 +108,7 @@ func codeAt(literal *ast.CompositeLit, at int) string {
 	return code
 }
 
-// fromProblem reports whether the code is that of a Problem of package pepper.
+// fromProblem reports whether the code is that of a Problem of another package.
 func fromProblem(literal *ast.CompositeLit) bool {
 	for _, element := range literal.Elts {
 		pair, ok := element.(*ast.KeyValueExpr)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/keyturn/apikey/internal/pepper"
+	"github.com/keyturn/apikey/internal/turns"
 )
 
 // core is what a Manager and all OwnerManagers made from it share.
@@ -16,8 +17,8 @@ type core struct {
 	peppers      pepper.Ring
 	reissueLimit ReissueLimit
 	tokenLimit   ReissueLimit
-	scopes       *Scopes // that exist; nil: any
-	turns        *turns  // nil in a transaction of the application
+	scopes       *Scopes      // that exist; nil: any
+	turns        *turns.Turns // nil in a transaction of the application
 	usage        *usageCounter
 }
 

@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/keyturn/apikey/internal/micros"
+	"github.com/keyturn/apikey/internal/text"
 )
 
 // derivedID returns the id of the key that a caller issues with an idempotency
@@ -47,13 +48,13 @@ func issueHash(id string, p IssueParams) string {
 	scopes, _ := NewScopes(p.Scopes...)
 	networks, _ := NewNetworks(p.Networks...)
 	parts := []string{
-		"apikey issue 1", id, visible(p.Name), scopes.String(), networks.String(),
+		"apikey issue 1", id, text.Visible(p.Name), scopes.String(), networks.String(),
 		strconv.Itoa(p.Rate.Requests), strconv.FormatInt(int64(p.Rate.Period), 10),
 		strconv.Itoa(p.Lifetime.Years), strconv.Itoa(p.Lifetime.Months), strconv.Itoa(p.Lifetime.Days),
 		strconv.FormatInt(int64(p.Lifetime.Time), 10), strconv.FormatInt(micros.Of(p.ExpiresAt), 10),
 	}
 	for key, value := range NewMetadata(p.Metadata).All() {
-		parts = append(parts, key, visible(value))
+		parts = append(parts, key, text.Visible(value))
 	}
 	sum := hashOf(parts...)
 	return string(sum[:])

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/keyturn/apikey/internal/pepper"
+	"github.com/keyturn/apikey/internal/turns"
 )
 
 // Manager issues keys, validates them and carries them through their life. It
@@ -98,7 +99,7 @@ func New(store Store, options *Options) (_ *Manager, err error) {
 		return nil, errNoStore
 	}
 	m := &Manager{handle{core: &core{
-		store: store, usage: new(usageCounter), turns: new(turns),
+		store: store, usage: new(usageCounter), turns: new(turns.Turns),
 		reissueLimit: ReissueLimit{N: 5, Window: 24 * time.Hour}, tokenLimit: ReissueLimit{N: 100, Window: 24 * time.Hour},
 	}}}
 	if options != nil {

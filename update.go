@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"strconv"
 	"time"
+
+	"github.com/keyturn/apikey/internal/text"
 )
 
 // Changes say what Update changes. A nil field is left as it is; a pointer to
@@ -71,7 +73,7 @@ func (h *handle) Update(ctx context.Context, id string, changes Changes, opts ..
 // host, may stay.
 func (h *handle) apply(k *Key, changes Changes, c cause) error {
 	if changes.Name != nil {
-		name := visible(*changes.Name)
+		name := text.Visible(*changes.Name)
 		if err := checkName(name); err != nil {
 			return err
 		}

@@ -9,7 +9,7 @@ race:
 bench:
 	go test -run '^$$' -bench . -benchmem work
 
-# The table of the README.
+# The table of docs/performance.md.
 table:
 	GOWORK=off go -C internal/bench run ./table
 

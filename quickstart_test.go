@@ -21,7 +21,7 @@ import (
 	"github.com/keyturn/apikey/memstore"
 )
 
-// quickStart is the switch of the README and of doc.go.
+// quickStart is the switch of doc.go and docs/http.md.
 func quickStart(err error) int {
 	switch err { // a rejection is exactly one of these values
 	case nil:
@@ -36,7 +36,7 @@ func quickStart(err error) int {
 }
 
 // TestQuickStart checks what the quick starts answer to each error of Validate,
-// and that the README and doc.go show this very switch.
+// and that doc.go and docs/http.md show this very switch.
 func TestQuickStart(t *testing.T) {
 	m, err := apikey.New(memstore.New(), &apikey.Options{Peppers: []apikey.Secret{apikey.NoPepper()}})
 	if err != nil {
@@ -62,7 +62,7 @@ func TestQuickStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := cases(string(this))
-	for _, file := range []string{"README.md", "doc.go", "example_test.go"} {
+	for _, file := range []string{"docs/http.md", "doc.go", "example_test.go"} {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -1,5 +1,5 @@
 // Command table measures all contenders in turn, several rounds, and prints a
-// Markdown table of the medians, for the README.
+// Markdown table of the medians, for docs/performance.md.
 //
 //	go run ./table -rounds 9
 package main

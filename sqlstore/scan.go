@@ -84,25 +84,34 @@ func (n *number) Scan(v any) error {
 	return nil
 }
 
-func (i *integer) Scan(v any) error {
+// numeric is a field that a number is read into.
+type numeric interface{ set(n int64) error }
+
+func scanNumber(v any, into numeric) error {
 	var n number
 	if err := n.Scan(v); err != nil {
 		return err
 	}
+	return into.set(int64(n))
+}
+
+func (n *number) set(to int64) error { *n = number(to); return nil }
+
+func (i *integer) Scan(v any) error { return scanNumber(v, i) }
+
+func (i *integer) set(n int64) error {
 	*i = integer(n)
-	if number(*i) != n {
+	if int64(*i) != n {
 		return damage("is out of range")
 	}
 	return nil
 }
 
-func (s *scheme) Scan(v any) error {
-	var n number
-	if err := n.Scan(v); err != nil {
-		return err
-	}
+func (s *scheme) Scan(v any) error { return scanNumber(v, s) }
+
+func (s *scheme) set(n int64) error {
 	*s = scheme(n)
-	if number(*s) != n {
+	if int64(*s) != n {
 		return damage("is out of range")
 	}
 	return nil
@@ -113,10 +122,10 @@ func (f *flag) Scan(v any) error {
 		*f = flag(b)
 		return nil
 	}
-	var n number
-	if err := n.Scan(v); err != nil {
-		return err
-	}
+	return scanNumber(v, f)
+}
+
+func (f *flag) set(n int64) error {
 	if n != 0 && n != 1 {
 		return damage("is neither 0 nor 1")
 	}
@@ -124,15 +133,13 @@ func (f *flag) Scan(v any) error {
 	return nil
 }
 
-func (i *instant) Scan(v any) error {
-	var n number
-	if err := n.Scan(v); err != nil {
-		return err
-	}
+func (i *instant) Scan(v any) error { return scanNumber(v, i) }
+
+func (i *instant) set(n int64) error {
 	if n < firstMicros || n > lastMicros {
 		return damage("is no time of the years 1 to 9999")
 	}
-	*i = instant(micros.Time(int64(n)))
+	*i = instant(micros.Time(n))
 	return nil
 }
 
@@ -143,14 +150,12 @@ const (
 	lastMicros  = 253402300799999999
 )
 
-func (p *period) Scan(v any) error {
-	var n number
-	if err := n.Scan(v); err != nil {
-		return err
-	}
-	const unit = number(time.Microsecond)
+func (p *period) Scan(v any) error { return scanNumber(v, p) }
+
+func (p *period) set(n int64) error {
+	const unit = int64(time.Microsecond)
 	*p = period(n * unit)
-	if number(*p)/unit != n {
+	if int64(*p)/unit != n {
 		return damage("is out of range")
 	}
 	return nil

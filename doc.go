@@ -92,9 +92,9 @@
 // was made completely or not at all. No error contains a secret, a digest or
 // SQL.
 //
-// # Compatibility
+// # Security
 //
-// From the first release on the token format, digests, pepper IDs, the backup
-// format, event kinds and the contract of [Store] are frozen. New event kinds
-// can be added: skip those that you do not know.
+// Send tokens over TLS only. Take owners from your login, and pass the request's
+// context to an [OwnerManager]. In the repository docs/operating.md has a
+// checklist, docs/threat-model.md what holds against whom, docs/backup.md backups.
 package apikey

@@ -99,7 +99,7 @@ func New(store Store, options *Options) (_ *Manager, err error) {
 		return nil, errNoStore
 	}
 	m := &Manager{handle{core: &core{
-		store: store, usage: new(usageCounter), turns: new(turns.Turns),
+		store: store, usage: newUsageCounter(), turns: new(turns.Turns),
 		reissueLimit: ReissueLimit{N: 5, Window: 24 * time.Hour}, tokenLimit: ReissueLimit{N: 100, Window: 24 * time.Hour},
 	}}}
 	if options != nil {

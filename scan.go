@@ -16,7 +16,7 @@ type Found struct {
 // Scan yields every token with the prefix in the text, wherever it stands and
 // whatever stands around it: in a log, a source file, a URL. An empty prefix
 // finds the tokens of every prefix, more slowly. It needs no store, only the
-// checksum in the token, which one random text in 4 billion has by chance.
+// checksum in the token, which one random text in 57 billion has by chance.
 func Scan(text []byte, prefix string) iter.Seq[Found] {
 	if prefix == "" {
 		return scanAll(text)

@@ -11,6 +11,7 @@ import (
 // usageCounter counts uses in memory. Writing on every validation would make
 // the database the limit of every request, and a lost count is no harm.
 type usageCounter struct {
+	id     uint64 // names it in cells, which may outlive it
 	shards [64]usageShard
 
 	// since is when the first use after the last Flush was counted, in Unix
@@ -34,7 +35,7 @@ type credentialDay struct {
 // added without a lock. They are taken out by exchange, so that none is taken
 // twice.
 type cell struct {
-	of    *usageCounter
+	of    uint64 // usageCounter.id
 	keyID string
 	credentialDay
 
@@ -43,6 +44,10 @@ type cell struct {
 }
 
 const closed = math.MinInt64 / 2
+
+var usageCounters atomic.Uint64
+
+func newUsageCounter() *usageCounter { return &usageCounter{id: usageCounters.Add(1)} }
 
 // Tally is where Managers count the uses of one Credential until they are
 // flushed. A Store that has its entries in memory may keep one in the entry of
@@ -65,7 +70,7 @@ func (u *usageCounter) count(t *Tally, keyID, credentialID string, now time.Time
 		return
 	}
 	c := t.cell.Load()
-	if c == nil || c.of != u || c.credentialDay != at || !c.add(1, micros) {
+	if c == nil || c.of != u.id || c.credentialDay != at || !c.add(1, micros) {
 		t.cell.Store(u.add(at, keyID, 1, micros))
 	}
 }
@@ -80,7 +85,7 @@ func (u *usageCounter) add(at credentialDay, keyID string, uses, micros int64) *
 		if s.cells == nil {
 			s.cells = map[credentialDay]*cell{}
 		}
-		c = &cell{of: u, keyID: keyID, credentialDay: at}
+		c = &cell{of: u.id, keyID: keyID, credentialDay: at}
 		s.cells[at] = c
 	}
 	c.add(uses, micros)
@@ -122,8 +127,8 @@ func (u *usageCounter) overdue(now time.Time) bool {
 }
 
 // drain takes out all counts, in the order of the credentials. A cell without a
-// use since the last drain is closed and forgotten, so that memory follows the
-// keys in use.
+// use since the last drain is closed and forgotten, so that the counter's memory
+// follows the keys in use. A Tally keeps its closed cell.
 func (u *usageCounter) drain() []Usage {
 	u.since.Store(0)
 	var uses []Usage

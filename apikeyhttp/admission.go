@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/netip"
 	"sync/atomic"
@@ -92,6 +93,10 @@ func (a *admission) Value(name any) any {
 // String is what other contexts print of this one.
 func (a *admission) String() string { return "apikeyhttp.request" }
 
+// Format writes the same for every verb. With one that does not fit, fmt would
+// print the fields.
+func (a *admission) Format(f fmt.State, _ rune) { io.WriteString(f, a.String()) }
+
 // admissionIn returns the admission of the last guard before a handler, or nil.
 func admissionIn(ctx context.Context) *admission {
 	a, _ := ctx.Value(admissionKey{}).(*admission)
@@ -101,12 +106,6 @@ func admissionIn(ctx context.Context) *admission {
 // take makes the key the one that is valid.
 func (a *admission) take(token string, carrier Carrier) {
 	a.hidden.token, a.carrier, a.hasKey = token, carrier, true
-}
-
-// requestIn returns r with a context that is, or is made of, the admission.
-func (a *admission) requestIn(ctx context.Context, r *http.Request) *http.Request {
-	a.hidden.request = *r.WithContext(ctx)
-	return &a.hidden.request
 }
 
 // current returns the key of a decision that this admission uses. Your

@@ -57,3 +57,8 @@ func must(t testing.TB, err error) {
 
 // t stands for the t of a test in the examples.
 var t = new(testing.T)
+
+// verbs are all of package fmt, also those that fit no context.
+var verbs = []string{
+	"%v", "%+v", "%#v", "%T", "%t", "%b", "%c", "%d", "%o", "%O", "%q", "%x", "%X", "%U", "%e", "%E", "%f", "%F", "%g", "%G", "%s", "%p", "%z",
+}

@@ -51,9 +51,9 @@ func request(token string) *http.Request {
 	}
 }
 
-// TestAllocations holds the middleware to one allocation above the handler, in
-// which its context, the key and the request with the context are, and refusals
-// to three: with the values of the headers and the challenges.
+// TestAllocations holds the middleware to two allocations above the handler: its
+// context with the key, and the request with the context. A refusal takes three:
+// the context, the values of the headers, and the challenges.
 func TestAllocations(t *testing.T) {
 	keys := apikeytest.New(t)
 	token := keys.MustIssue(t, apikey.IssueParams{Scopes: []string{"orders:read"}}).Token.Reveal()
@@ -66,10 +66,10 @@ func TestAllocations(t *testing.T) {
 		max     float64
 	}{
 		{"bare", bare, 0},
-		{"Authenticate", newGuard(free, nil).Authenticate(bare), 1},
-		{"Require", newGuard(free, nil).Require("orders:read")(bare), 1},
-		{"with a Limiter", newGuard(free, &apikeyhttp.Options{Limiter: unlimited{}}).Authenticate(bare), 1},
-		{"with a Manager", newGuard(keys.Manager, nil).Authenticate(bare), 1},
+		{"Authenticate", newGuard(free, nil).Authenticate(bare), 2},
+		{"Require", newGuard(free, nil).Require("orders:read")(bare), 2},
+		{"with a Limiter", newGuard(free, &apikeyhttp.Options{Limiter: unlimited{}}).Authenticate(bare), 2},
+		{"with a Manager", newGuard(keys.Manager, nil).Authenticate(bare), 2},
 		{"refused", newGuard(apikeytest.Deny(nil), nil).Authenticate(bare), 3},
 		{"without a scope", newGuard(free, nil).Require("orders:write")(bare), 3},
 		{"not now", newGuard(apikeytest.Deny(apikey.ErrUnavailable), nil).Authenticate(bare), 2},

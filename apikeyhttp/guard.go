@@ -122,13 +122,13 @@ func (rt *route) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Cache-Control", "private")
 			w.Header().Set("Referrer-Policy", "no-referrer")
 		}
-		rt.next.ServeHTTP(w, a.requestIn(a, r))
+		rt.next.ServeHTTP(w, r.WithContext(a))
 	case a.outer.valid() != nil:
 		// An anonymous request, served by a handler behind another guard. The
 		// key of that handler's own request is not this one's.
-		rt.next.ServeHTTP(w, a.requestIn(apikey.WithoutKey(a), r))
+		rt.next.ServeHTTP(w, r.WithContext(apikey.WithoutKey(a)))
 	default:
-		rt.next.ServeHTTP(w, a.requestIn(a, r))
+		rt.next.ServeHTTP(w, r.WithContext(a))
 	}
 }
 

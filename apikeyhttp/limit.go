@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/maphash"
+	"io"
 	"math"
 	"net/http"
 	"net/netip"
@@ -196,6 +197,7 @@ func (d *detached) Done() <-chan struct{}                   { return nil }
 func (d *detached) Err() error                              { return nil }
 func (d *detached) Value(name any) any                      { return d.Context.Value(name) }
 func (d *detached) String() string                          { return "apikeyhttp.request" }
+func (d *detached) Format(f fmt.State, _ rune)              { io.WriteString(f, d.String()) }
 
 // describe sets the fields of draft-ietf-httpapi-ratelimit-headers-10. Of
 // several limits each has its own line, which together are a list.

@@ -3,8 +3,6 @@ package apikeyhttp_test
 import (
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -25,6 +23,7 @@ func server(keys *apikey.Manager) http.Handler {
 	return mux
 }
 
+// TestOrders is the test of the README; examples/readme compares the two.
 func TestOrders(t *testing.T) {
 	keys := apikeytest.New(t)
 	issued := keys.MustIssue(t, apikey.IssueParams{Scopes: []string{"orders:read"}})
@@ -45,19 +44,5 @@ func TestOrders(t *testing.T) {
 	keys.Advance(366 * 24 * time.Hour) // the key has expired
 	if got := get(); got != http.StatusUnauthorized {
 		t.Errorf("a year later: %d", got)
-	}
-}
-
-// TestReadme: the test that the README shows is the one above.
-func TestReadme(t *testing.T) {
-	readme, err := os.ReadFile("../README.md")
-	must(t, err)
-	this, err := os.ReadFile("readme_test.go")
-	must(t, err)
-	_, section, ok := strings.Cut(string(readme), "## Testing your program\n")
-	_, code, ok2 := strings.Cut(section, "```go\n")
-	code, _, ok3 := strings.Cut(code, "```")
-	if !ok || !ok2 || !ok3 || !strings.Contains(string(this), "\n"+code+"\n") {
-		t.Errorf("the README shows another test:\n%s", code)
 	}
 }

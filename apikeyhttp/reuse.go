@@ -31,14 +31,11 @@ type identity struct {
 	header     http.Header // in the request
 	response   http.Header // that ResponseWriter.Header returns
 	url        *url.URL
-
-	// What *url names, because a handler can change it in place.
-	host, path, rawPath, rawQuery string
+	target     url.URL // *url, because a handler can change it in place
 }
 
 func (i *identity) equal(other *identity) bool {
-	return i.method == other.method && i.remoteAddr == other.remoteAddr && i.url == other.url &&
-		i.host == other.host && i.path == other.path && i.rawPath == other.rawPath && i.rawQuery == other.rawQuery &&
+	return i.method == other.method && i.remoteAddr == other.remoteAddr && i.url == other.url && i.target == other.target &&
 		sameMap(i.header, other.header) && sameMap(i.response, other.response)
 }
 
@@ -47,12 +44,10 @@ func sameMap(a, b http.Header) bool {
 	return a != nil && reflect.ValueOf(a).Pointer() == reflect.ValueOf(b).Pointer()
 }
 
-// hidden is what fmt must not show of an admission: behind a pointer it shows
-// an address only.
+// hidden is what fmt must not show of an admission.
 type hidden struct {
 	identity identity
-	token    string       // of the key that is valid, or known
-	request  http.Request // what the handler gets
+	token    string // of the key that is valid, or known
 }
 
 // seen is an admission with what it hides, in one allocation.
@@ -69,8 +64,7 @@ func newAdmission(c *config, w http.ResponseWriter, r *http.Request) *admission 
 		method: r.Method, remoteAddr: r.RemoteAddr, header: r.Header, response: w.Header(), url: r.URL,
 	}}}
 	if r.URL != nil {
-		i := &s.hidden.identity
-		i.host, i.path, i.rawPath, i.rawQuery = r.URL.Host, r.URL.Path, r.URL.RawPath, r.URL.RawQuery
+		s.hidden.identity.target = *r.URL
 	}
 	a := &s.admission
 	a.Context, a.config, a.hidden = r.Context(), c, &s.hidden

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -337,4 +339,30 @@ func TestOtherHeaderMap(t *testing.T) {
 	serve(handler, apikeytest.Request(t, "GET", "/", keys.MustIssue(t, apikey.IssueParams{}).Token))
 	is.Equal(served.calls, 1)
 	is.Equal(v.calls, 2)
+}
+
+// TestContextHoldsNoRequest checks that a context which a handler keeps does not
+// keep the handler's request, with the upload in it.
+func TestContextHoldsNoRequest(t *testing.T) {
+	keys := apikeytest.New(t)
+	issued := keys.MustIssue(t, apikey.IssueParams{})
+	var kept context.Context
+	collected := make(chan bool, 1)
+	served := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		kept = context.WithoutCancel(r.Context())
+		r.Form = url.Values{"upload": {strings.Repeat("x", 1000)}}
+		runtime.AddCleanup(r, func(collected chan bool) { collected <- true }, collected)
+	})
+	serve(newGuard(keys, nil).Authenticate(served), apikeytest.Request(t, "GET", "/", issued.Token))
+	for range 100 {
+		runtime.GC()
+		select {
+		case <-collected:
+			runtime.KeepAlive(kept)
+			return
+		default:
+			runtime.Gosched()
+		}
+	}
+	t.Error("the request is kept")
 }

@@ -351,7 +351,7 @@ func TestContextHoldsNoToken(t *testing.T) {
 		child, cancel := context.WithCancel(r.Context())
 		defer cancel()
 		for _, ctx := range []context.Context{r.Context(), child, apikeyhttp.Unwrap(r.Context())} {
-			for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+			for _, verb := range verbs {
 				output = append(output, fmt.Sprintf(verb, ctx), fmt.Sprintf(verb, []any{ctx}), fmt.Sprintf(verb, struct{ c context.Context }{ctx}))
 			}
 		}

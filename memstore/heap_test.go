@@ -47,6 +47,28 @@ func TestHeap(t *testing.T) {
 	if perKey > limit {
 		t.Errorf("got %.0f bytes of heap a key, want at most %d", perKey, limit)
 	}
+	// A lookup whose rest nobody asks for, as with a wrong secret, keeps nothing.
+	lookUp := func(rest bool) float64 {
+		before := heap()
+		for id := range s.credentials {
+			result, err := s.Lookup(ctx, id)
+			if err == nil && rest {
+				_, _, err = result.Rest()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		return (float64(heap()) - float64(before)) / float64(keys)
+	}
+	if wrong := lookUp(false); wrong > 10 {
+		t.Errorf("a lookup with a wrong secret keeps %.0f bytes", wrong)
+	}
+	used := lookUp(true)
+	t.Logf("%.0f bytes more a key in use", used)
+	if used > 1000 {
+		t.Errorf("got %.0f bytes of heap more a key in use, want at most 1000", used)
+	}
 	if len(s.keys) != keys+1 {
 		t.Errorf("got %d keys, want %d", len(s.keys), keys+1)
 	}

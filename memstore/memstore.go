@@ -35,36 +35,36 @@ var _ apikey.Store = (*Store)(nil)
 // New returns an empty Store.
 func New() *Store { return &Store{} }
 
-// Lookup implements [apikey.Store]. What it returns is made by the first call
-// after a change, since most keys are not in use, and kept in the entry.
+// Lookup implements [apikey.Store]. A result is kept in the entry once the
+// Manager has asked for the rest of it, so for a right secret only: a wrong one
+// changes nothing here.
 func (s *Store) Lookup(ctx context.Context, credentialID string) (apikey.LookupResult, error) {
 	if err := ctx.Err(); err != nil {
 		return apikey.LookupResult{}, err
 	}
 	s.mu.RLock()
+	defer s.mu.RUnlock()
 	c := s.credentials[credentialID]
 	if c == nil {
-		s.mu.RUnlock()
 		return apikey.LookupResult{}, apikey.ErrNotFound
 	}
-	result, ok := c.found, c.foundAt == c.key.owner.state.Revision
-	s.mu.RUnlock()
-	if !ok {
-		return s.find(credentialID)
+	if c.foundAt == c.key.owner.state.Revision {
+		return c.found, nil
 	}
-	return result, nil
+	result, key, owner := c.find()
+	return apikey.DeferLookupResult(result.Credential(), func() (apikey.Key, apikey.Owner, error) {
+		s.keep(c, result, key.Revision, owner.Revision)
+		return result.Rest()
+	}), nil
 }
 
-// find makes the result of a Lookup.
-func (s *Store) find(credentialID string) (apikey.LookupResult, error) {
+// keep keeps a result that was made of these revisions, if they are still there.
+func (s *Store) keep(c *credential, result apikey.LookupResult, key, owner int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := s.credentials[credentialID]
-	if c == nil {
-		return apikey.LookupResult{}, apikey.ErrNotFound
+	if c.key.revision == key && c.key.owner.state.Revision == owner {
+		c.found, c.foundAt = result, owner
 	}
-	c.find()
-	return c.found, nil
 }
 
 // Get implements [apikey.Store].

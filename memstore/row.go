@@ -147,20 +147,19 @@ func (c *credential) copyTo(to *apikey.Credential) {
 }
 
 // find makes what Lookup returns.
-func (c *credential) find() {
+func (c *credential) find() (apikey.LookupResult, apikey.Key, apikey.Owner) {
 	var (
 		found apikey.Credential
 		key   apikey.Key
-		owner = &c.key.owner.state
+		owner = c.key.owner.state
 	)
 	c.copyTo(&found)
 	found.LastUsedAt, found.Uses = time.Time{}, 0
 	c.key.copyTo(&key)
 	key.DisabledBy, key.DisabledReason = "", ""
-	c.found = apikey.NewLookupResult(found, key, apikey.Owner{
+	return apikey.NewLookupResult(found, key, apikey.Owner{
 		ID: owner.ID, DisabledAt: owner.DisabledAt, HasCeiling: owner.HasCeiling, Ceiling: owner.Ceiling,
-	}, &c.tally)
-	c.foundAt = owner.Revision
+	}, &c.tally), key, owner
 }
 
 func sortCredentials(list []*credential) {

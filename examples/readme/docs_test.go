@@ -1,3 +1,5 @@
+//lint:file-ignore SA4006 the pages leave out what to do about errors
+
 package readme
 
 import (

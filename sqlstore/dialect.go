@@ -5,8 +5,6 @@ import (
 	"database/sql"
 	"strconv"
 	"strings"
-
-	"github.com/keyturn/apikey"
 )
 
 // Dialect is the kind of a database. The zero value is none: a Store made with
@@ -67,13 +65,11 @@ type dialect struct {
 	session       string // returns the id of the server's session; or ""
 	transactionID string // 'virtualxid': session, "/", number of the transaction in it
 
-	readLookup func(*sql.Row) (apikey.LookupResult, error) // sql.ErrNoRows without a row
-
 	lockSchema string // keeps others from migrating until the transaction ends; returns one row
 	hasSchema  string // returns one row, whether apikey_schema exists
 	version    string // returns the version of the schema, and the lowest that a program must know
 
-	lookup   string // credential: the columns that readLookup reads
+	lookup   string // credential: the columns of a match
 	get      string // key: the columns of a record, by credential
 	getOwned string // key, owner: as get
 	listHead string // followed by conditions, "AND" in between

@@ -10,9 +10,6 @@ import (
 	"github.com/keyturn/apikey"
 )
 
-// This file reads a lookup's row with one column for each field. For PostgreSQL
-// packed.go does.
-
 // Lookup implements [apikey.Store] with one statement. It reads the columns of
 // the credential only, and leaves those of its key and owner to later: how
 // long they take depends on the key, and the caller may not know the secret.
@@ -74,14 +71,6 @@ func (s *Store) tryLookup(ctx context.Context, db querier, credentialID string) 
 	if err != nil {
 		return m, err
 	}
-	m, err = s.dialect.readLookup(row)
-	if s.absent(err) {
-		return m, apikey.ErrNotFound
-	}
-	return m, err
-}
-
-func readColumns(row *sql.Row) (m apikey.LookupResult, err error) {
 	var credential apikey.Credential
 	values := make([]late, len(lookupColumns))
 	columns := make([]any, 0, len(values)+16)
@@ -93,7 +82,9 @@ func readColumns(row *sql.Row) (m apikey.LookupResult, err error) {
 	for i := ofKey; i < len(values); i++ {
 		columns = append(columns, &values[i])
 	}
-	if err := row.Scan(columns...); err != nil {
+	if err := row.Scan(columns...); s.absent(err) {
+		return m, apikey.ErrNotFound
+	} else if err != nil {
 		return m, err
 	}
 	return apikey.DeferLookupResult(credential, func() (apikey.Key, apikey.Owner, error) { return scanRest(values) }), nil
@@ -107,14 +98,10 @@ func scanRest(values []late) (apikey.Key, apikey.Owner, error) {
 	)
 	for i, column := range ownerColumns(keyColumns(&key), &owner) {
 		if err := column.(sql.Scanner).Scan(values[i].value); err != nil {
-			return damagedKey(&key, fmt.Errorf("column %q: %w", lookupColumns[i], err))
+			err = ofKey(&key, fmt.Errorf("column %q: %w", lookupColumns[i], err))
+			return apikey.Key{ID: key.ID}, apikey.Owner{}, fmt.Errorf("sqlstore: lookup: %w", err)
 		}
 	}
 	owner.ID = key.Owner
 	return key, owner, nil
-}
-
-// damagedKey returns no more of a key than its id, and the error.
-func damagedKey(key *apikey.Key, err error) (apikey.Key, apikey.Owner, error) {
-	return apikey.Key{ID: key.ID}, apikey.Owner{}, fmt.Errorf("sqlstore: lookup: %w", ofKey(key, err))
 }

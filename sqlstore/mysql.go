@@ -103,7 +103,6 @@ var mysql = dialect{
 		WHERE table_schema = DATABASE() AND table_name = 'apikey_schema'`,
 	version: `SELECT version, min_version FROM apikey_schema WHERE id = 1`,
 
-	readLookup: readColumns,
 	lookup: `
 		SELECT ` + mysqlKey + `, ` + mysqlCredential + `, ` + mysqlOwner + `
 		FROM apikey_credentials AS c

@@ -19,15 +19,6 @@ const (
 		c.id, c.prefix, c.created_at, c.expires_at, c.retire_before,
 		c.scheme, c.pepper_id, c.digest, c.seal`
 
-	// What packed.go reads as one text each.
-	postgresPackedKey = `
-		k.prefix, k.credential_id, k.retiring_id, k.rate_requests, k.rate_period,
-		k.created_at, k.disabled_at, k.locked, k.deleted_at, k.issued_at, k.expires_at, k.revision`
-
-	postgresPackedCredential = `
-		c.id, c.prefix, encode(c.pepper_id, 'hex'), encode(c.digest, 'hex'), encode(c.seal, 'hex'),
-		c.created_at, c.expires_at, c.retire_before, c.scheme`
-
 	postgresOwner = `o.disabled_at, o.has_ceiling, o.ceiling`
 
 	postgresOwnerState = postgresOwner + `, o.disabled_by, o.disabled_reason, o.tokens_until, o.revision, o.nonce, o.seal`
@@ -89,12 +80,8 @@ var postgres = dialect{
 		WHERE relname = 'apikey_schema' AND pg_catalog.pg_table_is_visible(oid)`,
 	version: `SELECT version, min_version FROM apikey_schema WHERE id = 1`,
 
-	readLookup: readPacked,
 	lookup: `
-		SELECT k.id, k.owner, k.name, k.scopes, k.networks, k.metadata,
-			concat_ws(' ', ` + postgresPackedKey + `, COALESCE(o.disabled_at, 0), COALESCE(o.has_ceiling, 0)),
-			o.ceiling,
-			concat_ws(' ', ` + postgresPackedCredential + `)
+		SELECT ` + postgresKey + `, ` + postgresCredential + `, ` + postgresOwner + `
 		FROM apikey_credentials AS c
 		JOIN apikey_keys AS k ON k.id = c.key_id
 		LEFT JOIN apikey_owners AS o ON o.id = k.owner

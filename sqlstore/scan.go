@@ -84,34 +84,25 @@ func (n *number) Scan(v any) error {
 	return nil
 }
 
-// numeric is a field that a number is read into.
-type numeric interface{ set(n int64) error }
-
-func scanNumber(v any, into numeric) error {
+func (i *integer) Scan(v any) error {
 	var n number
 	if err := n.Scan(v); err != nil {
 		return err
 	}
-	return into.set(int64(n))
-}
-
-func (n *number) set(to int64) error { *n = number(to); return nil }
-
-func (i *integer) Scan(v any) error { return scanNumber(v, i) }
-
-func (i *integer) set(n int64) error {
 	*i = integer(n)
-	if int64(*i) != n {
+	if number(*i) != n {
 		return damage("is out of range")
 	}
 	return nil
 }
 
-func (s *scheme) Scan(v any) error { return scanNumber(v, s) }
-
-func (s *scheme) set(n int64) error {
+func (s *scheme) Scan(v any) error {
+	var n number
+	if err := n.Scan(v); err != nil {
+		return err
+	}
 	*s = scheme(n)
-	if int64(*s) != n {
+	if number(*s) != n {
 		return damage("is out of range")
 	}
 	return nil
@@ -122,10 +113,10 @@ func (f *flag) Scan(v any) error {
 		*f = flag(b)
 		return nil
 	}
-	return scanNumber(v, f)
-}
-
-func (f *flag) set(n int64) error {
+	var n number
+	if err := n.Scan(v); err != nil {
+		return err
+	}
 	if n != 0 && n != 1 {
 		return damage("is neither 0 nor 1")
 	}
@@ -133,13 +124,15 @@ func (f *flag) set(n int64) error {
 	return nil
 }
 
-func (i *instant) Scan(v any) error { return scanNumber(v, i) }
-
-func (i *instant) set(n int64) error {
+func (i *instant) Scan(v any) error {
+	var n number
+	if err := n.Scan(v); err != nil {
+		return err
+	}
 	if n < firstMicros || n > lastMicros {
 		return damage("is no time of the years 1 to 9999")
 	}
-	*i = instant(micros.Time(n))
+	*i = instant(micros.Time(int64(n)))
 	return nil
 }
 
@@ -150,12 +143,14 @@ const (
 	lastMicros  = 253402300799999999
 )
 
-func (p *period) Scan(v any) error { return scanNumber(v, p) }
-
-func (p *period) set(n int64) error {
-	const unit = int64(time.Microsecond)
+func (p *period) Scan(v any) error {
+	var n number
+	if err := n.Scan(v); err != nil {
+		return err
+	}
+	const unit = number(time.Microsecond)
 	*p = period(n * unit)
-	if int64(*p)/unit != n {
+	if number(*p)/unit != n {
 		return damage("is out of range")
 	}
 	return nil

@@ -82,7 +82,6 @@ var sqlite = dialect{
 	hasSchema: `SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name = 'apikey_schema'`,
 	version:   `SELECT version, min_version FROM apikey_schema WHERE id = 1`,
 
-	readLookup: readColumns,
 	lookup: `
 		SELECT ` + sqliteKey + `, ` + sqliteCredential + `, ` + sqliteOwner + `
 		FROM apikey_credentials AS c

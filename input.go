@@ -6,7 +6,7 @@ import (
 	"github.com/keyturn/apikey/internal/text"
 )
 
-// What may be stored is decided here, once, before anything is stored.
+// The checks in this file run before anything is stored.
 
 const (
 	maxOwnerLen  = 255

@@ -75,7 +75,8 @@ func (u *usageCounter) count(t *Tally, keyID, credentialID string, now time.Time
 	}
 }
 
-// add adds uses to a cell, a new one if there is none, and returns the cell.
+// add adds uses to the cell of a credential and day, which it creates if needed,
+// and returns the cell.
 func (u *usageCounter) add(at credentialDay, keyID string, uses, micros int64) *cell {
 	s := u.shard(at.credentialID)
 	s.mu.Lock()

@@ -10,7 +10,7 @@ import (
 )
 
 // A Problem is what is wrong with a string: a code and a sentence, both as in
-// apikey.FieldError. The zero Problem is none.
+// apikey.FieldError. The zero Problem means that nothing is wrong.
 type Problem struct{ Code, Text string }
 
 // Visible returns a string for people without U+FE0F, the variation selector that

@@ -21,7 +21,7 @@ type Turns struct {
 
 type queue struct {
 	free  chan struct{} // has one value while nobody has the turn
-	len   int           // who has the turn, and who waits for it
+	len   int           // callers that have the turn or wait for it
 	taken int           // how often it was taken
 }
 
